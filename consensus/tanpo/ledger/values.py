@@ -7,7 +7,7 @@ record (names to values). Encoded, each has one spelling; records list their fie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from tanpo.ledger.codec import Reader, Writer, malformed
 from tanpo.ledger.errors import Reason, TransactionRejected
@@ -123,6 +123,30 @@ def read_fields(reader: Reader, depth: int = 0) -> Fields:
         fields.append((name, read_value(reader, depth)))
         previous = name
     return tuple(fields)
+
+
+def value_to_json(value: Value) -> Any:
+    """Return a value as JSON data: bytes become `{"$bytes": hex}`, sequences lists."""
+    if isinstance(value, bytes):
+        return {"$bytes": value.hex()}
+    if isinstance(value, tuple | list):
+        return [value_to_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: value_to_json(item) for name, item in value.items()}
+    return value
+
+
+def value_from_json(data: Any) -> Value:
+    """Return the value that `value_to_json` wrote. Raises `ValueError` for floats and nulls."""
+    if isinstance(data, dict):
+        if set(data) == {"$bytes"}:
+            return bytes.fromhex(data["$bytes"])
+        return {str(name): value_from_json(item) for name, item in data.items()}
+    if isinstance(data, list):
+        return tuple(value_from_json(item) for item in data)
+    if isinstance(data, bool | int | str):
+        return data
+    raise ValueError(f"{data!r} is not a value: use integers, text, booleans, lists, objects")
 
 
 def _write_int(writer: Writer, value: int) -> None:

@@ -1,0 +1,1 @@
+"""Transactions, blocks, receipts, certificates, their canonical encoding and proofs: pure, no I/O."""

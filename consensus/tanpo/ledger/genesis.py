@@ -1,0 +1,268 @@
+"""Genesis: the members, keys, validators, limits and contracts a network starts with.
+
+Its hash is the network id, which every signature covers: two networks, or two versions of one genesis,
+can never mistake each other's transactions or votes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from typing import Any, Final
+
+from tanpo.ledger.certificate import VALIDATORS_MAX, compute_signed_digest
+from tanpo.ledger.codec import Writer
+from tanpo.ledger.errors import LedgerError, Reason, UsageError
+from tanpo.ledger.keys import PublicKey
+from tanpo.ledger.types import KeyId, MemberId, NetworkId, Signature, ValidatorIndex
+from tanpo.ledger.values import Fields, value_from_json, value_to_json, write_fields
+
+GENESIS_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """Limits that every node enforces alike. Times are milliseconds, sizes bytes."""
+
+    block_transactions_max: int = 500
+    block_bytes_max: int = 1_000_000
+    validity_max_ms: int = 3_600_000
+    """How far ahead of block time `valid_until` may lie; bounds the memory of request ids."""
+    gas_limit_max: int = 1_000_000
+    block_gas_max: int = 100_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """An organisation: its LEI (ISO 17442) may be empty; `ca_certificate` is PEM and issues the
+    certificates of its nodes and clients; `keys` are DER public keys that may sign transactions."""
+
+    member: MemberId
+    name: str
+    lei: str
+    roles: tuple[str, ...]
+    ca_certificate: bytes
+    keys: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validator:
+    """A node entitled to vote: its member, its name within the member, its DER public key."""
+
+    member: MemberId
+    node: str
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledContract:
+    """A contract present from the first block: source text and the arguments of its `@init`."""
+
+    name: str
+    source: str
+    arguments: Fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Genesis:
+    """Everything a node must agree on before the first block. `time_ms` bounds the first block's time."""
+
+    network: str
+    time_ms: int
+    parameters: Parameters
+    members: tuple[Member, ...]
+    validators: tuple[Validator, ...]
+    contracts: tuple[InstalledContract, ...]
+
+    @property
+    def network_id(self) -> NetworkId:
+        """The hash of the whole genesis."""
+        return NetworkId(sha256(b"tanpo/genesis/1" + encode_genesis(self)).digest())
+
+
+class ValidatorSet:
+    """The validators of one epoch with their keys parsed; a `SignatureChecker`."""
+
+    __slots__ = ("_keys", "validators", "valset_hash")
+
+    def __init__(self, validators: tuple[Validator, ...]) -> None:
+        self.validators = validators
+        self._keys = tuple(PublicKey.decode(validator.public_key) for validator in validators)
+        self.valset_hash = compute_valset_hash(validators)
+
+    @property
+    def validator_count(self) -> int:
+        """How many validators there are."""
+        return len(self.validators)
+
+    def verify(self, validator: ValidatorIndex, message: bytes, signature: Signature) -> bool:
+        """Return whether the validator at this index signed the message."""
+        return 0 <= validator < len(self._keys) and self._keys[validator].verify(
+            signature, compute_signed_digest(message)
+        )
+
+    def find_index(self, member: MemberId, node: str) -> ValidatorIndex | None:
+        """Return the index of a member's node, None when it is no validator."""
+        for index, validator in enumerate(self.validators):
+            if (validator.member, validator.node) == (member, node):
+                return ValidatorIndex(index)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredKey:
+    """A key that may sign transactions for a member."""
+
+    member: MemberId
+    public_key: PublicKey
+
+
+def collect_keys(genesis: Genesis) -> dict[KeyId, RegisteredKey]:
+    """Return every transaction key of the genesis by its id."""
+    keys: dict[KeyId, RegisteredKey] = {}
+    for member in genesis.members:
+        for encoded in member.keys:
+            key = PublicKey.decode(encoded)
+            keys[key.key_id] = RegisteredKey(member.member, key)
+    return keys
+
+
+def compute_valset_hash(validators: tuple[Validator, ...]) -> bytes:
+    """Return the hash that headers carry for a validator set."""
+    writer = Writer().raw(b"tanpo/valset/1").u8(len(validators))
+    for validator in validators:
+        writer.text(validator.member).text(validator.node).blob(validator.public_key)
+    return sha256(writer.finish()).digest()
+
+
+def encode_genesis(genesis: Genesis) -> bytes:
+    """Return the canonical encoding that the network id covers."""
+    writer = Writer().u16(GENESIS_VERSION).text(genesis.network).u64(genesis.time_ms)
+    for field in fields(Parameters):
+        writer.u64(getattr(genesis.parameters, field.name))
+    writer.u32(len(genesis.members))
+    for member in genesis.members:
+        writer.text(member.member).text(member.name).text(member.lei).u32(len(member.roles))
+        for role in member.roles:
+            writer.text(role)
+        writer.blob(member.ca_certificate).u32(len(member.keys))
+        for key in member.keys:
+            writer.blob(key)
+    writer.u32(len(genesis.validators))
+    for validator in genesis.validators:
+        writer.text(validator.member).text(validator.node).blob(validator.public_key)
+    writer.u32(len(genesis.contracts))
+    for contract in genesis.contracts:
+        writer.text(contract.name).blob(contract.source.encode("utf-8"))
+        write_fields(writer, contract.arguments)
+    return writer.finish()
+
+
+def genesis_to_json(genesis: Genesis) -> str:
+    """Return the genesis as JSON for people and files; `genesis_from_json` is its inverse."""
+    document = {
+        "version": GENESIS_VERSION,
+        "network": genesis.network,
+        "time_ms": genesis.time_ms,
+        "parameters": asdict(genesis.parameters),
+        "members": [
+            {
+                "member": m.member,
+                "name": m.name,
+                "lei": m.lei,
+                "roles": list(m.roles),
+                "ca_certificate": m.ca_certificate.decode("ascii"),
+                "keys": [key.hex() for key in m.keys],
+            }
+            for m in genesis.members
+        ],
+        "validators": [
+            {"member": v.member, "node": v.node, "public_key": v.public_key.hex()} for v in genesis.validators
+        ],
+        "contracts": [
+            {"name": c.name, "source": c.source, "arguments": dict(value_to_json(dict(c.arguments)))}
+            for c in genesis.contracts
+        ],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def genesis_from_json(text: str) -> Genesis:
+    """Return the genesis in a JSON document.
+
+    Raises:
+        UsageError: the document is not one, or its members, keys or validators contradict each other.
+    """
+    try:
+        document = json.loads(text, parse_float=_refuse_float)
+        genesis = _read_document(document)
+        verify_genesis(genesis)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise _wrong(f"{type(error).__name__}: {error}") from None
+    return genesis
+
+
+def verify_genesis(genesis: Genesis) -> None:
+    """Raise `UsageError` when members, keys, validators or parameters contradict each other."""
+    members = [member.member for member in genesis.members]
+    if len(set(members)) != len(members):
+        raise _wrong("a member is listed twice")
+    try:
+        encoded = [PublicKey.decode(key).encoded for m in genesis.members for key in m.keys]
+        encoded += [PublicKey.decode(v.public_key).encoded for v in genesis.validators]
+    except LedgerError as error:
+        raise _wrong(error.message) from None
+    if len(set(encoded)) != len(encoded):
+        raise _wrong("a key is listed twice")
+    if not 1 <= len(genesis.validators) <= VALIDATORS_MAX:
+        raise _wrong(f"{len(genesis.validators)} validators, allowed 1..{VALIDATORS_MAX}")
+    for validator in genesis.validators:
+        if validator.member not in members:
+            raise _wrong(f"validator {validator.node!r} belongs to unknown member {validator.member!r}")
+    if len({(v.member, v.node) for v in genesis.validators}) != len(genesis.validators):
+        raise _wrong("a validator is listed twice")
+
+
+def _read_document(document: Mapping[str, Any]) -> Genesis:
+    if document["version"] != GENESIS_VERSION:
+        raise ValueError(f"genesis version {document['version']}, known: {GENESIS_VERSION}")
+    return Genesis(
+        network=str(document["network"]),
+        time_ms=int(document["time_ms"]),
+        parameters=Parameters(**{name: int(v) for name, v in document["parameters"].items()}),
+        members=tuple(
+            Member(
+                member=MemberId(m["member"]),
+                name=m["name"],
+                lei=m["lei"],
+                roles=tuple(m["roles"]),
+                ca_certificate=m["ca_certificate"].encode("ascii"),
+                keys=tuple(bytes.fromhex(key) for key in m["keys"]),
+            )
+            for m in document["members"]
+        ),
+        validators=tuple(
+            Validator(member=MemberId(v["member"]), node=v["node"], public_key=bytes.fromhex(v["public_key"]))
+            for v in document["validators"]
+        ),
+        contracts=tuple(
+            InstalledContract(
+                name=c["name"],
+                source=c["source"],
+                arguments=tuple(sorted((n, value_from_json(v)) for n, v in c["arguments"].items())),
+            )
+            for c in document["contracts"]
+        ),
+    )
+
+
+def _refuse_float(text: str) -> float:
+    raise ValueError(f"{text} is a fraction: amounts are integers in the smallest unit")
+
+
+def _wrong(why: str) -> UsageError:
+    return UsageError(
+        Reason.CONFIGURATION, f"genesis is unusable: {why}", remedy="make it with `tanpo net` or correct it"
+    )
