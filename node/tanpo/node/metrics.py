@@ -1,0 +1,135 @@
+"""The Prometheus metrics of one node, in a registry that is handed around.
+
+Nothing here is module-level state: two nodes in one process (tests) count apart. Children of labelled
+metrics are looked up once where that happens per transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+"""The media type of `Metrics.render`."""
+
+STAGES: Final = ("decode", "verify", "execute", "store", "consensus", "rpc")
+"""Where the time of a node goes; `tanpo bench` reports these."""
+
+_LATENCY_BUCKETS: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.35, 0.5, 1.0, 2.0, 5.0, 10.0)
+_FSYNC_BUCKETS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
+_SIZE_BUCKETS: Final = (0, 1, 5, 10, 25, 50, 100, 200, 300, 400, 500)
+
+
+class Metrics:
+    """Every metric a node exports, as attributes; unlabelled unless a comment names the labels."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self.registry = registry
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
+
+        # The chain as this node has it.
+        self.height = Gauge("tanpo_height", "Height of the latest executed block", registry=registry)
+        self.certified_height = Gauge(
+            "tanpo_certified_height", "Height of the latest block known to be final", registry=registry
+        )
+        self.epoch = Gauge("tanpo_epoch", "Epoch of the validator set", registry=registry)
+        self.term = Gauge("tanpo_term", "Current term", registry=registry)
+        self.is_leader = Gauge("tanpo_is_leader", "1 while this node leads its term", registry=registry)
+        self.is_ready = Gauge("tanpo_is_ready", "1 while this node admits transactions", registry=registry)
+        self.block_time_ms = Gauge(
+            "tanpo_block_time_ms", "Time of the latest executed block, Unix ms", registry=registry
+        )
+
+        # Consensus.
+        self.commits = Counter("tanpo_commits", "Blocks committed", registry=registry)
+        self.blocks_executed = Counter("tanpo_blocks_executed", "Blocks executed", registry=registry)
+        self.blocks_fetched = Counter("tanpo_blocks_fetched", "Blocks fetched to catch up", registry=registry)
+        self.proposals = Counter("tanpo_proposals", "Blocks this node proposed", registry=registry)
+        self.view_changes = Counter("tanpo_term_changes", "Terms entered after a timeout", registry=registry)
+        self.suspicions = Counter("tanpo_suspicions", "Leaders this node suspected", registry=registry)
+        self.consensus_messages = Counter(
+            "tanpo_consensus_messages", "Consensus messages received", registry=registry
+        )
+
+        # Transactions.
+        self.transactions = Counter(  # outcome: succeeded | failed | rejected
+            "tanpo_transactions", "Transactions by outcome", ["outcome"], registry=registry
+        )
+        self.rejected = Counter(  # reason: a Reason
+            "tanpo_rejected", "Envelopes and calls refused, by reason", ["reason"], registry=registry
+        )
+        self.admitted = Counter("tanpo_admitted", "Envelopes admitted from clients", registry=registry)
+        self.block_transactions = Histogram(
+            "tanpo_block_transactions", "Transactions in a block", buckets=_SIZE_BUCKETS, registry=registry
+        )
+        self.commit_latency_seconds = Histogram(
+            "tanpo_commit_latency_seconds",
+            "From admission on this node to the outcome",
+            buckets=_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.mempool_transactions = Gauge(
+            "tanpo_mempool_transactions", "Transactions waiting for a block", registry=registry
+        )
+        self.mempool_bytes = Gauge("tanpo_mempool_bytes", "Bytes waiting for a block", registry=registry)
+
+        # Where the time goes.
+        self.stage_seconds = Counter(  # stage: one of STAGES
+            "tanpo_stage_seconds", "Time spent, by stage", ["stage"], registry=registry
+        )
+        for stage in STAGES:
+            self.stage_seconds.labels(stage)
+        self.signatures_verified = Counter(
+            "tanpo_signatures_verified", "Transaction signatures checked", registry=registry
+        )
+        self.fsync_seconds = Histogram(
+            "tanpo_fsync_seconds", "Duration of one fsync", buckets=_FSYNC_BUCKETS, registry=registry
+        )
+
+        # Peers.
+        self.peers_connected = Gauge("tanpo_peers_connected", "Peers we can send to", registry=registry)
+        self.peer_queue_bytes = Gauge(  # peer: member/node
+            "tanpo_peer_queue_bytes", "Bytes waiting to be sent", ["peer"], registry=registry
+        )
+        self.peer_dropped = Counter(  # peer: member/node; kind: consensus | gossip
+            "tanpo_peer_dropped",
+            "Messages dropped because a queue was full",
+            ["peer", "kind"],
+            registry=registry,
+        )
+        self.peer_faults = Counter(  # peer: member/node
+            "tanpo_peer_faults", "Frames refused because they break the protocol", ["peer"], registry=registry
+        )
+        self.peer_reconnects = Counter(  # peer: member/node
+            "tanpo_peer_reconnects", "Streams opened again", ["peer"], registry=registry
+        )
+
+        # Clients.
+        self.calls = Counter(  # method: Service/Method; code: a gRPC code
+            "tanpo_calls", "gRPC calls answered, by code", ["method", "code"], registry=registry
+        )
+        self.streams = Gauge(  # method: Service/Method
+            "tanpo_streams", "Streams open now", ["method"], registry=registry
+        )
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time the body takes to a stage. Do not await inside: others' work would be counted."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.stage_seconds.labels(stage).inc(perf_counter() - started)
+
+    def render(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self.registry)
