@@ -1,0 +1,44 @@
+# Every recipe is one line; what needs thought is Python under .ci/.
+# Any Python from 3.11 on will do; 3.12 and 3.11 come first, because LevelDB's bindings ship wheels for them.
+PYTHON ?= $(shell sh .ci/find-python)
+RUN := .venv/bin
+
+.PHONY: setup fmt check test proto lock wheel-test demo up down bench ci clean
+
+setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
+	@"$(PYTHON)" .ci/setup.py
+
+fmt: setup ## format, and apply the fixes that are safe
+	$(RUN)/ruff format . && $(RUN)/ruff check --fix-only .
+
+check: setup ## format, lint, types, layers, generated code, layout and sizes
+	$(RUN)/python .ci/check.py
+
+test: setup ## every test, at most ten minutes on two cores
+	$(RUN)/pytest -n 2 --session-timeout=570
+
+proto: setup ## generate the Python code of proto/ again
+	$(RUN)/python .ci/generate_protos.py
+
+lock: setup ## write the versions now in .venv to the lock file
+	$(RUN)/python .ci/lock.py
+
+wheel-test: setup ## build the wheel, install it elsewhere and test it from an empty folder
+	$(RUN)/python .ci/wheel_test.py
+
+demo: setup ## four institutions swap and pledge on a network of processes that loses its leader
+	$(RUN)/tanpo demo
+
+up: setup ## start a local network of four members
+	$(RUN)/tanpo net up
+
+down: setup ## stop it
+	$(RUN)/tanpo net down
+
+bench: setup ## measure swaps a second and latency, as JSON
+	$(RUN)/tanpo bench
+
+ci: check test wheel-test ## exactly what CI runs
+
+clean: ## remove everything that can be made again
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
