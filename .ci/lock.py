@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -13,30 +14,42 @@ LOCK = ROOT / "requirements-ci.lock"
 HEADING = "# Exact versions for development and CI. Written by `make lock`; not used by the published package.\n"
 
 
-def collect_versions(project: str, extras: tuple[str, ...]) -> dict[str, str]:
-    """Return the installed version of everything that `project` with `extras` needs, itself left out."""
+def collect_versions(requirements: list[Requirement]) -> dict[str, str]:
+    """Return the installed version of everything that `requirements` need, themselves included."""
     versions: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    todo = [(canonicalize_name(project), extra) for extra in ("", *extras)]
+    todo = _expand(requirements, extra="")
     while todo:
         name, extra = todo.pop()
-        if (name, extra) in seen:
-            continue
-        seen.add((name, extra))
-        installed = distribution(name)
-        versions[canonicalize_name(name)] = installed.version
-        for line in installed.requires or []:
-            requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-                todo += [(canonicalize_name(requirement.name), e) for e in ("", *requirement.extras)]
-    del versions[canonicalize_name(project)]
+        if (name, extra) not in seen:
+            seen.add((name, extra))
+            installed = distribution(name)
+            versions[name] = installed.version
+            todo += _expand([Requirement(line) for line in installed.requires or []], extra)
     return versions
+
+
+def read_requirements() -> list[Requirement]:
+    """Return what the project file asks for, all extras included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    return [r for r in map(Requirement, lines) if r.name != project["name"]]
 
 
 def main() -> None:
     """Write the lock file of this project."""
-    versions = collect_versions("tanpo", ("node", "dev"))
+    versions = collect_versions(read_requirements())
     LOCK.write_text(HEADING + "".join(f"{name}=={version}\n" for name, version in sorted(versions.items())))
+
+
+def _expand(requirements: list[Requirement], extra: str) -> list[tuple[str, str]]:
+    """Return the (name, extra) pairs of the requirements that hold here for `extra`."""
+    return [
+        (canonicalize_name(requirement.name), wanted)
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+        for wanted in ("", *requirement.extras)
+    ]
 
 
 if __name__ == "__main__":
