@@ -11,7 +11,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements-ci.lock"
-HEADING = "# Exact versions for development and CI. Written by `make lock`; not used by the published package.\n"
+HEADING = (
+    "# Exact versions for development and CI, written by `make lock`. Users of the package need none of it.\n"
+)
 
 
 def collect_versions(requirements: list[Requirement]) -> dict[str, str]:
@@ -32,8 +34,9 @@ def collect_versions(requirements: list[Requirement]) -> dict[str, str]:
 def read_requirements() -> list[Requirement]:
     """Return what the project file asks for, all extras included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
-    return [r for r in map(Requirement, lines) if r.name != project["name"]]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    requirements = [Requirement(line) for group in groups for line in group]
+    return [requirement for requirement in requirements if requirement.name != project["name"]]
 
 
 def main() -> None:
