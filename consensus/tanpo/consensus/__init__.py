@@ -1,0 +1,72 @@
+"""The consensus replica: messages in, effects out, no I/O. The rules are in `consensus/SPEC.md`."""
+
+from tanpo.consensus.config import (
+    CommittedTip,
+    Payload,
+    PayloadSource,
+    ReplicaConfig,
+    ReplicaStart,
+    Roots,
+    Timing,
+    genesis_start,
+)
+from tanpo.consensus.effects import (
+    Broadcast,
+    CheckBlock,
+    CommitBlock,
+    DiscardBlocks,
+    Effect,
+    ExecuteBlock,
+    Halt,
+    Persist,
+    ReportEvidence,
+    ReportFault,
+    Send,
+    ServeCommitted,
+)
+from tanpo.consensus.events import (
+    BlockChecked,
+    BlockExecuted,
+    CommitStored,
+    Event,
+    Received,
+    Ticked,
+    TransactionsPending,
+)
+from tanpo.consensus.messages import Committed, Message, build_committed
+from tanpo.consensus.replica import Replica, Signer
+
+__all__ = [
+    "BlockChecked",
+    "BlockExecuted",
+    "Broadcast",
+    "CheckBlock",
+    "CommitBlock",
+    "CommitStored",
+    "Committed",
+    "CommittedTip",
+    "DiscardBlocks",
+    "Effect",
+    "Event",
+    "ExecuteBlock",
+    "Halt",
+    "Message",
+    "Payload",
+    "PayloadSource",
+    "Persist",
+    "Received",
+    "Replica",
+    "ReplicaConfig",
+    "ReplicaStart",
+    "ReportEvidence",
+    "ReportFault",
+    "Roots",
+    "Send",
+    "ServeCommitted",
+    "Signer",
+    "Ticked",
+    "Timing",
+    "TransactionsPending",
+    "build_committed",
+    "genesis_start",
+]
