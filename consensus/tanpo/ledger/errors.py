@@ -55,6 +55,7 @@ class Reason(StrEnum):
     EQUIVOCATION = "EQUIVOCATION"
     PROOF_INVALID = "PROOF_INVALID"
     CONFIGURATION = "CONFIGURATION"
+    PORT_IN_USE = "PORT_IN_USE"
 
 
 class LedgerError(Exception):

@@ -48,7 +48,7 @@ class Metrics:
         self.blocks_executed = Counter("tanpo_blocks_executed", "Blocks executed", registry=registry)
         self.blocks_fetched = Counter("tanpo_blocks_fetched", "Blocks fetched to catch up", registry=registry)
         self.proposals = Counter("tanpo_proposals", "Blocks this node proposed", registry=registry)
-        self.view_changes = Counter("tanpo_term_changes", "Terms entered after a timeout", registry=registry)
+        self.term_changes = Counter("tanpo_term_changes", "Terms entered after a timeout", registry=registry)
         self.suspicions = Counter("tanpo_suspicions", "Leaders this node suspected", registry=registry)
         self.consensus_messages = Counter(
             "tanpo_consensus_messages", "Consensus messages received", registry=registry
