@@ -1,0 +1,27 @@
+"""What a node keeps on disk: blocks, state with its tree, receipts, indexes, and the replica's promises.
+
+Calls block and return bytes; this layer knows no consensus types. An error from a write means that the
+process must stop: every later call refuses.
+"""
+
+from tanpo.storage.blockfile import StoredBlock
+from tanpo.storage.layout import Executed
+from tanpo.storage.ledger_store import BlockCommit, LedgerStore, audit
+from tanpo.storage.overlay import Overlay, StateReader
+from tanpo.storage.safety import SafetyImage, SafetyStore, SafetyWrite
+from tanpo.storage.tree import Plan, StateTree
+
+__all__ = [
+    "BlockCommit",
+    "Executed",
+    "LedgerStore",
+    "Overlay",
+    "Plan",
+    "SafetyImage",
+    "SafetyStore",
+    "SafetyWrite",
+    "StateReader",
+    "StateTree",
+    "StoredBlock",
+    "audit",
+]

@@ -1,0 +1,139 @@
+"""LevelDB with its sharp edges covered.
+
+Every write is one synced transactional batch (a bare batch commits half of itself on an exception), every
+read checks LevelDB's block checksums, and no iterator runs backwards (plyvel 1.5.1 loses keys there).
+Values other than tree records carry a checksum of their own over key and value: LevelDB's covers the file,
+not the block cache, and not a value that turns up under another key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+import plyvel
+from tanpo.ledger.errors import LedgerError, Reason, UsageError
+from tanpo.storage.files import corrupt, disk_full
+
+CHECKSUM_BYTES: Final = 4
+
+_DISK_FULL_TEXTS: Final = ("No space left on device", "Disk quota exceeded", "File too large")
+
+
+class Database:
+    """One LevelDB. After a failed write every later call refuses: the process must stop."""
+
+    def __init__(self, path: Path, handle: plyvel.DB, remedy: str) -> None:
+        self._path = path
+        self._handle = handle
+        self._remedy = remedy
+        self._failure: LedgerError | None = None
+
+    @classmethod
+    def open(cls, path: Path, *, remedy: str, cache_bytes: int, write_buffer_bytes: int) -> Database:
+        """Open or create the database; `remedy` says what to do should it be damaged."""
+        try:
+            handle = plyvel.DB(
+                str(path),
+                create_if_missing=True,
+                paranoid_checks=True,
+                bloom_filter_bits=10,
+                lru_cache_size=cache_bytes,
+                write_buffer_size=write_buffer_bytes,
+            )
+        except plyvel.Error as error:
+            raise _translate(error, path, remedy) from error
+        return cls(path, handle, remedy)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._handle.close()
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return a stored value as it is, or `None`."""
+        self._check_usable()
+        try:
+            value: bytes | None = self._handle.get(key, verify_checksums=True)
+        except plyvel.Error as error:
+            raise _translate(error, self._path, self._remedy) from error
+        return value
+
+    def get_sealed(self, key: bytes) -> bytes | None:
+        """Return the payload of a sealed value, or `None`. Raises `CorruptState` on a wrong checksum."""
+        value = self.get(key)
+        return None if value is None else self._unseal(key, value)
+
+    def scan(self, start: bytes, stop: bytes, limit: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and sealed payloads with start <= key < stop in ascending order, at most `limit`."""
+        for key, value in self.scan_raw(start, stop, limit):
+            yield key, self._unseal(key, value)
+
+    def scan_raw(self, start: bytes, stop: bytes, limit: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and values as they are with start <= key < stop in ascending order, at most `limit`."""
+        self._check_usable()
+        try:
+            with self._handle.iterator(start=start, stop=stop, verify_checksums=True) as rows:
+                yield from islice(rows, limit)
+        except plyvel.Error as error:
+            raise _translate(error, self._path, self._remedy) from error
+
+    def scan_keys(self, start: bytes, stop: bytes, limit: int | None = None) -> Iterator[bytes]:
+        """Yield the keys with start <= key < stop in ascending order, at most `limit`."""
+        self._check_usable()
+        try:
+            with self._handle.iterator(
+                start=start, stop=stop, include_value=False, verify_checksums=True
+            ) as keys:
+                yield from islice(keys, limit)
+        except plyvel.Error as error:
+            raise _translate(error, self._path, self._remedy) from error
+
+    def write(self, puts: dict[bytes, bytes], deletes: list[bytes]) -> None:
+        """Apply everything in one synced batch, or nothing.
+
+        Raises:
+            Unavailable: the disk is full. CorruptState: anything else. Either way, stop the process.
+        """
+        self._check_usable()
+        try:
+            with self._handle.write_batch(transaction=True, sync=True) as batch:
+                put, delete = batch.put, batch.delete
+                for key in deletes:
+                    delete(key)
+                for key, value in puts.items():
+                    put(key, value)
+        except plyvel.Error as error:
+            self._failure = _translate(error, self._path, self._remedy)
+            raise self._failure from error
+
+    def damaged(self, what: str, *, value: object = "", limit: object = "") -> LedgerError:
+        """Return the error for content that contradicts itself."""
+        return corrupt(self._path, what, value=value, limit=limit, remedy=self._remedy)
+
+    def _unseal(self, key: bytes, value: bytes) -> bytes:
+        payload = value[CHECKSUM_BYTES:]
+        if crc32(payload, crc32(key)).to_bytes(CHECKSUM_BYTES, "big") != value[:CHECKSUM_BYTES]:
+            raise self.damaged("checksum of a stored value is wrong", value=key[:64].hex())
+        return payload
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._handle.closed:
+            raise UsageError(Reason.MISUSE, "the store is closed", value=self._path, remedy="open it again")
+
+
+def seal(key: bytes, payload: bytes) -> bytes:
+    """Return `payload` with the checksum that `get_sealed` and `scan` verify."""
+    return crc32(payload, crc32(key)).to_bytes(CHECKSUM_BYTES, "big") + payload
+
+
+def _translate(error: plyvel.Error, path: Path, remedy: str) -> LedgerError:
+    text = error.args[0] if error.args else ""
+    message = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    if any(part in message for part in _DISK_FULL_TEXTS):
+        return disk_full(path)
+    return corrupt(path, f"LevelDB reports: {message}", remedy=remedy)

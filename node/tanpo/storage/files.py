@@ -1,0 +1,132 @@
+"""Folders, locks and synced writes: the few operating system calls that durability rests on.
+
+Rule: an error of the operating system leaves this layer only as one of ours. A full disk is
+`Unavailable(DISK_FULL)`, anything else `CorruptState(DATA_CORRUPT)`; after either, the process must stop,
+because the kernel may have marked pages clean that never reached the disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable, UsageError
+
+DISK_FULL_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""No space, quota used up, or a file above the process's size limit: the operator frees or grants room."""
+
+LOCK_NAME: Final = "lock"
+
+
+def disk_full(path: Path) -> Unavailable:
+    """Return the error for a disk without room; the process that meets it must stop."""
+    return Unavailable(
+        Reason.DISK_FULL,
+        f"the disk that holds {path} is full; nothing was half-applied, and the node stops",
+        value=path,
+        remedy="free space or grow the disk, then start the node again",
+    )
+
+
+def corrupt(path: Path, what: str, *, value: object = "", limit: object = "", remedy: str) -> CorruptState:
+    """Return the error for a file or database that contradicts itself."""
+    return CorruptState(
+        Reason.DATA_CORRUPT,
+        f"{path}: {what}",
+        value=value if value != "" else path,
+        limit=limit,
+        remedy=remedy,
+    )
+
+
+def system_error(error: OSError, path: Path) -> LedgerError:
+    """Return our error for an operating system error met while reading or writing `path`."""
+    if error.errno in DISK_FULL_ERRORS:
+        return disk_full(path)
+    return corrupt(
+        path,
+        f"the operating system refused: {error.strerror or error}",
+        remedy="check disk and permissions, then start again: this process cannot know what was stored",
+    )
+
+
+@contextmanager
+def guarded_io(path: Path) -> Iterator[None]:
+    """Turn every `OSError` of the block into one of our errors that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise system_error(error, path) from error
+
+
+def lock_folder(path: Path) -> int:
+    """Create `path` if need be and lock it against every other opening; closing the result unlocks.
+
+    Raises:
+        UsageError: it is open already, in this process or in another (DATA_LOCKED).
+    """
+    with guarded_io(path):
+        path.mkdir(parents=True, exist_ok=True)
+        lock_file = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock_file)
+        raise UsageError(
+            Reason.DATA_LOCKED,
+            f"{path} is in use by another process",
+            value=path,
+            limit="one process per data directory",
+            remedy="stop the other node, or give this one a data directory of its own",
+        ) from None
+    except OSError as error:
+        os.close(lock_file)
+        raise system_error(error, path) from error
+    return lock_file
+
+
+def sync_folder(path: Path) -> None:
+    """Make the creation, removal or renaming of files in `path` survive a power cut."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def create_synced(path: Path, content: bytes) -> None:
+    """Create a file that did not exist, with its content and its name on disk when this returns."""
+    created = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        write_at(created, content, 0)
+        os.fsync(created)
+    finally:
+        os.close(created)
+    sync_folder(path.parent)
+
+
+def write_at(descriptor: int, content: bytes, offset: int) -> None:
+    """Write all of `content` at `offset`; the kernel may take it in several pieces."""
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view = view[written:]
+        offset += written
+
+
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Return up to `size` bytes from `offset`, fewer only at the end of the file."""
+    parts: list[bytes] = []
+    while size:
+        part = os.pread(descriptor, size, offset)
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+        offset += len(part)
+    return b"".join(parts)

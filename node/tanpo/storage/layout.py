@@ -1,0 +1,189 @@
+"""What lies where in a ledger's folder and in its LevelDB, and how each record is spelled.
+
+    S key              state value          B height:u32     executed block: hash, state root, receipts root
+    T tx id            height, index        E height:u32     receipts: count:u32, each length:u32 and bytes
+    Q request digest   height, index        X...             the tree, see `records`
+
+Every value is sealed with a checksum, but for the tree's own records, which their parents' hashes cover.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from tanpo.ledger.codec import Reader, Writer
+from tanpo.ledger.errors import Reason, UsageError
+from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot, TxId
+from tanpo.storage.files import corrupt, create_synced, guarded_io
+from tanpo.storage.guard import GuardFile
+from tanpo.storage.segments import REMEDY
+
+NETWORK_NAME: Final = "network"
+GUARD_NAME: Final = "guard"
+BLOCKS_NAME: Final = "blocks"
+STATE_NAME: Final = "state"
+
+STATE_START: Final = b"S"
+STATE_STOP: Final = b"T"
+EXECUTED_STOP: Final = b"C"
+RECEIPT_BYTES_MAX: Final = 1 << 30
+
+_FORMAT: Final = "tanpo-ledger 1"
+_HASH_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executed:
+    """An executed block, and what the next header needs of it."""
+
+    height: Height
+    block_hash: BlockHash
+    state_root: StateRoot
+    receipts_root: MerkleRoot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the ledger had got when its guard was last written, a lower bound after a crash."""
+
+    segment_height: Height
+    executed_height: Height
+
+
+def state_key(key: bytes) -> bytes:
+    """Return the database key of a state key."""
+    return b"S" + key
+
+
+def executed_key(height: int) -> bytes:
+    """Return the database key of an executed block."""
+    return b"B" + height.to_bytes(4, "big")
+
+
+def receipts_key(height: int) -> bytes:
+    """Return the database key of a block's receipts."""
+    return b"E" + height.to_bytes(4, "big")
+
+
+def tx_key(tx_id: TxId) -> bytes:
+    """Return the database key of a transaction's position."""
+    return b"T" + tx_id
+
+
+def request_key(digest: bytes) -> bytes:
+    """Return the database key of the position of a request's transaction."""
+    return b"Q" + digest
+
+
+def encode_position(height: int, index: int) -> bytes:
+    """Return the encoding of a transaction's height and index."""
+    return height.to_bytes(4, "big") + index.to_bytes(4, "big")
+
+
+def decode_position(record: bytes) -> tuple[Height, int]:
+    """Return the height and index of a transaction."""
+    return Height(int.from_bytes(record[:4], "big")), int.from_bytes(record[4:8], "big")
+
+
+def encode_executed(executed: Executed) -> bytes:
+    """Return the record of an executed block; its height is in the key."""
+    return executed.block_hash + executed.state_root + executed.receipts_root
+
+
+def decode_executed(height: Height, record: bytes) -> Executed:
+    """Return an executed block from its record, whose checksum has been verified."""
+    return Executed(
+        height=height,
+        block_hash=BlockHash(record[:_HASH_BYTES]),
+        state_root=StateRoot(record[_HASH_BYTES : 2 * _HASH_BYTES]),
+        receipts_root=MerkleRoot(record[2 * _HASH_BYTES :]),
+    )
+
+
+def encode_receipts(receipts: tuple[bytes, ...]) -> bytes:
+    """Return the record of a block's receipts."""
+    writer = Writer().u32(len(receipts))
+    for receipt in receipts:
+        writer.blob(receipt)
+    return writer.finish()
+
+
+def decode_receipts(record: bytes) -> tuple[bytes, ...]:
+    """Return a block's receipts from their record, whose checksum has been verified."""
+    reader = Reader(record)
+    return tuple(reader.blob(RECEIPT_BYTES_MAX) for _ in range(reader.u32()))
+
+
+def encode_progress(progress: Progress) -> bytes:
+    """Return the guard's payload. Nothing executed, height -1, is written as 0."""
+    return progress.segment_height.to_bytes(8, "big") + (progress.executed_height + 1).to_bytes(8, "big")
+
+
+def decode_progress(payload: bytes) -> Progress:
+    """Return the progress in a valid guard slot."""
+    return Progress(
+        segment_height=Height(int.from_bytes(payload[:8], "big")),
+        executed_height=Height(int.from_bytes(payload[8:16], "big") - 1),
+    )
+
+
+def open_folder(path: Path, network_id: NetworkId) -> tuple[GuardFile, Progress]:
+    """Check that the folder belongs to the network, or make it so if it is new, and open its guard.
+
+    Raises:
+        UsageError: it belongs to another network (GENESIS_MISMATCH). CorruptState: its files contradict.
+    """
+    with guarded_io(path):
+        stored = _read_network(path / NETWORK_NAME)
+        if stored is None:
+            _create(path, network_id)
+            stored = network_id
+    if stored != network_id:
+        raise UsageError(
+            Reason.GENESIS_MISMATCH,
+            f"{path} belongs to network {stored.hex()}, not to {network_id.hex()}",
+            value=stored.hex(),
+            limit=network_id.hex(),
+            remedy="give the node the genesis file of that network, or another data directory",
+        )
+    guard, image = GuardFile.open(path / GUARD_NAME)
+    if image is None:
+        guard.close()
+        raise corrupt(path / GUARD_NAME, "neither slot verifies", remedy=REMEDY)
+    return guard, decode_progress(image.payload)
+
+
+def _create(path: Path, network_id: NetworkId) -> None:
+    """Write the guard, then the network: blocks and state come after both, so none may be there yet."""
+    if (path / BLOCKS_NAME).exists() or (path / STATE_NAME).exists():
+        raise corrupt(
+            path / NETWORK_NAME, "missing or damaged, although there are blocks or state", remedy=REMEDY
+        )
+    (path / GUARD_NAME).unlink(missing_ok=True)
+    (path / NETWORK_NAME).unlink(missing_ok=True)
+    nothing = Progress(segment_height=Height(0), executed_height=Height(-1))
+    GuardFile.create(path / GUARD_NAME, encode_progress(nothing))
+    create_synced(path / NETWORK_NAME, _network_line(network_id))
+
+
+def _read_network(path: Path) -> NetworkId | None:
+    """Return the network in the file, or `None` if the file is missing or damaged."""
+    if not path.exists():
+        return None
+    fields = path.read_bytes()[:256].split(b" ")
+    if len(fields) != 4 or not _is_hex(fields[2]):
+        return None
+    network_id = NetworkId(bytes.fromhex(fields[2].decode("ascii")))
+    return network_id if b" ".join(fields) == _network_line(network_id) else None
+
+
+def _is_hex(text: bytes) -> bool:
+    return len(text) == 2 * _HASH_BYTES and all(byte in b"0123456789abcdef" for byte in text)
+
+
+def _network_line(network_id: NetworkId) -> bytes:
+    digest = blake2b(network_id, digest_size=8).hexdigest()
+    return f"{_FORMAT} {network_id.hex()} {digest}\n".encode("ascii")

@@ -1,0 +1,382 @@
+"""The ledger on disk: block segments, and LevelDB with state, tree, receipts and indexes.
+
+A block is appended to the segments when it is committed and, once executed, applied to LevelDB in one
+synced batch. The segments are the truth: a LevelDB that fell behind, even to nothing, is brought up to date
+by executing their blocks again. Nobody may serve or sign what a failed write was to store: after an error
+from a write every later call refuses, and the process must stop.
+
+    network    the network the folder belongs to          blocks/   segments
+    guard      how far both had got, a lower bound         state/    LevelDB
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable, UsageError, invariant
+from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot, TxId
+from tanpo.storage.blockfile import StoredBlock
+from tanpo.storage.database import Database, seal
+from tanpo.storage.files import lock_folder
+from tanpo.storage.guard import GuardFile
+from tanpo.storage.layout import (
+    BLOCKS_NAME,
+    STATE_NAME,
+    Executed,
+    Progress,
+    decode_position,
+    decode_receipts,
+    encode_executed,
+    encode_position,
+    encode_progress,
+    encode_receipts,
+    executed_key,
+    open_folder,
+    receipts_key,
+    request_key,
+    state_key,
+    tx_key,
+)
+from tanpo.storage.recovery import count_logged_max, load_executed, verify_state
+from tanpo.storage.segments import SEGMENT_BYTES_DEFAULT, BlockSegments
+from tanpo.storage.tree import CACHE_RECORDS_DEFAULT, NO_HEIGHT, WINDOW_DEFAULT, Plan, StateTree
+
+BLOCK_CACHE_BYTES_DEFAULT: Final = 64 << 20
+WRITE_BUFFER_BYTES: Final = 8 << 20
+"""LevelDB's log grows to this before it becomes a table: two or three full blocks."""
+
+STATE_REMEDY: Final = (
+    "move the folder state/ aside and start the node again: it executes the blocks of blocks/ anew; "
+    "if that fails too, let it fetch the chain from its peers"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockCommit:
+    """What executing a block produced. The tuples have one item per transaction, in block order."""
+
+    height: Height
+    block_hash: BlockHash
+    changes: Mapping[bytes, bytes | None]
+    plan: Plan
+    receipts: tuple[bytes, ...]
+    receipts_root: MerkleRoot
+    tx_ids: tuple[TxId, ...]
+    request_digests: tuple[bytes, ...]
+
+
+class LedgerStore:
+    """Blocks, state, receipts and indexes of one node. Calls block; use it from one thread at a time.
+
+    `tree.begin` makes the plan that `commit` takes. `rolled_back_from` is the executed height that the guard
+    remembers if LevelDB came up behind it, else `None`: the state was then audited, and holds for the
+    height it is at.
+    """
+
+    def __init__(
+        self, *, lock: int, database: Database, tree: StateTree, segments: BlockSegments, guard: GuardFile
+    ) -> None:
+        self.tree = tree
+        self.rolled_back_from: Height | None = None
+        self._lock = lock
+        self._database = database
+        self._segments = segments
+        self._guard = guard
+        self._executed: Executed | None = None
+        self._executed_max = NO_HEIGHT
+        self._failure: LedgerError | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        network_id: NetworkId,
+        window: int = WINDOW_DEFAULT,
+        cache_records: int = CACHE_RECORDS_DEFAULT,
+        block_cache_bytes: int = BLOCK_CACHE_BYTES_DEFAULT,
+        segment_bytes: int = SEGMENT_BYTES_DEFAULT,
+    ) -> LedgerStore:
+        """Open or create the ledger in the folder `path`, and verify what a crash may have left behind.
+
+        Raises:
+            UsageError: the folder is in use (DATA_LOCKED) or of another network (GENESIS_MISMATCH).
+            CorruptState: its content contradicts itself. Unavailable: the disk is full.
+        """
+        with ExitStack() as opened:
+            lock = lock_folder(path)
+            opened.callback(os.close, lock)
+            guard, progress = open_folder(path, network_id)
+            opened.callback(guard.close)
+            logged_max = count_logged_max(path / STATE_NAME)
+            database = Database.open(
+                path / STATE_NAME,
+                remedy=STATE_REMEDY,
+                cache_bytes=block_cache_bytes,
+                write_buffer_bytes=WRITE_BUFFER_BYTES,
+            )
+            opened.callback(database.close)
+            tree = StateTree.open(database, window=window, cache_records=cache_records)
+            segments = BlockSegments.open(
+                path / BLOCKS_NAME,
+                network_id=network_id,
+                synced=max(progress.segment_height, tree.height, Height(0)),
+                segment_bytes=segment_bytes,
+            )
+            opened.callback(segments.close)
+            store = cls(lock=lock, database=database, tree=tree, segments=segments, guard=guard)
+            store._recover(progress, logged_max)
+            opened.pop_all()
+        return store
+
+    @property
+    def is_initialised(self) -> bool:
+        """Whether the genesis state has been written."""
+        return self._executed is not None
+
+    @property
+    def executed(self) -> Executed:
+        """The last executed block: its hash, and the roots that the next header carries.
+
+        Raises:
+            UsageError: the store is not initialised.
+        """
+        self._check_usable()
+        if self._executed is None:
+            raise _misuse("the store holds no genesis state", self._executed, "initialise it first")
+        return self._executed
+
+    @property
+    def executed_hash(self) -> BlockHash:
+        """Hash of the last executed block."""
+        return self.executed.block_hash
+
+    @property
+    def state_root(self) -> StateRoot:
+        """State root after the last executed block."""
+        return self.executed.state_root
+
+    @property
+    def receipts_root(self) -> MerkleRoot:
+        """Receipts root of the last executed block."""
+        return self.executed.receipts_root
+
+    @property
+    def executed_height(self) -> Height:
+        """Height of the last executed block, -1 if not even genesis has been written."""
+        return self.tree.height
+
+    @property
+    def segment_height(self) -> Height:
+        """Height of the last block in the segments; those above `executed_height` must be executed again."""
+        return self._segments.height
+
+    def initialise(
+        self, changes: Mapping[bytes, bytes | None], *, block_hash: BlockHash, receipts_root: MerkleRoot
+    ) -> None:
+        """Write the genesis state as height 0, once.
+
+        Raises:
+            UsageError: the store is initialised. Others: the write failed; stop the process.
+        """
+        if self.is_initialised:
+            raise _misuse("the store is initialised", self.executed_height, "initialise a new store once")
+        self._write(
+            BlockCommit(
+                height=Height(0),
+                block_hash=block_hash,
+                changes=changes,
+                plan=self.tree.begin(Height(0), changes),
+                receipts=(),
+                receipts_root=receipts_root,
+                tx_ids=(),
+                request_digests=(),
+            )
+        )
+
+    def append_block(self, block: StoredBlock) -> None:
+        """Add the next block to the segments; it is on disk when this returns.
+
+        Raises:
+            UsageError: its height is not the next. Others: the write failed; stop the process.
+        """
+        self._check_usable()
+        try:
+            self._segments.append(block)
+            self._write_guard()
+        except (CorruptState, Unavailable) as error:
+            self._failure = error
+            raise
+
+    def commit(self, commit: BlockCommit) -> None:
+        """Apply the next block's results in one synced batch, then to memory.
+
+        Raises:
+            UsageError: the block is not the next, or not in the segments.
+            CorruptState, Unavailable: the write failed and nothing was applied; stop the process.
+        """
+        self._check_usable()
+        height = commit.height
+        if not self.is_initialised or height != self.executed_height + 1 or height > self.segment_height:
+            raise _misuse(
+                f"block {height} cannot be applied after block {self.executed_height}",
+                height,
+                "append blocks in order of height, and commit each once",
+            )
+        stored_hash = self._segments.read_hash(height)
+        if stored_hash != commit.block_hash:
+            raise _misuse(
+                f"block {height} in the segments is another one", commit.block_hash.hex(), stored_hash.hex()
+            )
+        self._write(commit)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a state key in the executed state, or `None`."""
+        self._check_usable()
+        return self._database.get_sealed(state_key(key))
+
+    def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return the first `limit` state pairs with start <= key < stop, in ascending order of key."""
+        self._check_usable()
+        rows = self._database.scan(state_key(start), state_key(stop), limit)
+        return [(key[1:], value) for key, value in rows]
+
+    def read_block(self, height: Height) -> StoredBlock:
+        """Return a block from the segments.
+
+        Raises:
+            UsageError: there is no such height. CorruptState: its record is damaged.
+        """
+        self._check_usable()
+        return self._segments.read(height)
+
+    def get_receipts(self, height: Height) -> tuple[bytes, ...]:
+        """Return the receipts of an executed block, in order of its transactions.
+
+        Raises:
+            UsageError: the height has not been executed. CorruptState: they are missing or damaged.
+        """
+        if not 0 <= height <= self.executed_height:
+            raise UsageError(
+                Reason.HEIGHT_UNKNOWN,
+                f"block {height} has not been executed",
+                value=height,
+                limit=f"0..{self.executed_height}",
+                remedy="ask for a height in that range",
+            )
+        self._check_usable()
+        record = self._database.get_sealed(receipts_key(height))
+        if record is None:
+            raise self._database.damaged("receipts are missing", value=f"height {height}")
+        return decode_receipts(record)
+
+    def find_transaction(self, tx_id: TxId) -> tuple[Height, int] | None:
+        """Return height and index of an executed transaction, or `None`."""
+        return self._find(tx_key(tx_id))
+
+    def find_request(self, digest: bytes) -> tuple[Height, int] | None:
+        """Return height and index of the transaction that answered a request, or `None`."""
+        return self._find(request_key(digest))
+
+    def close(self) -> None:
+        """Close every file and unlock the folder. Closing twice does nothing."""
+        if self._lock < 0:
+            return
+        self._segments.close()
+        self._database.close()
+        self._guard.close()
+        os.close(self._lock)
+        self._lock = -1
+        if self._failure is None:
+            self._failure = _misuse("the store is closed", "closed", "open it again")
+
+    def _find(self, key: bytes) -> tuple[Height, int] | None:
+        self._check_usable()
+        record = self._database.get_sealed(key)
+        return None if record is None else decode_position(record)
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _write(self, commit: BlockCommit) -> None:
+        """Write one batch. All of it, or nothing and the store refuses from then on."""
+        self._check_usable()
+        invariant(
+            commit.plan.height == commit.height
+            and len(commit.receipts) == len(commit.tx_ids) == len(commit.request_digests),
+            f"the parts of the commit of height {commit.height} do not fit together",
+        )
+        executed = Executed(
+            height=commit.height,
+            block_hash=commit.block_hash,
+            state_root=commit.plan.state_root,
+            receipts_root=commit.receipts_root,
+        )
+        puts, deletes = _batch(commit, executed)
+        try:
+            self.tree.stage(commit.plan, puts, deletes)
+            self._database.write(puts, deletes)
+            self.tree.publish(commit.plan)
+            self._executed = executed
+            self._write_guard()
+        except (CorruptState, Unavailable) as error:
+            self._failure = error
+            raise
+
+    def _write_guard(self) -> None:
+        self._executed_max = max(self._executed_max, self.executed_height)
+        progress = Progress(segment_height=self.segment_height, executed_height=self._executed_max)
+        # Not synced: an older bound after a power cut still holds, and two syncs a block are enough.
+        self._guard.write(encode_progress(progress), synced=False)
+
+    def _recover(self, progress: Progress, logged_max: int) -> None:
+        """Compare LevelDB with itself, with the segments and with the guard."""
+        self._executed_max = progress.executed_height
+        self._executed = load_executed(self._database, self.tree, self._segments, logged_max)
+        if self.executed_height < progress.executed_height:
+            self.rolled_back_from = progress.executed_height
+            if self.is_initialised:
+                audit(self)
+
+
+def audit(store: LedgerStore) -> None:
+    """Recompute the state root from the whole state: about 8 microseconds a key.
+
+    Raises:
+        CorruptState: it is not the root that the executed block left behind.
+    """
+    verify_state(store._database, store.executed)
+
+
+def _batch(commit: BlockCommit, executed: Executed) -> tuple[dict[bytes, bytes], list[bytes]]:
+    """Return all that a block writes and deletes, except for the tree."""
+    height = commit.height
+    puts: dict[bytes, bytes] = {}
+    deletes: list[bytes] = []
+    for key, value in commit.changes.items():
+        stored = b"S" + key
+        if value is None:
+            deletes.append(stored)
+        else:
+            puts[stored] = seal(stored, value)
+    _put_sealed(puts, executed_key(height), encode_executed(executed))
+    _put_sealed(puts, receipts_key(height), encode_receipts(commit.receipts))
+    for index, (tx_id, digest) in enumerate(zip(commit.tx_ids, commit.request_digests, strict=True)):
+        position = encode_position(height, index)
+        _put_sealed(puts, tx_key(tx_id), position)
+        _put_sealed(puts, request_key(digest), position)
+    return puts, deletes
+
+
+def _put_sealed(puts: dict[bytes, bytes], key: bytes, payload: bytes) -> None:
+    puts[key] = seal(key, payload)
+
+
+def _misuse(what: str, value: object, remedy: str) -> UsageError:
+    return UsageError(Reason.MISUSE, what, value=value, remedy=remedy)

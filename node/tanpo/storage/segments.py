@@ -1,0 +1,337 @@
+"""Block segments: append-only checksummed files that hold every block, the truth that all else follows from.
+
+A folder of files named by the first height in them; `blockfile` has their format. Each append is on disk
+before the next begins, hence at most one record, the last, can be torn by a crash; whatever else does not
+verify is damage.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from bisect import bisect_right
+from pathlib import Path
+from typing import Final
+
+from tanpo.ledger.errors import CorruptState, LedgerError, Reason, UsageError
+from tanpo.ledger.types import BlockHash, Height, NetworkId
+from tanpo.storage.blockfile import (
+    CHECKSUM_BYTES,
+    HEADER_BYTES,
+    RECORD_HEAD_BYTES,
+    RECORD_MAGIC,
+    SALT_BYTES,
+    StoredBlock,
+    decode_head,
+    decode_header,
+    decode_record,
+    encode_header,
+    encode_record,
+)
+from tanpo.storage.files import (
+    corrupt,
+    create_synced,
+    guarded_io,
+    read_at,
+    sync_folder,
+    system_error,
+    write_at,
+)
+
+SEGMENT_BYTES_DEFAULT: Final = 64 << 20
+"""Past this size the next block opens a new file: small enough to verify at every start."""
+
+SUFFIX: Final = ".blocks"
+REMEDY: Final = (
+    "move the data directory aside and let the node fetch the chain from its peers, or restore a backup; "
+    "keep the damaged files for inspection"
+)
+
+
+class Segment:
+    """One file: its salt and the offset of each record, and one offset more where the next would go."""
+
+    __slots__ = ("first", "offsets", "path", "salt")
+
+    def __init__(self, path: Path, first: int, salt: bytes) -> None:
+        self.path = path
+        self.first = first
+        self.salt = salt
+        self.offsets = array("Q", [HEADER_BYTES])
+
+    @property
+    def last(self) -> int:
+        """The last height in the file, one below `first` if it holds none."""
+        return self.first + len(self.offsets) - 2
+
+    @property
+    def end(self) -> int:
+        """Where the next record goes."""
+        return self.offsets[-1]
+
+
+class BlockSegments:
+    """The segments of one chain, open for appending."""
+
+    def __init__(self, folder: Path, network_id: NetworkId, segment_bytes: int) -> None:
+        self._folder = folder
+        self._network_id = network_id
+        self._segment_bytes = segment_bytes
+        self._firsts: list[int] = []
+        self._indexed: dict[int, Segment] = {}
+        self._reader_path: Path | None = None
+        self._reader = -1
+        self._writer = -1
+        self._failure: LedgerError | None = None
+        self.height = Height(0)
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        network_id: NetworkId,
+        synced: Height,
+        segment_bytes: int = SEGMENT_BYTES_DEFAULT,
+    ) -> BlockSegments:
+        """Open or create the folder, verify the last file and cut off a torn record at its end.
+
+        `synced` is the highest block known to have been on disk; what is missing up to there is damage.
+
+        Raises:
+            CorruptState: a file is damaged, or blocks up to `synced` are missing.
+        """
+        segments = cls(folder, network_id, segment_bytes)
+        with guarded_io(folder):
+            if not folder.exists():
+                folder.mkdir()
+                sync_folder(folder.parent)
+            segments._firsts = sorted(_first_height(path) for path in folder.glob(f"*{SUFFIX}"))
+        segments._recover(synced)
+        return segments
+
+    def append(self, block: StoredBlock) -> None:
+        """Add the next block; it is on disk when this returns.
+
+        Raises:
+            UsageError: its height is not the next. Unavailable: the disk is full; stop the process.
+        """
+        self._check_usable()
+        if block.height != self.height + 1:
+            raise UsageError(
+                Reason.MISUSE,
+                f"block {block.height} cannot follow block {self.height}",
+                value=block.height,
+                limit=self.height + 1,
+                remedy="append every block once, in order of height",
+            )
+        try:
+            self._append(block)
+        except OSError as error:
+            self._failure = system_error(error, self._folder)
+            raise self._failure from error
+        self.height = block.height
+
+    def read(self, height: Height) -> StoredBlock:
+        """Return a stored block.
+
+        Raises:
+            UsageError: there is no such height. CorruptState: its record is damaged.
+        """
+        segment = self._segment_of(height)
+        index = height - segment.first
+        start, stop = segment.offsets[index], segment.offsets[index + 1]
+        with guarded_io(segment.path):
+            content = read_at(self._open_reader(segment.path), stop - start, start)
+        block = decode_record(content, segment.salt)
+        if block is None or block.height != height or len(content) != stop - start:
+            raise _damaged(segment.path, start, f"record of block {height} does not verify")
+        return block
+
+    def read_hash(self, height: Height) -> BlockHash:
+        """Return the hash of a stored block without reading the block."""
+        segment = self._segment_of(height)
+        start = segment.offsets[height - segment.first]
+        with guarded_io(segment.path):
+            head = read_at(self._open_reader(segment.path), RECORD_HEAD_BYTES, start)
+        if decode_head(head, segment.salt) is None:
+            raise _damaged(segment.path, start, f"head of block {height} does not verify")
+        return BlockHash(head[20:52])
+
+    def close(self) -> None:
+        """Close every file."""
+        self._close_reader()
+        if self._writer >= 0:
+            os.close(self._writer)
+            self._writer = -1
+        self._failure = UsageError(Reason.MISUSE, "the block segments are closed", value=self._folder)
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _path(self, first: int) -> Path:
+        return self._folder / f"{first:012d}{SUFFIX}"
+
+    def _recover(self, synced: Height) -> None:
+        """Find the last whole record, and truncate after it."""
+        self._drop_unborn(synced)
+        if not self._firsts:
+            self._require(synced, self._folder, 0)
+            return
+        if self._firsts[0] != 1:
+            raise _damaged(self._folder, 0, f"the first file begins with block {self._firsts[0]}, not 1")
+        first = self._firsts[-1]
+        segment = self._load(first)
+        with guarded_io(segment.path):
+            content = segment.path.read_bytes()
+        _index_records(segment, content)
+        self._indexed[first] = segment
+        self.height = Height(segment.last)
+        self._require(synced, segment.path, segment.end)
+        if segment.end < len(content):
+            _verify_torn(segment, content)
+        with guarded_io(segment.path):
+            self._writer = os.open(segment.path, os.O_RDWR | os.O_CLOEXEC)
+            os.ftruncate(self._writer, segment.end)
+            # The last record may be whole only in the page cache: its append never returned.
+            os.fsync(self._writer)
+
+    def _drop_unborn(self, synced: Height) -> None:
+        """Remove a last file whose creation a crash cut short; it never held a block."""
+        if not self._firsts or self._firsts[-1] <= synced:
+            return
+        first = self._firsts[-1]
+        path = self._path(first)
+        with guarded_io(path):
+            if path.stat().st_size <= HEADER_BYTES and self._read_salt(path, first) is None:
+                path.unlink()
+                sync_folder(self._folder)
+                self._firsts.pop()
+
+    def _load(self, first: int) -> Segment:
+        path = self._path(first)
+        with guarded_io(path):
+            salt = self._read_salt(path, first)
+        if salt is None:
+            raise _damaged(path, 0, "the header does not verify")
+        return Segment(path, first, salt)
+
+    def _read_salt(self, path: Path, first: int) -> bytes | None:
+        with path.open("rb") as file:
+            return decode_header(file.read(HEADER_BYTES), first, self._network_id)
+
+    def _require(self, synced: Height, path: Path, offset: int) -> None:
+        if self.height < synced:
+            raise _damaged(
+                path, offset, f"the last whole record is block {self.height}, but block {synced} was stored"
+            )
+
+    def _append(self, block: StoredBlock) -> None:
+        size = RECORD_HEAD_BYTES + len(block.block) + len(block.proof) + CHECKSUM_BYTES
+        if not self._firsts or self._last_is_full(size):
+            self._create(block.height)
+        segment = self._indexed[self._firsts[-1]]
+        if self._writer < 0:
+            self._writer = os.open(segment.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            write_at(self._writer, encode_record(block, segment.salt), segment.end)
+            os.fdatasync(self._writer)
+        except OSError:
+            # The next start would cut the torn record off as well; doing so now returns its space.
+            os.ftruncate(self._writer, segment.end)
+            raise
+        segment.offsets.append(segment.end + size)
+
+    def _last_is_full(self, size: int) -> bool:
+        segment = self._indexed[self._firsts[-1]]
+        return segment.last >= segment.first and segment.end + size > self._segment_bytes
+
+    def _create(self, first: int) -> None:
+        salt = os.urandom(SALT_BYTES)
+        path = self._path(first)
+        create_synced(path, encode_header(first, self._network_id, salt))
+        if self._writer >= 0:
+            os.close(self._writer)
+            self._writer = -1
+        self._firsts.append(first)
+        self._indexed[first] = Segment(path, first, salt)
+
+    def _segment_of(self, height: Height) -> Segment:
+        self._check_usable()
+        if not 0 < height <= self.height:
+            raise UsageError(
+                Reason.HEIGHT_UNKNOWN,
+                f"block {height} is not stored",
+                value=height,
+                limit=f"1..{self.height}",
+                remedy="ask for a height in that range",
+            )
+        position = bisect_right(self._firsts, height) - 1
+        if position < 0:
+            raise _damaged(self._folder, 0, f"the file that holds block {height} is missing")
+        first = self._firsts[position]
+        segment = self._indexed.get(first)
+        if segment is None:
+            segment = self._indexed[first] = self._index(position)
+        return segment
+
+    def _index(self, position: int) -> Segment:
+        """Read the heads of a full file. It must end where the next one begins."""
+        first, following = self._firsts[position], self._firsts[position + 1]
+        segment = self._load(first)
+        path, salt = segment.path, segment.salt
+        with guarded_io(path):
+            descriptor = self._open_reader(path)
+            end = os.fstat(descriptor).st_size
+            while segment.end < end:
+                size = decode_head(read_at(descriptor, RECORD_HEAD_BYTES, segment.end), salt)
+                if size is None or segment.end + size > end:
+                    break
+                segment.offsets.append(segment.end + size)
+        if segment.end != end or segment.last != following - 1:
+            raise _damaged(path, segment.end, f"the file ends with block {segment.last}, not {following - 1}")
+        return segment
+
+    def _open_reader(self, path: Path) -> int:
+        """Return a descriptor for reading `path`. One is kept: readers walk along the chain."""
+        if self._reader_path != path:
+            self._close_reader()
+            self._reader = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._reader_path = path
+        return self._reader
+
+    def _close_reader(self) -> None:
+        if self._reader_path is not None:
+            os.close(self._reader)
+            self._reader_path = None
+
+
+def _index_records(segment: Segment, content: bytes) -> None:
+    """Verify the records of a file and note where each begins, up to the first that is not whole."""
+    while True:
+        at = segment.end
+        size = decode_head(content[at : at + RECORD_HEAD_BYTES], segment.salt)
+        block = None if size is None else decode_record(content[at : at + size], segment.salt)
+        if size is None or block is None or block.height != segment.last + 1:
+            return
+        segment.offsets.append(at + size)
+
+
+def _verify_torn(segment: Segment, content: bytes) -> None:
+    """Refuse a tail that holds whole heads: a crash tears the last record only."""
+    at = content.find(RECORD_MAGIC, segment.end + 1)
+    while at >= 0:
+        if decode_head(content[at : at + RECORD_HEAD_BYTES], segment.salt) is not None:
+            raise _damaged(segment.path, segment.end, "a damaged record is followed by whole ones")
+        at = content.find(RECORD_MAGIC, at + 1)
+
+
+def _first_height(path: Path) -> int:
+    if not path.stem.isdigit():
+        raise _damaged(path, 0, "the name of a segment is its first height")
+    return int(path.stem)
+
+
+def _damaged(path: Path, offset: int, what: str) -> CorruptState:
+    return corrupt(path, f"{what} (at offset {offset})", value=f"{path.name} offset {offset}", remedy=REMEDY)

@@ -1,0 +1,177 @@
+"""One batched update of the tree: down the touched branches once, and up again with new hashes.
+
+The shape stays canonical: a node with more than eight entries below it is inner, any other a bucket. So an
+overflowing bucket splits, and an inner node whose four counts sum to eight or fewer collapses into a bucket;
+the count of an inner child (255) keeps its parent from collapsing.
+"""
+
+from __future__ import annotations
+
+from tanpo.ledger.statekey import BUCKET_ENTRIES_MAX, digit, hash_bucket, hash_inner
+from tanpo.storage.database import Database
+from tanpo.storage.records import (
+    EMPTY_SLOT,
+    ENTRY_BYTES,
+    HASHES_AT,
+    INNER,
+    INNER_BYTES,
+    PATH_BYTES,
+    ROOT_PID,
+    VERSIONS_AT,
+    Slot,
+    encode_inner,
+    node_key,
+)
+
+
+class Update:
+    """The records that one block writes, and those it supersedes.
+
+    `records` maps node to record, all of version `height`. `superseded` lists node and version of what they
+    replace; a record of this same update is overwritten or dropped, never listed.
+    """
+
+    __slots__ = ("_cache", "_database", "_height", "_layers", "_tip", "records", "superseded")
+
+    def __init__(
+        self,
+        *,
+        height: int,
+        tip: int,
+        layers: list[dict[int, bytes]],
+        cache: list[dict[int, bytes]],
+        database: Database,
+    ) -> None:
+        self._height = height
+        self._tip = tip
+        self._layers = layers
+        self._cache = cache
+        self._database = database
+        self.records: dict[int, bytes] = {}
+        self.superseded: list[tuple[int, int]] = []
+
+    def apply(self, root: Slot, changes: list[bytes]) -> Slot:
+        """Return the root after `changes`: in order of path, 64 bytes to write and 32 to delete an entry.
+
+        Raises:
+            CorruptState: a record that is needed is missing or does not match its hash.
+        """
+        return self._node(0, ROOT_PID, root, changes) if changes else root
+
+    def _node(self, depth: int, pid: int, slot: Slot, changes: list[bytes]) -> Slot:
+        if slot[0] == INNER:
+            return self._inner(depth, pid, slot, changes)
+        return self._bucket(depth, pid, slot, changes)
+
+    def _inner(self, depth: int, pid: int, slot: Slot, changes: list[bytes]) -> Slot:
+        before = self._read_inner(depth, pid, slot)
+        record = bytearray(before)
+        position, shift = depth >> 2, 6 - 2 * (depth & 3)
+        start, end = 0, len(changes)
+        while start < end:
+            which = changes[start][position] >> shift & 3
+            stop = start + 1
+            while stop < end and changes[stop][position] >> shift & 3 == which:
+                stop += 1
+            at_version, at_hash = VERSIONS_AT + 4 * which, HASHES_AT + 32 * which
+            version = int.from_bytes(before[at_version : at_version + 4], "big")
+            child = (before[which], version, before[at_hash : at_hash + 32])
+            part = changes if stop - start == end else changes[start:stop]
+            count, version, digest = self._node(depth + 1, pid << 2 | which, child, part)
+            record[which] = count
+            record[at_version : at_version + 4] = version.to_bytes(4, "big")
+            record[at_hash : at_hash + 32] = digest
+            start = stop
+        if record == before:
+            return slot
+        self.superseded.append((pid, slot[1]))
+        after = bytes(record)
+        if sum(after[:VERSIONS_AT]) <= BUCKET_ENTRIES_MAX:
+            return self._collapse(pid, after)
+        self.records[pid] = after
+        return INNER, self._height, hash_inner(after[HASHES_AT:])
+
+    def _bucket(self, depth: int, pid: int, slot: Slot, changes: list[bytes]) -> Slot:
+        before = self._read_bucket(pid, slot) if slot[0] else b""
+        entries = {
+            before[at : at + PATH_BYTES]: before[at : at + ENTRY_BYTES] for at in range(0, len(before), 64)
+        }
+        for change in changes:
+            if len(change) == PATH_BYTES:
+                entries.pop(change, None)
+            else:
+                entries[change[:PATH_BYTES]] = change
+        ordered = sorted(entries.values())
+        if b"".join(ordered) == before:
+            return slot
+        if slot[0]:
+            self.superseded.append((pid, slot[1]))
+        return self._build(depth, pid, ordered)
+
+    def _build(self, depth: int, pid: int, entries: list[bytes]) -> Slot:
+        """Write the canonical subtree of `entries`, which are in order, and return its slot."""
+        if not entries:
+            return EMPTY_SLOT
+        if len(entries) <= BUCKET_ENTRIES_MAX:
+            return self._write_bucket(pid, len(entries), b"".join(entries))
+        children: tuple[list[bytes], ...] = ([], [], [], [])
+        for entry in entries:
+            children[digit(entry, depth)].append(entry)
+        slots = [self._build(depth + 1, pid << 2 | which, child) for which, child in enumerate(children)]
+        record = encode_inner(slots)
+        self.records[pid] = record
+        return INNER, self._height, hash_inner(record[HASHES_AT:])
+
+    def _collapse(self, pid: int, inner: bytes) -> Slot:
+        """Write the few entries of four buckets as one bucket in their parent's place."""
+        parts: list[bytes] = []
+        for which in range(4):
+            count = inner[which]
+            if not count:
+                continue
+            child = pid << 2 | which
+            at_version, at_hash = VERSIONS_AT + 4 * which, HASHES_AT + 32 * which
+            version = int.from_bytes(inner[at_version : at_version + 4], "big")
+            if version == self._height:
+                parts.append(self.records.pop(child))
+            else:
+                parts.append(self._read_bucket(child, (count, version, inner[at_hash : at_hash + 32])))
+                self.superseded.append((child, version))
+        entries = b"".join(parts)
+        if not entries:
+            return EMPTY_SLOT
+        return self._write_bucket(pid, len(entries) // ENTRY_BYTES, entries)
+
+    def _write_bucket(self, pid: int, count: int, entries: bytes) -> Slot:
+        self.records[pid] = entries
+        return count, self._height, hash_bucket(entries)
+
+    def _read_inner(self, depth: int, pid: int, slot: Slot) -> bytes:
+        version = slot[1]
+        if version > self._tip:
+            return self._layers[version - self._tip - 1][pid]
+        cached = self._cache[depth].get(pid)
+        return self._read(pid, slot, INNER_BYTES) if cached is None else cached
+
+    def _read_bucket(self, pid: int, slot: Slot) -> bytes:
+        version = slot[1]
+        if version > self._tip:
+            return self._layers[version - self._tip - 1][pid]
+        return self._read(pid, slot, slot[0] * ENTRY_BYTES)
+
+    def _read(self, pid: int, slot: Slot, size: int) -> bytes:
+        """Return a record from disk. What does not match its parent's slot halts the node."""
+        record = self._database.get(node_key(pid, slot[1]))
+        if record is None or len(record) != size:
+            found = "missing" if record is None else f"{len(record)} bytes long"
+            raise self._database.damaged(
+                f"tree record is {found}", value=_name(pid, slot), limit=f"{size} bytes"
+            )
+        found_hash = hash_inner(record[HASHES_AT:]) if size == INNER_BYTES else hash_bucket(record)
+        if found_hash != slot[2]:
+            raise self._database.damaged("tree record does not match its hash", value=_name(pid, slot))
+        return record
+
+
+def _name(pid: int, slot: Slot) -> str:
+    return f"node {pid:x} of height {slot[1]}"
