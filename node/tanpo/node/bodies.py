@@ -1,0 +1,98 @@
+"""The bodies of uncommitted blocks: decoded once, checked before a vote, selected for a proposal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+
+from tanpo.consensus import Payload
+from tanpo.ledger.block import Block, compute_tx_root
+from tanpo.ledger.errors import InvariantViolation, LedgerError
+from tanpo.ledger.genesis import Parameters
+from tanpo.ledger.types import BlockHash, NetworkId
+from tanpo.node.body import DecodedBlock, decode_body, verify_body
+from tanpo.node.execution import Execution
+from tanpo.node.keyring import KeyRing
+from tanpo.node.mempool import Mempool
+from tanpo.node.verifying import Verifier
+
+
+class Bodies:
+    """Knows which requests the uncommitted chain holds. The replica's `PayloadSource`."""
+
+    def __init__(
+        self,
+        *,
+        network_id: NetworkId,
+        parameters: Parameters,
+        execution: Execution,
+        mempool: Mempool,
+        keyring: KeyRing,
+        verifier: Verifier,
+    ) -> None:
+        self._network_id = network_id
+        self._parameters = parameters
+        self._execution = execution
+        self._mempool = mempool
+        self._keyring = keyring
+        self._verifier = verifier
+        self._decoded: dict[BlockHash, DecodedBlock] = {}
+
+    async def check(self, block: Block, ancestors: Sequence[Block]) -> str | None:
+        """Return None when a proposed body may be voted for, else what is wrong with it."""
+        try:
+            decoded = self._decode(block)
+            taken = self._collect_digests(ancestors)
+            verify_body(
+                decoded,
+                self._parameters,
+                lambda digest: digest in taken or self._execution.is_taken(digest),
+            )
+            for envelope in decoded.unchecked:
+                self._keyring.check_envelope(envelope)
+        except LedgerError as error:
+            return str(error)
+        for verdict in await self._verifier.verify(decoded.unchecked):
+            if verdict is not None:
+                return str(verdict)
+        return None
+
+    def get(self, block: Block) -> DecodedBlock:
+        """Return the decoded body of a block that is certified, or was checked or proposed here.
+
+        Raises:
+            InvariantViolation: a quorum certified a body that this node cannot decode.
+        """
+        try:
+            return self._decode(block)
+        except LedgerError as error:
+            raise InvariantViolation(
+                f"certified block {block.header.height} has a body this node refuses: {error}"
+            ) from None
+
+    def forget(self, block_hashes: Set[BlockHash]) -> None:
+        """Drop blocks that were committed or are dead."""
+        for block_hash in block_hashes:
+            self._decoded.pop(block_hash, None)
+
+    def select(self, ancestors: Sequence[Block], time_ms: int, limits: Parameters) -> Payload:
+        """Return pending envelopes for a block at `time_ms`, none of them in an ancestor or executed."""
+        taken = self._collect_digests(ancestors)
+        chosen = self._mempool.select(
+            limits, time_ms, lambda digest: digest in taken or self._execution.is_taken(digest)
+        )
+        tx_ids = [tx.tx_id for envelope in chosen for tx in envelope.transactions]
+        return Payload(
+            envelopes=tuple(envelope.encoded for envelope in chosen),
+            tx_root=compute_tx_root(tx_ids),
+            tx_count=len(tx_ids),
+        )
+
+    def _collect_digests(self, blocks: Sequence[Block]) -> set[bytes]:
+        return {digest for block in blocks for digest in self.get(block).digests}
+
+    def _decode(self, block: Block) -> DecodedBlock:
+        known = self._decoded.get(block.block_hash)
+        if known is None:
+            known = decode_body(block, self._network_id, self._mempool.find)
+            self._decoded[block.block_hash] = known
+        return known

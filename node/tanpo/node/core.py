@@ -1,0 +1,405 @@
+"""One node without its network edge: stores, execution, mempool, replica and the tasks that join them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from tanpo.consensus import CommittedTip, Replica, ReplicaConfig, ReplicaStart, Roots, Ticked, Timing
+from tanpo.ledger.block import decode_block
+from tanpo.ledger.certificate import compute_signed_digest, decode_commit_proof
+from tanpo.ledger.errors import InvariantViolation, Reason, Unavailable, UsageError
+from tanpo.ledger.genesis import Genesis, ValidatorSet, collect_keys
+from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.transaction import Transaction
+from tanpo.ledger.types import Epoch, MemberId, Signature, ValidatorIndex
+from tanpo.node.bodies import Bodies
+from tanpo.node.clock import Clock
+from tanpo.node.driver import Driver, Links
+from tanpo.node.events import EventHub
+from tanpo.node.execution import ExecutedBlock, Execution
+from tanpo.node.gateway import Gateway, committed_outcome
+from tanpo.node.intake import Intake
+from tanpo.node.keyring import KeyRing
+from tanpo.node.mempool import Mempool, MempoolLimits, reused_request
+from tanpo.node.metrics import Metrics
+from tanpo.node.outcome import Outcome, OutcomeHub, OutcomeState
+from tanpo.node.reads import Reads
+from tanpo.node.verifying import Verifier
+from tanpo.storage import LedgerStore, SafetyStore
+
+TICK_S: Final = 0.02
+"""How often the replica hears of time; well below the shortest of its delays."""
+
+RESHARE_MS: Final = 1_000
+RESHARE_BYTES_MAX: Final = 1_000_000
+EXPIRY_SLACK_MS: Final = 10_000
+"""How long after its expiry by the wall clock a transaction is kept: clocks of leaders differ."""
+
+HOUSEKEEPING_S: Final = 0.5
+
+
+class Transport(Links, Protocol):
+    """The links to the other validators, with the way for admitted envelopes."""
+
+    def share(self, envelopes: Sequence[bytes]) -> None:
+        """Queue envelopes for every other validator."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreSettings:
+    """What an operator may tune; none of it is consensus."""
+
+    timing: Timing = field(default_factory=Timing)
+    mempool: MempoolLimits = field(default_factory=MempoolLimits)
+    verify_threads: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreStatus:
+    """Where a node stands. `leader` is a validator index; `stalled_reason` is empty while all moves."""
+
+    height: int
+    block_hash: bytes
+    state_root: bytes
+    time_ms: int
+    epoch: int
+    term: int
+    leader: int
+    is_leader: bool
+    pending_transactions: int
+    stalled_reason: str
+
+
+class Core:
+    """Everything of a node but its servers. Open, `attach` a transport, `run`, `close`."""
+
+    def __init__(
+        self,
+        *,
+        genesis: Genesis,
+        validators: ValidatorSet,
+        validator: ValidatorIndex | None,
+        signing_key: PrivateKey | None,
+        execution: Execution,
+        safety: SafetyStore,
+        settings: CoreSettings,
+        metrics: Metrics,
+        clock: Clock,
+        keyring: KeyRing,
+    ) -> None:
+        self.genesis = genesis
+        self.validators = validators
+        self._validator = validator
+        self._signing_key = signing_key
+        self._execution = execution
+        self._safety = safety
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._mempool = Mempool(settings.mempool)
+        self._outcomes = OutcomeHub()
+        self._transport: Transport | None = None
+        self._replica: Replica | None = None
+        self._driver: Driver | None = None
+        network_id = genesis.network_id
+        verifier = Verifier(keyring, metrics, settings.verify_threads)
+        self._verifier = verifier
+        self.reads = Reads(execution=execution, mempool=self._mempool, network_id=network_id)
+        self.events = EventHub(execution.store)
+        self.gateway = Gateway(
+            network_id=network_id,
+            parameters=genesis.parameters,
+            execution=execution,
+            mempool=self._mempool,
+            keyring=keyring,
+            verifier=verifier,
+            reads=self.reads,
+            outcomes=self._outcomes,
+            metrics=metrics,
+            clock=clock,
+            on_admitted=self._on_admitted,
+        )
+        self._bodies = Bodies(
+            network_id=network_id,
+            parameters=genesis.parameters,
+            execution=execution,
+            mempool=self._mempool,
+            keyring=keyring,
+            verifier=verifier,
+        )
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        genesis: Genesis,
+        data_dir: Path,
+        member: MemberId,
+        node: str,
+        signing_key: PrivateKey | None,
+        settings: CoreSettings,
+        metrics: Metrics,
+        clock: Clock | None = None,
+    ) -> Core:
+        """Open the stores of a node, recover what a crash left behind, and return its core.
+
+        Raises:
+            UsageError: the directory belongs to another network or process, or the key to another validator.
+            CorruptState: what is stored contradicts itself.
+            Unavailable: the disk is full.
+        """
+        validators = ValidatorSet(genesis.validators)
+        validator = _find_validator(genesis, validators, member, node, signing_key)
+        keyring = KeyRing(collect_keys(genesis))
+        store = LedgerStore.open(data_dir, network_id=genesis.network_id)
+        try:
+            execution = Execution.open(store=store, genesis=genesis, keyring=keyring, metrics=metrics)
+            safety = SafetyStore.open(data_dir / "consensus")
+        except BaseException:
+            store.close()
+            raise
+        return cls(
+            genesis=genesis,
+            validators=validators,
+            validator=validator,
+            signing_key=signing_key,
+            execution=execution,
+            safety=safety,
+            settings=settings,
+            metrics=metrics,
+            clock=clock or Clock.system(),
+            keyring=keyring,
+        )
+
+    def attach(self, transport: Transport) -> Intake:
+        """Join the core to its links and return the inbox that they deliver to."""
+        self._transport = transport
+        driver = Driver(
+            execution=self._execution,
+            safety=self._safety,
+            bodies=self._bodies,
+            links=transport,
+            metrics=self._metrics,
+            clock=self._clock,
+            on_committed=self._on_committed,
+        )
+        self._driver = driver
+        self._replica = self._make_replica()
+        self._intake = Intake(
+            driver=driver,
+            clock=self._clock,
+            metrics=self._metrics,
+            take_shared=self.gateway.take_shared,
+        )
+        return self._intake
+
+    async def run(self) -> None:
+        """Run until cancelled.
+
+        Raises:
+            InvariantViolation: this node contradicts what a quorum certified; it must not go on.
+            CorruptState: a write failed; the process must stop.
+            Unavailable: the disk is full; the same holds.
+        """
+        driver, replica = self._attached()
+        tasks = [
+            asyncio.ensure_future(driver.run(replica)),
+            asyncio.ensure_future(self._tick(driver)),
+            asyncio.ensure_future(self._intake.run()),
+            asyncio.ensure_future(self._keep_house()),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def close(self) -> None:
+        """Close the stores. All that was acknowledged is on disk already."""
+        self.events.close()
+        self._verifier.close()
+        self._safety.close()
+        self._execution.store.close()
+
+    def status(self) -> CoreStatus:
+        """Return where this node stands."""
+        _, replica = self._attached()
+        store = self._execution.store
+        return CoreStatus(
+            height=store.executed_height,
+            block_hash=store.executed_hash,
+            state_root=store.state_root,
+            time_ms=self._execution.tip_time_ms,
+            epoch=0,
+            term=replica.term,
+            leader=replica.leader,
+            is_leader=replica.is_leader,
+            pending_transactions=len(self._mempool),
+            stalled_reason=replica.stalled or "",
+        )
+
+    def _attached(self) -> tuple[Driver, Replica]:
+        if self._driver is None or self._replica is None:
+            raise UsageError(Reason.MISUSE, "the core has no transport yet", remedy="call `attach` first")
+        return self._driver, self._replica
+
+    def _make_replica(self) -> Replica:
+        image = self._safety.load()
+        config = ReplicaConfig(
+            network_id=self.genesis.network_id,
+            epoch=Epoch(0),
+            validator=self._validator,
+            validator_count=self.validators.validator_count,
+            valset_hash=self.validators.valset_hash,
+            parameters=self.genesis.parameters,
+            timing=self._settings.timing,
+        )
+        start = ReplicaStart(
+            tip=self._read_tip(),
+            record=image.record,
+            blocks=tuple(decode_block(encoded) for _, encoded in sorted(image.blocks.items())),
+        )
+        return Replica(config, self.validators, self._sign, self._bodies, start)
+
+    def _sign(self, message: bytes) -> Signature:
+        if self._signing_key is None:
+            raise InvariantViolation("an observer was asked to sign")
+        return self._signing_key.sign(compute_signed_digest(message))
+
+    def _read_tip(self) -> CommittedTip:
+        store = self._execution.store
+        height = store.executed_height
+        return CommittedTip(
+            height=height,
+            block_hash=store.executed_hash,
+            term=self._execution.tip_term,
+            time_ms=self._execution.tip_time_ms,
+            roots=Roots(state_root=store.state_root, receipts_root=store.receipts_root),
+            proof=decode_commit_proof(store.read_block(height).proof) if height else None,
+        )
+
+    def _on_admitted(self, own: Sequence[bytes]) -> None:
+        driver, _ = self._attached()
+        if own and self._transport is not None:
+            self._transport.share(own)
+        driver.post_pending()
+
+    def _on_committed(self, executed: ExecutedBlock) -> None:
+        """Tell everybody who waits what the block did; it is on disk."""
+        header = executed.decoded.block.header
+        outcomes: list[Outcome] = []
+        for index, transaction in enumerate(executed.decoded.transactions):
+            receipt = executed.receipts[index]
+            waiting = self._mempool.find_request(transaction.request_digest)
+            if waiting is not None and waiting != transaction.tx_id:
+                outcomes.append(
+                    self.reads.make_outcome(
+                        OutcomeState.REJECTED,
+                        tx_id=waiting,
+                        member=transaction.member,
+                        request_id=transaction.request_id,
+                        error=reused_request(transaction),
+                    )
+                )
+            outcomes.append(
+                committed_outcome(
+                    transaction, height=header.height, index=index, receipt=receipt, time_ms=header.time_ms
+                )
+            )
+        self._mempool.remove_requests(executed.decoded.digests)
+        self.gateway.notice_removed()
+        self._outcomes.publish(outcomes)
+        self.events.announce()
+        self._count(executed)
+
+    def _count(self, executed: ExecutedBlock) -> None:
+        metrics, header = self._metrics, executed.decoded.block.header
+        metrics.height.set(header.height)
+        metrics.block_time_ms.set(header.time_ms)
+        metrics.commits.inc()
+        metrics.block_transactions.observe(len(executed.receipts))
+        metrics.transactions.labels("succeeded").inc(executed.succeeded_count)
+        metrics.transactions.labels("failed").inc(len(executed.receipts) - executed.succeeded_count)
+
+    async def _tick(self, driver: Driver) -> None:
+        timing = self._settings.timing
+        while True:
+            await asyncio.sleep(TICK_S)
+            now_ms, wall_ms = self._clock.read()
+            oldest = self._mempool.oldest_arrival_ms(wall_ms)
+            driver.post(
+                Ticked(
+                    now_ms=now_ms,
+                    wall_ms=wall_ms,
+                    has_pending=oldest is not None,
+                    has_overdue=oldest is not None and now_ms - oldest > timing.request_timeout_ms,
+                )
+            )
+
+    async def _keep_house(self) -> None:
+        """Share again what a leader may have missed, drop what has expired, refresh the gauges."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            again = self._mempool.take_unshared(self._clock.monotonic_ms(), RESHARE_MS, RESHARE_BYTES_MAX)
+            if again and self._transport is not None:
+                self._transport.share(again)
+            self._drop_expired()
+            _, replica = self._attached()
+            self._metrics.term.set(replica.term)
+            self._metrics.is_leader.set(replica.is_leader)
+            self._metrics.certified_height.set(replica.committed_height)
+            self._metrics.mempool_transactions.set(len(self._mempool))
+            self._metrics.mempool_bytes.set(self._mempool.byte_count)
+
+    def _drop_expired(self) -> None:
+        """Forget what has expired, and tell those who wait."""
+        block_time_ms = self._execution.tip_time_ms
+        expired = self._mempool.remove_expired(max(block_time_ms, self._clock.wall_ms() - EXPIRY_SLACK_MS))
+        self._outcomes.publish([self._expired_outcome(tx, block_time_ms) for tx in expired])
+        self.gateway.notice_removed()
+
+    def _expired_outcome(self, transaction: Transaction, block_time_ms: int) -> Outcome:
+        # Only block time is certain: by the wall clock alone another leader's block may still hold it.
+        is_certain = transaction.valid_until_ms < block_time_ms
+        return self.reads.make_outcome(
+            OutcomeState.REJECTED if is_certain else OutcomeState.UNKNOWN,
+            tx_id=transaction.tx_id,
+            member=transaction.member,
+            request_id=transaction.request_id,
+            error=Unavailable(
+                Reason.EXPIRED,
+                "valid_until passed before the transaction reached a block",
+                value=transaction.valid_until_ms,
+                limit=block_time_ms,
+                remedy="build it again with a later valid_until",
+            ),
+        )
+
+
+def _find_validator(
+    genesis: Genesis,
+    validators: ValidatorSet,
+    member: MemberId,
+    node: str,
+    signing_key: PrivateKey | None,
+) -> ValidatorIndex | None:
+    """Return this node's index among the validators, None for an observer."""
+    index = validators.find_index(member, node)
+    if index is None or signing_key is None:
+        return None
+    if genesis.validators[index].public_key != signing_key.public_key.encoded:
+        raise UsageError(
+            Reason.CONFIGURATION,
+            f"the signing key is not the one genesis names for {member}/{node}",
+            value=signing_key.key_id.hex(),
+            remedy="configure the key that was made for this validator",
+        )
+    return index

@@ -1,0 +1,286 @@
+"""The loop around the replica: it owns the clock, the disk and the links that the replica may not touch.
+
+Events are stepped in batches; all that a batch must not forget is made durable in one sync; only then do
+its messages leave (SPEC D1). Execution and commit are one queue in the order the replica asked for, run
+between batches in slices, so that votes overtake them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Protocol, assert_never
+
+from tanpo.consensus import (
+    BlockChecked,
+    BlockExecuted,
+    Broadcast,
+    CheckBlock,
+    CommitBlock,
+    CommitStored,
+    DiscardBlocks,
+    Effect,
+    Event,
+    ExecuteBlock,
+    Halt,
+    Persist,
+    Replica,
+    ReportEvidence,
+    ReportFault,
+    Send,
+    ServeCommitted,
+    TransactionsPending,
+    build_committed,
+)
+from tanpo.consensus.wire import encode_message
+from tanpo.ledger.block import Block, decode_block, encode_block
+from tanpo.ledger.certificate import CommitProof, decode_commit_proof
+from tanpo.ledger.errors import InvariantViolation
+from tanpo.ledger.types import BlockHash, Height, ValidatorIndex
+from tanpo.node.bodies import Bodies
+from tanpo.node.clock import Clock
+from tanpo.node.execution import ExecutedBlock, Execution
+from tanpo.node.logs import get_logger
+from tanpo.node.metrics import Metrics
+from tanpo.storage import SafetyStore, SafetyWrite
+
+STEPS_PER_BATCH: Final = 128
+"""Events stepped before their messages leave: enough to share a sync, few enough to keep the loop prompt."""
+
+BACKLOG_MAX: Final = 4_096
+"""Unstepped events above which links are read no further."""
+
+_LOG = get_logger("consensus")
+
+
+class Links(Protocol):
+    """The ways to the other validators; sending never blocks and may lose."""
+
+    def send(self, to: ValidatorIndex, message: bytes) -> None:
+        """Queue a message for one validator."""
+        ...
+
+    def broadcast(self, message: bytes) -> None:
+        """Queue a message for every other validator."""
+        ...
+
+
+class Driver:
+    """Feeds the replica and does what it asks. `on_committed` hears of each block once it is on disk."""
+
+    def __init__(
+        self,
+        *,
+        execution: Execution,
+        safety: SafetyStore,
+        bodies: Bodies,
+        links: Links,
+        metrics: Metrics,
+        clock: Clock,
+        on_committed: Callable[[ExecutedBlock], None],
+    ) -> None:
+        self._execution = execution
+        self._safety = safety
+        self._bodies = bodies
+        self._links = links
+        self._metrics = metrics
+        self._clock = clock
+        self._on_committed = on_committed
+        self._events: deque[Event] = deque()
+        self._jobs: deque[ExecuteBlock | CommitBlock] = deque()
+        self._awake = asyncio.Event()
+        self._has_jobs = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._checks: set[asyncio.Task[None]] = set()
+        self._running: BlockHash | None = None
+        self._is_pending_posted = False
+
+    async def wait_for_room(self) -> None:
+        """Wait until few enough events are unstepped; whoever feeds from a link does, before more."""
+        if len(self._events) > BACKLOG_MAX:
+            self._has_room.clear()
+            await self._has_room.wait()
+
+    def post(self, event: Event) -> None:
+        """Queue one event for the replica."""
+        self._events.append(event)
+        self._awake.set()
+
+    def post_pending(self) -> None:
+        """Tell the replica that transactions wait, once until it has heard."""
+        if not self._is_pending_posted:
+            self._is_pending_posted = True
+            now_ms, wall_ms = self._clock.read()
+            self.post(TransactionsPending(now_ms=now_ms, wall_ms=wall_ms))
+
+    async def run(self, replica: Replica) -> None:
+        """Drive a replica until cancelled.
+
+        Raises:
+            InvariantViolation: the replica halted: this node's state contradicts what a quorum certified.
+            CorruptState: a write failed; the process must stop.
+        """
+        worker = asyncio.create_task(self._work(), name="execute")
+        try:
+            while True:
+                await self._awake.wait()
+                self._awake.clear()
+                while self._events:
+                    self._step_batch(replica)
+                    await asyncio.sleep(0)
+                    if worker.done():
+                        worker.result()
+        finally:
+            worker.cancel()
+            for check in self._checks:
+                check.cancel()
+            await asyncio.gather(worker, *self._checks, return_exceptions=True)
+
+    def _step_batch(self, replica: Replica) -> None:
+        started = time.perf_counter()
+        effects: list[Effect] = []
+        for _ in range(min(STEPS_PER_BATCH, len(self._events))):
+            event = self._events.popleft()
+            if isinstance(event, TransactionsPending):
+                self._is_pending_posted = False
+            effects += replica.step(event)
+        if len(self._events) <= BACKLOG_MAX:
+            self._has_room.set()
+        self._metrics.consensus_seconds.inc(time.perf_counter() - started)
+        self._save([effect for effect in effects if isinstance(effect, Persist)])
+        for effect in effects:
+            self._apply(effect)
+
+    def _save(self, writes: Sequence[Persist]) -> None:
+        """Make all that the batch must remember durable in one sync; the last record is the newest."""
+        if not writes:
+            return
+        started = time.perf_counter()
+        blocks = {block.block_hash: block for write in writes for block in write.blocks}
+        dropped = {block_hash for write in writes for block_hash in write.dropped}
+        self._safety.save(
+            SafetyWrite(
+                record=writes[-1].record,
+                blocks={
+                    block_hash: encode_block(block)
+                    for block_hash, block in blocks.items()
+                    if block_hash not in dropped
+                },
+                dropped=sorted(dropped),
+            )
+        )
+        self._metrics.fsync_seconds.observe(time.perf_counter() - started)
+
+    def _apply(self, effect: Effect) -> None:
+        match effect:
+            case Persist():
+                pass  # `_save` has written it
+            case Send(to=to, message=message):
+                self._links.send(to, encode_message(message))
+            case Broadcast(message=message):
+                self._links.broadcast(encode_message(message))
+            case CheckBlock():
+                self._start_check(effect)
+            case ExecuteBlock() | CommitBlock():
+                self._jobs.append(effect)
+                self._has_jobs.set()
+            case DiscardBlocks():
+                self._discard(effect)
+            case ServeCommitted(to=to, from_height=from_height):
+                self._serve(to, from_height)
+            case ReportEvidence() | ReportFault() | Halt():
+                self._report(effect)
+            case _:
+                assert_never(effect)
+
+    def _report(self, effect: ReportEvidence | ReportFault | Halt) -> None:
+        match effect:
+            case ReportEvidence(accused=accused, first=first, second=second):
+                _LOG.error("equivocation", validator=accused, term=first.term, height=second.height)
+            case ReportFault(sender=sender, fault=fault):
+                self._metrics.peer_faults.labels(str(sender)).inc()
+                _LOG.warning("peer fault", validator=sender, fault=str(fault), value=fault.value)
+            case Halt(reason=reason):
+                raise InvariantViolation(reason)
+            case _:
+                assert_never(effect)
+
+    def _start_check(self, effect: CheckBlock) -> None:
+        task = asyncio.create_task(self._check(effect), name="check")
+        self._checks.add(task)
+        task.add_done_callback(self._checks.discard)
+
+    async def _check(self, effect: CheckBlock) -> None:
+        fault = await self._bodies.check(effect.block, effect.ancestors)
+        now_ms, wall_ms = self._clock.read()
+        self.post(
+            BlockChecked(block_hash=effect.block.block_hash, fault=fault, now_ms=now_ms, wall_ms=wall_ms)
+        )
+
+    def _discard(self, effect: DiscardBlocks) -> None:
+        dead = frozenset(effect.block_hashes)
+        self._jobs = deque(job for job in self._jobs if job.block.block_hash not in dead)
+        if self._running in dead:
+            self._running = None
+        self._execution.discard(effect.block_hashes)
+        self._bodies.forget(dead)
+
+    def _serve(self, to: ValidatorIndex, from_height: Height) -> None:
+        answer = build_committed(self._read_committed(from_height))
+        if answer is not None:
+            self._links.send(to, encode_message(answer))
+
+    def _read_committed(self, from_height: Height) -> Iterator[tuple[Block, CommitProof]]:
+        store = self._execution.store
+        for number in range(max(1, from_height), store.executed_height + 1):
+            stored = store.read_block(Height(number))
+            yield decode_block(stored.block), decode_commit_proof(stored.proof)
+
+    async def _work(self) -> None:
+        """Execute and commit in the order asked for, giving way to votes after every slice."""
+        try:
+            while True:
+                await self._has_jobs.wait()
+                self._has_jobs.clear()
+                while self._jobs:
+                    job = self._jobs.popleft()
+                    match job:
+                        case ExecuteBlock(block=block):
+                            await self._execute(block)
+                        case CommitBlock(block=block, proof=proof):
+                            self._commit(block, proof)
+                        case _:
+                            assert_never(job)
+                    await asyncio.sleep(0)
+        finally:
+            self._awake.set()  # so that `run` sees how this ended
+
+    async def _execute(self, block: Block) -> None:
+        if self._execution.find(block.block_hash) is None:
+            decoded = self._bodies.get(block)
+            self._running = block.block_hash
+            for _ in self._execution.begin(decoded):
+                await asyncio.sleep(0)
+                if self._running is None:
+                    return  # the block died meanwhile: its results must not be kept
+            self._metrics.blocks_executed.inc()
+        executed = self._execution.get(block.block_hash)
+        now_ms, wall_ms = self._clock.read()
+        self.post(
+            BlockExecuted(
+                block_hash=block.block_hash,
+                state_root=executed.state_root,
+                receipts_root=executed.receipts_root,
+                now_ms=now_ms,
+                wall_ms=wall_ms,
+            )
+        )
+
+    def _commit(self, block: Block, proof: CommitProof) -> None:
+        executed = self._execution.commit(block.block_hash, proof)
+        self._bodies.forget({block.block_hash})
+        self._on_committed(executed)
+        now_ms, wall_ms = self._clock.read()
+        self.post(CommitStored(height=block.header.height, now_ms=now_ms, wall_ms=wall_ms))

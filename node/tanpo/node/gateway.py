@@ -1,0 +1,281 @@
+"""The way in: every envelope is decoded, checked, deduplicated and admitted here, once.
+
+From a client a refusal is an answer; from a peer a refused envelope is dropped, because this node takes
+nobody's word for a signature. Nothing is shared or proposed that this node has not verified itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tanpo.ledger.errors import LedgerError, PeerFault, Reason, TransactionRejected, Unavailable
+from tanpo.ledger.genesis import Parameters
+from tanpo.ledger.transaction import Envelope, Transaction, decode_envelope
+from tanpo.ledger.types import NetworkId
+from tanpo.node.clock import Clock
+from tanpo.node.execution import Execution
+from tanpo.node.keyring import KeyRing
+from tanpo.node.mempool import BlockUse, Mempool, reused_request
+from tanpo.node.metrics import Metrics
+from tanpo.node.outcome import Outcome, OutcomeHub, OutcomeListener, OutcomeState
+from tanpo.node.reads import Reads
+from tanpo.node.verifying import Verifier
+
+CLOCK_SLACK_MS: Final = 2_000
+"""How far this node's clock may differ from block time before its word on expiry would be wrong."""
+
+
+class Gateway:
+    """Admits envelopes into the mempool and tells the submitters what became of them."""
+
+    def __init__(
+        self,
+        *,
+        network_id: NetworkId,
+        parameters: Parameters,
+        execution: Execution,
+        mempool: Mempool,
+        keyring: KeyRing,
+        verifier: Verifier,
+        reads: Reads,
+        outcomes: OutcomeHub,
+        metrics: Metrics,
+        clock: Clock,
+        on_admitted: Callable[[Sequence[bytes]], None],
+    ) -> None:
+        self._network_id = network_id
+        self._parameters = parameters
+        self._execution = execution
+        self._mempool = mempool
+        self._keyring = keyring
+        self._verifier = verifier
+        self._reads = reads
+        self._outcomes = outcomes
+        self._metrics = metrics
+        self._clock = clock
+        self._on_admitted = on_admitted
+        self._emptied = asyncio.Event()
+        self._is_draining = False
+
+    async def submit(self, envelopes: Sequence[bytes], listener: OutcomeListener) -> list[LedgerError | None]:
+        """Admit envelopes of a client. Returns per envelope None, or why it was refused whole.
+
+        Outcomes of what was admitted, or had been before, reach `listener`.
+        """
+        verdicts: list[LedgerError | None] = []
+        fresh: list[tuple[int, Envelope]] = []
+        for position, encoded in enumerate(envelopes):
+            try:
+                envelope = self._screen(encoded, is_own=True)
+                is_fresh = self._check_requests(envelope, listener)
+                verdicts.append(None)
+                if is_fresh:
+                    fresh.append((position, envelope))
+            except LedgerError as error:
+                verdicts.append(_as_refusal(error))
+        await self._admit_own(fresh, verdicts, listener)
+        for verdict in verdicts:
+            if verdict is not None:
+                self._metrics.rejected.labels(verdict.reason).inc()
+        return verdicts
+
+    async def take_shared(self, envelopes: Sequence[bytes]) -> None:
+        """Admit what other validators shared; what does not pass is dropped.
+
+        Raises:
+            PeerFault: some were bytes that no honest validator shares; the others were admitted.
+        """
+        fresh: list[Envelope] = []
+        faults: list[LedgerError] = []
+        for encoded in envelopes:
+            try:
+                envelope = self._screen(encoded, is_own=False)
+                if self._check_requests(envelope, None):
+                    fresh.append(envelope)
+            except PeerFault as fault:
+                faults.append(fault)
+            except (TransactionRejected, Unavailable) as error:
+                self._metrics.rejected.labels(error.reason).inc()
+        verdicts = await self._verifier.verify(fresh)
+        for envelope, verdict in zip(fresh, verdicts, strict=True):
+            if verdict is None:
+                self._add_shared(envelope)
+            else:
+                faults.append(verdict)
+        if fresh:
+            self._on_admitted(())
+        if faults:
+            raise PeerFault(faults[0].reason, f"shared envelope: {faults[0].message}", value=faults[0].value)
+
+    def forget(self, listener: OutcomeListener) -> None:
+        """Stop delivering to a submitter that went away; its transactions go on."""
+        self._outcomes.forget(listener)
+
+    async def drain(self) -> int:
+        """Refuse new envelopes from now on and wait until none is pending. Returns what is left: 0."""
+        self._is_draining = True
+        self._emptied.clear()
+        self.notice_removed()
+        await self._emptied.wait()
+        return len(self._mempool)
+
+    def notice_removed(self) -> None:
+        """Hear that transactions left the mempool."""
+        if not len(self._mempool):
+            self._emptied.set()
+
+    def stop(self) -> None:
+        """Refuse new envelopes from now on."""
+        self._is_draining = True
+
+    def _screen(self, encoded: bytes, *, is_own: bool) -> Envelope:
+        """Decode an envelope and check everything but its signatures and requests."""
+        if is_own and self._is_draining:
+            raise Unavailable(
+                Reason.STOPPING,
+                "this node is stopping",
+                remedy="send the same envelope to another node, or here after the restart",
+            )
+        started = time.perf_counter()
+        envelope = decode_envelope(self._network_id, encoded)
+        self._metrics.decode_seconds.inc(time.perf_counter() - started)
+        self._keyring.check_envelope(envelope)
+        self._check_limits(envelope)
+        for transaction in envelope.transactions:
+            self._check_time(transaction)
+            self._execution.machine.check_call(transaction.call)
+        return envelope
+
+    def _check_limits(self, envelope: Envelope) -> None:
+        parameters = self._parameters
+        for transaction in envelope.transactions:
+            if transaction.gas_limit > parameters.gas_limit_max:
+                raise TransactionRejected(
+                    Reason.GAS_LIMIT,
+                    "gas limit is above the network's",
+                    value=transaction.gas_limit,
+                    limit=parameters.gas_limit_max,
+                    remedy="set a lower gas limit",
+                )
+        use = BlockUse().plus(envelope)
+        if not use.fits(parameters):
+            limit = BlockUse(
+                parameters.block_transactions_max, parameters.block_bytes_max, parameters.block_gas_max
+            )
+            raise TransactionRejected(
+                Reason.TOO_LARGE,
+                "the envelope does not fit into one block",
+                value=use,
+                limit=limit,
+                remedy="split it into smaller envelopes",
+            )
+
+    def _check_time(self, transaction: Transaction) -> None:
+        now = max(self._execution.tip_time_ms, self._clock.wall_ms())
+        if transaction.valid_until_ms <= self._execution.tip_time_ms or (
+            transaction.valid_until_ms + CLOCK_SLACK_MS < now
+        ):
+            raise TransactionRejected(
+                Reason.EXPIRED,
+                "valid_until has passed",
+                value=transaction.valid_until_ms,
+                limit=now,
+                remedy="ask for the outcome of the request; if unknown, build it again with a later one",
+            )
+        latest = now + self._parameters.validity_max_ms
+        if transaction.valid_until_ms > latest:
+            raise TransactionRejected(
+                Reason.VALID_UNTIL_TOO_FAR,
+                "valid_until is too far ahead",
+                value=transaction.valid_until_ms,
+                limit=latest,
+                remedy="choose an earlier one; exactly-once memory is kept only so long",
+            )
+
+    def _check_requests(self, envelope: Envelope, listener: OutcomeListener | None) -> bool:
+        """Return whether the envelope is new. A repeat is answered, other bytes under its ids refused."""
+        executed = 0
+        for transaction in envelope.transactions:
+            outcome = self._reads.outcome(transaction.member, transaction.request_id)
+            if outcome.state is not OutcomeState.COMMITTED:
+                continue
+            if outcome.tx_id != transaction.tx_id:
+                raise reused_request(transaction)
+            executed += 1
+            if listener is not None:
+                self._outcomes.wait(transaction.tx_id, listener)
+                self._outcomes.publish([outcome])
+        if executed:
+            if executed != len(envelope.transactions):
+                raise reused_request(envelope.transactions[0])
+            return False
+        if self._mempool.check_requests(envelope):
+            self._await(envelope, listener)
+            return False
+        self._mempool.check_room(envelope)
+        return True
+
+    def _await(self, envelope: Envelope, listener: OutcomeListener | None) -> None:
+        if listener is not None:
+            for transaction in envelope.transactions:
+                self._outcomes.wait(transaction.tx_id, listener)
+
+    async def _admit_own(
+        self,
+        fresh: Sequence[tuple[int, Envelope]],
+        verdicts: list[LedgerError | None],
+        listener: OutcomeListener,
+    ) -> None:
+        checked = await self._verifier.verify([envelope for _, envelope in fresh])
+        admitted: list[bytes] = []
+        for (position, envelope), verdict in zip(fresh, checked, strict=True):
+            if verdict is not None:
+                verdicts[position] = verdict
+                continue
+            try:
+                # The pool, and the chain, may have changed while signatures were checked.
+                if self._check_requests(envelope, listener):
+                    self._await(envelope, listener)
+                    self._mempool.add(envelope, self._clock.monotonic_ms(), is_own=True)
+                    admitted.append(envelope.encoded)
+            except LedgerError as error:
+                verdicts[position] = error
+        if admitted:
+            self._metrics.admitted.inc(len(admitted))
+            self._on_admitted(admitted)
+
+    def _add_shared(self, envelope: Envelope) -> None:
+        try:
+            if self._check_requests(envelope, None):
+                self._mempool.add(envelope, self._clock.monotonic_ms(), is_own=False)
+        except LedgerError as error:
+            self._metrics.rejected.labels(error.reason).inc()
+
+
+def committed_outcome(
+    transaction: Transaction, *, height: int, index: int, receipt: bytes, time_ms: int
+) -> Outcome:
+    """Return the outcome of a transaction in the block that was just committed."""
+    return Outcome(
+        state=OutcomeState.COMMITTED,
+        tx_id=transaction.tx_id,
+        member=transaction.member,
+        request_id=transaction.request_id,
+        height=height,
+        index=index,
+        receipt=receipt,
+        as_of_height=height,
+        as_of_time_ms=time_ms,
+    )
+
+
+def _as_refusal(error: LedgerError) -> LedgerError:
+    """Turn a fault in the bytes into a refusal that tells the client what to correct."""
+    if not isinstance(error, PeerFault):
+        return error
+    return TransactionRejected(
+        error.reason, error.message, value=error.value, limit=error.limit, remedy=error.remedy
+    )

@@ -1,0 +1,80 @@
+"""What became of one submitted transaction, and who is waiting to hear it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from tanpo.ledger.errors import LedgerError
+
+
+class OutcomeState(StrEnum):
+    """How far a transaction got, as this node knows it."""
+
+    COMMITTED = "committed"
+    REJECTED = "rejected"
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The state of one request. `receipt` is set when committed, `error` when rejected.
+
+    `as_of_height` and `as_of_time_ms` name the latest block this node had executed when it answered: an
+    unknown request is in no block up to there.
+    """
+
+    state: OutcomeState
+    tx_id: bytes
+    member: str
+    request_id: str
+    height: int = 0
+    index: int = 0
+    receipt: bytes = b""
+    error: LedgerError | None = None
+    as_of_height: int
+    as_of_time_ms: int
+
+
+class OutcomeListener(Protocol):
+    """Somebody waiting for outcomes, such as one client's stream."""
+
+    def deliver(self, outcomes: Sequence[Outcome]) -> None:
+        """Take the outcomes of one block. Called on the event loop; must not block or raise."""
+        ...
+
+
+class OutcomeHub:
+    """Who waits for which transaction. Bounded by the mempool: only pending transactions are awaited."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[bytes, list[OutcomeListener]] = {}
+
+    def wait(self, tx_id: bytes, listener: OutcomeListener) -> None:
+        """Deliver the outcome of `tx_id` to `listener` when it is known."""
+        listeners = self._waiting.setdefault(tx_id, [])
+        if listener not in listeners:
+            listeners.append(listener)
+
+    def forget(self, listener: OutcomeListener) -> None:
+        """Stop delivering to a listener that went away."""
+        for tx_id in [tx_id for tx_id, waiting in self._waiting.items() if listener in waiting]:
+            self._waiting[tx_id].remove(listener)
+            if not self._waiting[tx_id]:
+                del self._waiting[tx_id]
+
+    def is_awaited(self, tx_id: bytes) -> bool:
+        """Return whether anybody waits for this transaction."""
+        return tx_id in self._waiting
+
+    def publish(self, outcomes: Sequence[Outcome]) -> None:
+        """Hand each listener its outcomes, all of them in one call."""
+        grouped: dict[int, tuple[OutcomeListener, list[Outcome]]] = {}
+        for outcome in outcomes:
+            for listener in self._waiting.pop(outcome.tx_id, ()):
+                grouped.setdefault(id(listener), (listener, []))[1].append(outcome)
+        for listener, found in grouped.values():
+            listener.deliver(found)

@@ -1,0 +1,285 @@
+"""What clients may read: blocks, transactions, receipts with their proofs, outcomes, views."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from tanpo.ledger.block import decode_block, encode_header
+from tanpo.ledger.certificate import decode_commit_proof
+from tanpo.ledger.codec import Reader
+from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, Unavailable
+from tanpo.ledger.merkle import prove_leaf
+from tanpo.ledger.receipt import decode_receipt
+from tanpo.ledger.transaction import Call, compute_request_digest, decode_envelope
+from tanpo.ledger.types import Height, MemberId, NetworkId, TxId
+from tanpo.ledger.values import encode_value, read_fields
+from tanpo.node.execution import Execution
+from tanpo.node.mempool import Mempool
+from tanpo.node.outcome import Outcome, OutcomeState
+
+DESCENDANTS_MAX = 64
+"""Headers shown between a receipt's header and the one a proof makes final; ordinarily none or one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRead:
+    """A committed block with its proof and receipts, all encoded."""
+
+    height: int
+    block_hash: bytes
+    block: bytes
+    proof: bytes
+    receipts: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionRead:
+    """A committed transaction: the envelope it came in and its position there."""
+
+    height: int
+    index: int
+    envelope: bytes
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptRead:
+    """An encoded receipt and its place in the chain."""
+
+    height: int
+    index: int
+    receipt: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptProofRead:
+    """A receipt, its path to the receipts root of `header`, and what makes that header final."""
+
+    receipt: bytes
+    height: int
+    index: int
+    leaf_count: int
+    siblings: tuple[bytes, ...]
+    header: bytes
+    descendants: tuple[bytes, ...]
+    commit_proof: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewRead:
+    """The encoded value of a view and the state it was computed on."""
+
+    value: bytes
+    height: int
+    state_root: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractRead:
+    """An installed contract and its interface as JSON."""
+
+    name: str
+    source_hash: bytes
+    language_version: int
+    interface_json: str
+
+
+class Reads:
+    """Answers from committed state only."""
+
+    def __init__(self, *, execution: Execution, mempool: Mempool, network_id: NetworkId) -> None:
+        self._execution = execution
+        self._store = execution.store
+        self._mempool = mempool
+        self._network_id = network_id
+
+    @property
+    def tip_time_ms(self) -> int:
+        """The block time of the latest executed block; 0 before the first."""
+        return self._execution.tip_time_ms
+
+    def outcome(self, member: str, request_id: str) -> Outcome:
+        """Return what became of a request."""
+        digest = compute_request_digest(MemberId(member), request_id)
+        place = self._store.find_request(digest)
+        if place is not None:
+            return self._committed(*place, member=member, request_id=request_id)
+        waiting = self._mempool.find_request(digest)
+        return self.make_outcome(
+            OutcomeState.UNKNOWN if waiting is None else OutcomeState.PENDING,
+            tx_id=waiting or b"",
+            member=member,
+            request_id=request_id,
+        )
+
+    def make_outcome(
+        self,
+        state: OutcomeState,
+        *,
+        tx_id: bytes,
+        member: str,
+        request_id: str,
+        error: LedgerError | None = None,
+    ) -> Outcome:
+        """Return an outcome other than committed, as of the latest executed block."""
+        return Outcome(
+            state=state,
+            tx_id=tx_id,
+            member=member,
+            request_id=request_id,
+            error=error,
+            as_of_height=self._store.executed_height,
+            as_of_time_ms=self._execution.tip_time_ms,
+        )
+
+    def block(self, height: int) -> BlockRead:
+        """Return a committed block, the latest for height 0."""
+        wanted = Height(height or self._store.executed_height)
+        if not 1 <= wanted <= self._store.executed_height:
+            raise self._no_height(height)
+        stored = self._store.read_block(wanted)
+        return BlockRead(
+            height=wanted,
+            block_hash=stored.block_hash,
+            block=stored.block,
+            proof=stored.proof,
+            receipts=self._store.get_receipts(wanted),
+        )
+
+    def transaction(self, tx_id: bytes) -> TransactionRead:
+        """Return a committed transaction by its id."""
+        height, index = self._find(tx_id)
+        block = decode_block(self._store.read_block(height).block)
+        before = 0
+        for encoded in block.envelopes:
+            envelope = decode_envelope(self._network_id, encoded)
+            if index < before + len(envelope.transactions):
+                return TransactionRead(height=height, index=index, envelope=encoded, position=index - before)
+            before += len(envelope.transactions)
+        raise self._not_found(tx_id)
+
+    def receipt(self, tx_id: bytes) -> ReceiptRead:
+        """Return the receipt of a committed transaction."""
+        height, index = self._find(tx_id)
+        return ReceiptRead(height=height, index=index, receipt=self._store.get_receipts(height)[index])
+
+    def receipt_proof(self, tx_id: bytes) -> ReceiptProofRead:
+        """Return the proof of a receipt. Raises `Unavailable` until the next block has sealed it."""
+        height, index = self._find(tx_id)
+        if self._store.executed_height <= height:
+            raise Unavailable(
+                Reason.NOT_FOUND,
+                "the block that certifies this receipt is not committed yet",
+                value=height,
+                limit=height + 1,
+                remedy="ask again in a moment",
+            )
+        leaves = self._store.get_receipts(height)
+        proof = prove_leaf(leaves, index)
+        header, descendants, commit_proof = self._headers_to_proof(Height(height + 1))
+        return ReceiptProofRead(
+            receipt=leaves[index],
+            height=height,
+            index=index,
+            leaf_count=proof.leaf_count,
+            siblings=proof.siblings,
+            header=header,
+            descendants=descendants,
+            commit_proof=commit_proof,
+        )
+
+    def view(self, contract: str, view: str, arguments: bytes, height: int) -> ViewRead:
+        """Run a view on the state after the latest executed block.
+
+        Raises:
+            TransactionRejected: unknown contract, view or arguments, the view failed, or another height.
+        """
+        if height not in (0, self._store.executed_height):
+            raise self._no_height(height)
+        reader = Reader(arguments)
+        fields = read_fields(reader)
+        reader.finish()
+        outcome = self._execution.view(
+            Call(contract=contract, entry=view, arguments=fields), time_ms=self._execution.tip_time_ms
+        )
+        if not outcome.ok:
+            raise view_failed(outcome.code, contract, view, dict(outcome.details))
+        return ViewRead(
+            value=encode_value(outcome.value if outcome.value is not None else ()),
+            height=self._store.executed_height,
+            state_root=self._store.state_root,
+        )
+
+    def contracts(self) -> list[ContractRead]:
+        """Return the installed contracts in ascending order of name."""
+        return [
+            ContractRead(
+                name=name,
+                source_hash=contract.source_hash,
+                language_version=contract.language_version,
+                interface_json=json.dumps(contract.interface.describe()),
+            )
+            for name, contract in sorted(self._execution.machine.contracts.items())
+        ]
+
+    def _committed(self, height: Height, index: int, *, member: str, request_id: str) -> Outcome:
+        receipt = self._store.get_receipts(height)[index]
+        return Outcome(
+            state=OutcomeState.COMMITTED,
+            tx_id=decode_receipt(receipt).tx_id,
+            member=member,
+            request_id=request_id,
+            height=height,
+            index=index,
+            receipt=receipt,
+            as_of_height=self._store.executed_height,
+            as_of_time_ms=self._execution.tip_time_ms,
+        )
+
+    def _headers_to_proof(self, height: Height) -> tuple[bytes, tuple[bytes, ...], bytes]:
+        """Return the header at `height`, those above it up to a proven block, and that block's proof."""
+        headers: list[bytes] = []
+        top = min(height + DESCENDANTS_MAX, self._store.executed_height)
+        for number in range(height, top + 1):
+            stored = self._store.read_block(Height(number))
+            headers.append(encode_header(decode_block(stored.block).header))
+            if decode_commit_proof(stored.proof).block_hash == stored.block_hash:
+                return headers[0], tuple(headers[1:]), stored.proof
+        raise Unavailable(
+            Reason.NOT_FOUND, "the proof of this height is not stored yet", value=height, remedy="ask again"
+        )
+
+    def _find(self, tx_id: bytes) -> tuple[Height, int]:
+        place = self._store.find_transaction(TxId(tx_id))
+        if place is None:
+            raise self._not_found(tx_id)
+        return place
+
+    def _not_found(self, tx_id: bytes) -> TransactionRejected:
+        return TransactionRejected(
+            Reason.NOT_FOUND,
+            f"no committed transaction has this id up to height {self._store.executed_height}",
+            value=tx_id.hex(),
+            remedy="check the id, or ask for the outcome by request id",
+        )
+
+    def _no_height(self, height: int) -> TransactionRejected:
+        return TransactionRejected(
+            Reason.HEIGHT_UNKNOWN,
+            "this node does not hold that height",
+            value=height,
+            limit=self._store.executed_height,
+            remedy="ask for 0, the latest height",
+        )
+
+
+def view_failed(code: str, contract: str, view: str, details: object) -> TransactionRejected:
+    """Return the refusal for a view that failed, keeping a code of ours where it is one."""
+    reason = Reason(code) if code in Reason.__members__ else Reason.VIEW_FAILED
+    return TransactionRejected(
+        reason,
+        f"view {contract}.{view} failed: {code}",
+        value=details or code,
+        remedy="see the contract's interface with `tanpo query --contracts`",
+    )
