@@ -16,6 +16,7 @@ from tanpo.ledger.genesis import Genesis, ValidatorSet, collect_keys
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Transaction
 from tanpo.ledger.types import Epoch, MemberId, Signature, ValidatorIndex
+from tanpo.node.admission import AdmissionWindow
 from tanpo.node.bodies import Bodies
 from tanpo.node.clock import Clock
 from tanpo.node.driver import Driver, Links
@@ -103,6 +104,7 @@ class Core:
         self._clock = clock
         self._mempool = Mempool(settings.mempool)
         self._outcomes = OutcomeHub()
+        self._admission = AdmissionWindow()
         self._transport: Transport | None = None
         self._replica: Replica | None = None
         self._driver: Driver | None = None
@@ -120,6 +122,7 @@ class Core:
             verifier=verifier,
             reads=self.reads,
             outcomes=self._outcomes,
+            admission=self._admission,
             metrics=metrics,
             clock=clock,
             on_admitted=self._on_admitted,
@@ -322,6 +325,7 @@ class Core:
 
     def _count(self, executed: ExecutedBlock) -> None:
         metrics, header = self._metrics, executed.decoded.block.header
+        self._admission.note_committed(len(executed.receipts), self._clock.monotonic_ms())
         metrics.height.set(header.height)
         metrics.block_time_ms.set(header.time_ms)
         metrics.commits.inc()

@@ -168,7 +168,7 @@ class Driver:
                     for block_hash, block in blocks.items()
                     if block_hash not in dropped
                 },
-                dropped=sorted(dropped),
+                dropped=tuple(sorted(dropped)),
             )
         )
         self._metrics.fsync_seconds.observe(time.perf_counter() - started)

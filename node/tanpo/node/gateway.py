@@ -15,6 +15,7 @@ from tanpo.ledger.errors import LedgerError, PeerFault, Reason, TransactionRejec
 from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.transaction import Envelope, Transaction, decode_envelope
 from tanpo.ledger.types import NetworkId
+from tanpo.node.admission import AdmissionWindow
 from tanpo.node.clock import Clock
 from tanpo.node.execution import Execution
 from tanpo.node.keyring import KeyRing
@@ -42,6 +43,7 @@ class Gateway:
         verifier: Verifier,
         reads: Reads,
         outcomes: OutcomeHub,
+        admission: AdmissionWindow,
         metrics: Metrics,
         clock: Clock,
         on_admitted: Callable[[Sequence[bytes]], None],
@@ -54,6 +56,7 @@ class Gateway:
         self._verifier = verifier
         self._reads = reads
         self._outcomes = outcomes
+        self._admission = admission
         self._metrics = metrics
         self._clock = clock
         self._on_admitted = on_admitted
@@ -145,7 +148,6 @@ class Gateway:
         self._keyring.check_envelope(envelope)
         self._check_limits(envelope)
         for transaction in envelope.transactions:
-            self._check_time(transaction)
             self._execution.machine.check_call(transaction.call)
         return envelope
 
@@ -196,27 +198,45 @@ class Gateway:
             )
 
     def _check_requests(self, envelope: Envelope, listener: OutcomeListener | None) -> bool:
-        """Return whether the envelope is new. A repeat is answered, other bytes under its ids refused."""
-        executed = 0
-        for transaction in envelope.transactions:
-            outcome = self._reads.outcome(transaction.member, transaction.request_id)
-            if outcome.state is not OutcomeState.COMMITTED:
-                continue
-            if outcome.tx_id != transaction.tx_id:
-                raise reused_request(transaction)
-            executed += 1
-            if listener is not None:
-                self._outcomes.wait(transaction.tx_id, listener)
-                self._outcomes.publish([outcome])
+        """Return whether the envelope is new. A repeat is answered, other bytes under its ids refused.
+
+        Raises:
+            TransactionRejected: a request id names another transaction, or a new transaction has expired.
+            Unavailable: there is no room for a new one.
+        """
+        executed = [outcome for tx in envelope.transactions if (outcome := self._find_executed(tx))]
         if executed:
-            if executed != len(envelope.transactions):
+            if len(executed) != len(envelope.transactions):
                 raise reused_request(envelope.transactions[0])
+            self._await(envelope, listener)
+            self._outcomes.publish(executed)
             return False
         if self._mempool.check_requests(envelope):
             self._await(envelope, listener)
             return False
+        for transaction in envelope.transactions:
+            self._check_time(transaction)
         self._mempool.check_room(envelope)
+        if listener is not None:
+            self._admission.check(len(self._mempool), envelope)
         return True
+
+    def _find_executed(self, transaction: Transaction) -> Outcome | None:
+        """Return the outcome of a transaction that was executed before.
+
+        Raises:
+            TransactionRejected: its request id was executed for another transaction.
+        """
+        digest = transaction.request_digest
+        may_be_pruned = transaction.valid_until_ms <= self._execution.tip_time_ms
+        if not self._execution.is_taken(digest) and not may_be_pruned:
+            return None
+        outcome = self._reads.outcome(transaction.member, transaction.request_id)
+        if outcome.state is not OutcomeState.COMMITTED:
+            return None
+        if outcome.tx_id != transaction.tx_id:
+            raise reused_request(transaction)
+        return outcome
 
     def _await(self, envelope: Envelope, listener: OutcomeListener | None) -> None:
         if listener is not None:
