@@ -7,15 +7,17 @@ can never mistake each other's transactions or votes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from typing import Any, Final
 
+from tanpo.ledger.block import BLOCK_BYTES_MAX
 from tanpo.ledger.certificate import VALIDATORS_MAX, compute_signed_digest
 from tanpo.ledger.codec import Writer
-from tanpo.ledger.errors import LedgerError, Reason, UsageError
+from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, UsageError
 from tanpo.ledger.keys import PublicKey
+from tanpo.ledger.transaction import NAME_PATTERN
 from tanpo.ledger.types import KeyId, MemberId, NetworkId, Signature, ValidatorIndex
 from tanpo.ledger.values import Fields, value_from_json, value_to_json, write_fields
 
@@ -196,19 +198,38 @@ def genesis_from_json(text: str) -> Genesis:
         UsageError: the document is not one, or its members, keys or validators contradict each other.
     """
     try:
-        document = json.loads(text, parse_float=_refuse_float)
+        document = json.loads(text, parse_float=_refuse_float, parse_constant=_refuse_float)
         genesis = _read_document(document)
-        verify_genesis(genesis)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        encode_genesis(genesis)
+    except KeyError as error:
+        raise _wrong(f"{error} is missing") from None
+    except (TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise _wrong(f"{type(error).__name__}: {error}") from None
+    except TransactionRejected as error:
+        raise _wrong(error.message) from None
+    verify_genesis(genesis)
     return genesis
 
 
 def verify_genesis(genesis: Genesis) -> None:
-    """Raise `UsageError` when members, keys, validators or parameters contradict each other."""
+    """Raise `UsageError` when members, keys, validators, contracts or parameters contradict each other."""
     members = [member.member for member in genesis.members]
-    if len(set(members)) != len(members):
-        raise _wrong("a member is listed twice")
+    _check_names("member", members)
+    _check_names("contract", [contract.name for contract in genesis.contracts])
+    _verify_keys(genesis)
+    _verify_validators(genesis.validators, members)
+    _verify_parameters(genesis.parameters)
+
+
+def _check_names(what: str, names: Sequence[str]) -> None:
+    for name in names:
+        if not NAME_PATTERN.fullmatch(name):
+            raise _wrong(f"{what} {name!r} has a wrong form, allowed {NAME_PATTERN.pattern}")
+    if len(set(names)) != len(names):
+        raise _wrong(f"a {what} is listed twice")
+
+
+def _verify_keys(genesis: Genesis) -> None:
     try:
         encoded = [PublicKey.decode(key).encoded for m in genesis.members for key in m.keys]
         encoded += [PublicKey.decode(v.public_key).encoded for v in genesis.validators]
@@ -216,46 +237,77 @@ def verify_genesis(genesis: Genesis) -> None:
         raise _wrong(error.message) from None
     if len(set(encoded)) != len(encoded):
         raise _wrong("a key is listed twice")
-    if not 1 <= len(genesis.validators) <= VALIDATORS_MAX:
-        raise _wrong(f"{len(genesis.validators)} validators, allowed 1..{VALIDATORS_MAX}")
-    for validator in genesis.validators:
+
+
+def _verify_validators(validators: Sequence[Validator], members: Sequence[MemberId]) -> None:
+    if not 1 <= len(validators) <= VALIDATORS_MAX:
+        raise _wrong(f"{len(validators)} validators, allowed 1..{VALIDATORS_MAX}")
+    for validator in validators:
         if validator.member not in members:
             raise _wrong(f"validator {validator.node!r} belongs to unknown member {validator.member!r}")
-    if len({(v.member, v.node) for v in genesis.validators}) != len(genesis.validators):
+    if len({(v.member, v.node) for v in validators}) != len(validators):
         raise _wrong("a validator is listed twice")
+
+
+def _verify_parameters(parameters: Parameters) -> None:
+    for field in fields(Parameters):
+        if getattr(parameters, field.name) < 1:
+            raise _wrong(f"{field.name} is {getattr(parameters, field.name)}, the least is 1")
+    if parameters.block_bytes_max > BLOCK_BYTES_MAX:
+        raise _wrong(f"block_bytes_max is {parameters.block_bytes_max}, the most is {BLOCK_BYTES_MAX}")
+    if parameters.gas_limit_max > parameters.block_gas_max:
+        raise _wrong(
+            f"gas_limit_max is {parameters.gas_limit_max}, above block_gas_max {parameters.block_gas_max}"
+        )
 
 
 def _read_document(document: Mapping[str, Any]) -> Genesis:
     if document["version"] != GENESIS_VERSION:
         raise ValueError(f"genesis version {document['version']}, known: {GENESIS_VERSION}")
     return Genesis(
-        network=str(document["network"]),
-        time_ms=int(document["time_ms"]),
-        parameters=Parameters(**{name: int(v) for name, v in document["parameters"].items()}),
+        network=_text(document["network"]),
+        time_ms=_number(document["time_ms"]),
+        parameters=Parameters(**{name: _number(v) for name, v in document["parameters"].items()}),
         members=tuple(
             Member(
-                member=MemberId(m["member"]),
-                name=m["name"],
-                lei=m["lei"],
-                roles=tuple(m["roles"]),
-                ca_certificate=m["ca_certificate"].encode("ascii"),
+                member=MemberId(_text(m["member"])),
+                name=_text(m["name"]),
+                lei=_text(m["lei"]),
+                roles=tuple(_text(role) for role in m["roles"]),
+                ca_certificate=_text(m["ca_certificate"]).encode("ascii"),
                 keys=tuple(bytes.fromhex(key) for key in m["keys"]),
             )
             for m in document["members"]
         ),
         validators=tuple(
-            Validator(member=MemberId(v["member"]), node=v["node"], public_key=bytes.fromhex(v["public_key"]))
+            Validator(
+                member=MemberId(_text(v["member"])),
+                node=_text(v["node"]),
+                public_key=bytes.fromhex(v["public_key"]),
+            )
             for v in document["validators"]
         ),
         contracts=tuple(
             InstalledContract(
-                name=c["name"],
-                source=c["source"],
+                name=_text(c["name"]),
+                source=_text(c["source"]),
                 arguments=tuple(sorted((n, value_from_json(v)) for n, v in c["arguments"].items())),
             )
             for c in document["contracts"]
         ),
     )
+
+
+def _text(data: object) -> str:
+    if not isinstance(data, str):
+        raise TypeError(f"{data!r} is not text")
+    return data
+
+
+def _number(data: object) -> int:
+    if type(data) is not int:
+        raise TypeError(f"{data!r} is not an integer")
+    return data
 
 
 def _refuse_float(text: str) -> float:

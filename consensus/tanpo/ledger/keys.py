@@ -8,7 +8,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from tanpo.ledger.errors import PeerFault, Reason, UsageError
@@ -37,7 +37,7 @@ class PublicKey:
         """Return the key in a DER SubjectPublicKeyInfo. Raises `PeerFault` for anything but P-256."""
         try:
             key = serialization.load_der_public_key(encoded)
-        except ValueError:
+        except (ValueError, UnsupportedAlgorithm):
             raise _unusable("not a DER SubjectPublicKeyInfo") from None
         return cls.from_cryptography(key)
 
@@ -79,7 +79,7 @@ class PrivateKey:
         """Return the key in an unencrypted PKCS#8 PEM. Raises `UsageError` when there is none."""
         try:
             key = serialization.load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             raise _bad_private_key() from None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
             raise _bad_private_key()

@@ -49,7 +49,11 @@ def prove_leaf(leaves: Sequence[bytes], index: int) -> MerkleProof:
 
 
 def verify_leaf(root: MerkleRoot, leaf: bytes, proof: MerkleProof) -> None:
-    """Raise `PeerFault(PROOF_INVALID)` unless `proof` shows `leaf` under `root`."""
+    """Raise `PeerFault(PROOF_INVALID)` unless `proof` shows `leaf` under `root`.
+
+    The root does not cover the number of leaves: the caller compares `proof.leaf_count` with a count it
+    trusts, such as the header's, before it relies on `proof.index`.
+    """
     if not 0 <= proof.index < proof.leaf_count:
         raise _invalid("index is outside the leaves")
     digest = sha256(b"\x00" + leaf).digest()

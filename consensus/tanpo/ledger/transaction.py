@@ -18,7 +18,7 @@ from tanpo.ledger.codec import U64_MAX, Reader, Writer, malformed
 from tanpo.ledger.errors import Reason, TransactionRejected
 from tanpo.ledger.keys import SIGNATURE_BYTES_MAX
 from tanpo.ledger.types import KeyId, MemberId, NetworkId, Signature, TxId
-from tanpo.ledger.values import Fields, Value, read_fields, write_fields
+from tanpo.ledger.values import Fields, Value, read_fields, sort_fields, write_fields
 
 PAYLOAD_VERSION: Final = 1
 ENVELOPE_VERSION: Final = 1
@@ -30,7 +30,9 @@ REQUEST_ID_MAX: Final = 64
 KEY_ID_BYTES: Final = 16
 TX_ID_BYTES: Final = 32
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,47}")
+NAME_PATTERN: Final = re.compile(r"[a-z][a-z0-9_-]{0,47}")
+"""What a member or a contract may be called."""
+
 _ENTRY: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _REQUEST_ID: Final = re.compile(r"[!-~]{1,64}")
 
@@ -45,8 +47,12 @@ class Call:
 
     @classmethod
     def create(cls, contract: str, entry: str, arguments: Mapping[str, Value]) -> Call:
-        """Return a call with its arguments sorted."""
-        return cls(contract=contract, entry=entry, arguments=tuple(sorted(arguments.items())))
+        """Return a call with its arguments sorted.
+
+        Raises:
+            TransactionRejected: a name is not text.
+        """
+        return cls(contract=contract, entry=entry, arguments=sort_fields(arguments))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +193,14 @@ def seal_envelope(
     transactions: Sequence[Transaction],
     signatures: Mapping[KeyId, Signature],
 ) -> Envelope:
-    """Return the envelope of transactions that have all their signatures."""
+    """Return the envelope of transactions that have all their signatures.
+
+    Raises:
+        TransactionRejected: a limit or the rule of signers is broken.
+    """
+    if not 1 <= len(transactions) <= ENVELOPE_TRANSACTIONS_MAX:
+        limit = f"1..{ENVELOPE_TRANSACTIONS_MAX}"
+        raise _rejected(Reason.TOO_LARGE, "transactions in an envelope", len(transactions), limit)
     digest = compute_envelope_digest(network_id, (tx.tx_id for tx in transactions))
     ordered = tuple(sorted(signatures.items()))
     _check_signers(transactions, ordered)
@@ -196,6 +209,10 @@ def seal_envelope(
         writer.blob(transaction.payload)
     writer.u8(len(ordered))
     for key_id, signature in ordered:
+        if len(signature) > SIGNATURE_BYTES_MAX:
+            raise _rejected(
+                Reason.SIGNATURE_INVALID, "signature too long", len(signature), SIGNATURE_BYTES_MAX
+            )
         writer.raw(key_id).blob(signature)
     encoded = writer.finish()
     _check_envelope_size(encoded)
@@ -256,29 +273,31 @@ def _check_fields(
     signers: tuple[KeyId, ...],
     call: Call,
 ) -> None:
-    for what, name, pattern in (
-        ("member", member, _NAME),
-        ("request id", request_id, _REQUEST_ID),
-        ("contract", call.contract, _NAME),
-        ("entry point", call.entry, _ENTRY),
-    ):
-        if not pattern.fullmatch(name):
-            raise _rejected(Reason.MALFORMED, f"{what} has a wrong form", name, pattern.pattern)
+    if not NAME_PATTERN.fullmatch(member):
+        raise _wrong_form("member", member, NAME_PATTERN)
+    if not _REQUEST_ID.fullmatch(request_id):
+        raise _wrong_form("request id", request_id, _REQUEST_ID)
+    if not NAME_PATTERN.fullmatch(call.contract):
+        raise _wrong_form("contract", call.contract, NAME_PATTERN)
+    if not _ENTRY.fullmatch(call.entry):
+        raise _wrong_form("entry point", call.entry, _ENTRY)
     if not 0 <= valid_until_ms <= U64_MAX:
         raise _rejected(Reason.MALFORMED, "valid_until is out of range", valid_until_ms, f"0..{U64_MAX}")
     if not 1 <= gas_limit <= U64_MAX:
         raise _rejected(Reason.GAS_LIMIT, "gas limit is out of range", gas_limit, f"1..{U64_MAX}")
     if not 1 <= len(signers) <= SIGNERS_MAX:
         raise _rejected(Reason.SIGNATURE_MISSING, "signers", len(signers), f"1..{SIGNERS_MAX}")
-    if any(a >= b for a, b in itertools.pairwise(signers)):
+    if not _ascends(signers):
         raise _rejected(Reason.SIGNATURE_DUPLICATE, "signers must strictly ascend", "", "each key once")
 
 
 def _check_signers(
     transactions: Sequence[Transaction], signatures: tuple[tuple[KeyId, Signature], ...]
 ) -> None:
-    present = [key_id for key_id, _ in signatures]
-    if any(a >= b for a, b in itertools.pairwise(present)):
+    present = tuple(key_id for key_id, _ in signatures)
+    if all(tx.signers == present for tx in transactions):
+        return  # The ordinary case, and sorted: each transaction's signers strictly ascend.
+    if not _ascends(present):
         raise _rejected(
             Reason.SIGNATURE_DUPLICATE, "signatures must strictly ascend by key", "", "one signature a key"
         )
@@ -291,6 +310,10 @@ def _check_signers(
         raise _rejected(
             Reason.SIGNATURE_FOREIGN, "a signature by a key no transaction names", key_id.hex(), "none"
         )
+
+
+def _ascends(key_ids: tuple[KeyId, ...]) -> bool:
+    return all(a < b for a, b in itertools.pairwise(key_ids))
 
 
 def _check_payload_size(payload: bytes) -> None:
@@ -306,11 +329,16 @@ def _check_envelope_size(encoded: bytes) -> None:
 _REMEDIES: Final = {
     Reason.MALFORMED: "correct the field",
     Reason.GAS_LIMIT: "set a gas limit in range",
+    Reason.SIGNATURE_INVALID: "sign the envelope's digest with a P-256 key, in DER",
     Reason.SIGNATURE_MISSING: "collect the missing signature and seal the envelope again",
     Reason.SIGNATURE_DUPLICATE: "list each key once, in ascending order",
     Reason.SIGNATURE_FOREIGN: "name the key among the signers or leave its signature out",
     Reason.TOO_LARGE: "split it into smaller transactions or envelopes",
 }
+
+
+def _wrong_form(what: str, name: str, pattern: re.Pattern[str]) -> TransactionRejected:
+    return _rejected(Reason.MALFORMED, f"{what} has a wrong form", name, pattern.pattern)
 
 
 def _rejected(reason: Reason, what: str, value: object, limit: object) -> TransactionRejected:
