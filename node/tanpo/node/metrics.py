@@ -76,7 +76,8 @@ class Metrics:
         )
         self.mempool_bytes = Gauge("tanpo_mempool_bytes", "Bytes waiting for a block", registry=registry)
 
-        # Where the time goes; `tanpo bench` reports these. No two of them count the same time.
+        # Where the time goes, for `tanpo bench`; no two count the same time. What process_cpu_seconds_total
+        # has beyond their sum is RPC and the event loop.
         self.decode_seconds = Counter("tanpo_decode_seconds", "Decoding transactions", registry=registry)
         self.verify_seconds = Counter("tanpo_verify_seconds", "Checking signatures", registry=registry)
         self.execute_seconds = Counter("tanpo_execute_seconds", "Running contracts", registry=registry)
@@ -85,7 +86,6 @@ class Metrics:
         self.consensus_seconds = Counter(
             "tanpo_consensus_seconds", "Agreeing on the order of blocks", registry=registry
         )
-        self.rpc_seconds = Counter("tanpo_rpc_seconds", "Answering client calls", registry=registry)
         self.signatures_verified = Counter(
             "tanpo_signatures_verified", "Transaction signatures checked", registry=registry
         )
@@ -114,6 +114,9 @@ class Metrics:
         # Clients.
         self.calls = Counter(  # method: Service/Method; code: a gRPC code
             "tanpo_calls", "gRPC calls answered, by code", ["method", "code"], registry=registry
+        )
+        self.call_errors = Counter(  # reason: a Reason, or INTERNAL
+            "tanpo_call_errors", "gRPC calls that ended in an error, by reason", ["reason"], registry=registry
         )
         self.streams = Gauge(  # method: Service/Method
             "tanpo_streams", "Streams open now", ["method"], registry=registry

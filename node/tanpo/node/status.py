@@ -6,6 +6,7 @@ value, the limit, the remedy and whether to retry.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from google.protobuf.any_pb2 import Any
@@ -25,13 +26,10 @@ ERROR_DOMAIN: Final = "tanpo"
 STATUS_DETAILS_KEY: Final = "grpc-status-details-bin"
 """The trailing metadata in which gRPC carries a `google.rpc.Status`."""
 
-CODE_BY_REASON: Final = {
+REFUSAL_CODES: Final = {
     Reason.CALLER_UNKNOWN: StatusCode.UNAUTHENTICATED,
     Reason.CALLER_FORBIDDEN: StatusCode.PERMISSION_DENIED,
     Reason.REQUEST_ID_REUSED: StatusCode.ALREADY_EXISTS,
-    Reason.MEMPOOL_FULL: StatusCode.RESOURCE_EXHAUSTED,
-    Reason.MEMBER_QUOTA: StatusCode.RESOURCE_EXHAUSTED,
-    Reason.SLOW_READER: StatusCode.RESOURCE_EXHAUSTED,
     Reason.NOT_FOUND: StatusCode.NOT_FOUND,
     Reason.CONTRACT_UNKNOWN: StatusCode.NOT_FOUND,
     Reason.ENTRY_UNKNOWN: StatusCode.NOT_FOUND,
@@ -40,27 +38,34 @@ CODE_BY_REASON: Final = {
     Reason.EXPIRED: StatusCode.FAILED_PRECONDITION,
     Reason.CONTRACT_REFUSED: StatusCode.FAILED_PRECONDITION,
     Reason.VIEW_FAILED: StatusCode.FAILED_PRECONDITION,
-    Reason.GENESIS_MISMATCH: StatusCode.FAILED_PRECONDITION,
-    Reason.DEADLINE: StatusCode.DEADLINE_EXCEEDED,
-    Reason.DATA_CORRUPT: StatusCode.DATA_LOSS,
+    Reason.SLOW_READER: StatusCode.RESOURCE_EXHAUSTED,
 }
-"""Reasons whose code is not that of their class."""
+"""Reasons whose code is not that of their class, where sending the same again cannot help."""
 
-CODE_BY_CLASS: Final = (
-    (TransactionRejected, StatusCode.INVALID_ARGUMENT),
-    (PeerFault, StatusCode.INVALID_ARGUMENT),
-    (Unavailable, StatusCode.UNAVAILABLE),
-    (UsageError, StatusCode.FAILED_PRECONDITION),
-    (CorruptState, StatusCode.DATA_LOSS),
-    (LedgerError, StatusCode.INTERNAL),
+RETRY_CODES: Final = {
+    Reason.MEMPOOL_FULL: StatusCode.RESOURCE_EXHAUSTED,
+    Reason.MEMBER_QUOTA: StatusCode.RESOURCE_EXHAUSTED,
+    Reason.SLOW_READER: StatusCode.RESOURCE_EXHAUSTED,
+    Reason.DEADLINE: StatusCode.DEADLINE_EXCEEDED,
+}
+"""The same for errors that pass by themselves."""
+
+CODE_BY_CLASS: Final[tuple[tuple[type[LedgerError], Mapping[Reason, StatusCode], StatusCode], ...]] = (
+    (Unavailable, RETRY_CODES, StatusCode.UNAVAILABLE),
+    (TransactionRejected, REFUSAL_CODES, StatusCode.INVALID_ARGUMENT),
+    (PeerFault, REFUSAL_CODES, StatusCode.INVALID_ARGUMENT),
+    (UsageError, REFUSAL_CODES, StatusCode.FAILED_PRECONDITION),
+    (CorruptState, {}, StatusCode.DATA_LOSS),
 )
+"""For each class of error, the codes of some of its reasons and the code of all others."""
 
 
 def compute_code(error: LedgerError) -> StatusCode:
     """Return the gRPC code of an error."""
-    if error.reason in CODE_BY_REASON:
-        return CODE_BY_REASON[error.reason]
-    return next(code for kind, code in CODE_BY_CLASS if isinstance(error, kind))
+    for kind, by_reason, otherwise in CODE_BY_CLASS:
+        if isinstance(error, kind):
+            return by_reason.get(error.reason, otherwise)
+    return StatusCode.INTERNAL
 
 
 def build_status(error: LedgerError) -> status_pb2.Status:

@@ -1,0 +1,172 @@
+"""What the services need of the core, and no more: fakes in tests, `Core` in a node."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from tanpo.ledger.errors import LedgerError
+from tanpo.ledger.genesis import Genesis
+from tanpo.node.events import EventRead
+from tanpo.node.outcome import Outcome, OutcomeListener
+from tanpo.node.reads import (
+    BlockRead,
+    ContractRead,
+    ReceiptProofRead,
+    ReceiptRead,
+    TransactionRead,
+    ViewRead,
+)
+from tanpo.node.transport import PeerState
+
+
+class StatusRead(Protocol):
+    """What the core says of itself."""
+
+    @property
+    def height(self) -> int:
+        """Height of the latest executed block."""
+        ...
+
+    @property
+    def block_hash(self) -> bytes:
+        """Its hash."""
+        ...
+
+    @property
+    def state_root(self) -> bytes:
+        """The state root after it."""
+        ...
+
+    @property
+    def time_ms(self) -> int:
+        """Its time."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """The epoch now."""
+        ...
+
+    @property
+    def term(self) -> int:
+        """The term now."""
+        ...
+
+    @property
+    def leader(self) -> int:
+        """The index of the term's leader."""
+        ...
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this node leads."""
+        ...
+
+    @property
+    def pending_transactions(self) -> int:
+        """How many transactions wait for a block."""
+        ...
+
+    @property
+    def stalled_reason(self) -> str:
+        """Why there is no progress; empty while there is."""
+        ...
+
+
+class StatusSource(Protocol):
+    """Where the status comes from."""
+
+    def status(self) -> StatusRead:
+        """Return the status now."""
+        ...
+
+
+class PeerSource(Protocol):
+    """Where the state of the peers comes from."""
+
+    def peers(self) -> list[PeerState]:
+        """Return every peer and how it is doing."""
+        ...
+
+
+class Submissions(Protocol):
+    """The way in for envelopes."""
+
+    async def submit(self, envelopes: Sequence[bytes], listener: OutcomeListener) -> list[LedgerError | None]:
+        """Admit envelopes; per envelope None or why it was refused whole."""
+        ...
+
+    def forget(self, listener: OutcomeListener) -> None:
+        """Stop delivering to a listener."""
+        ...
+
+    async def drain(self) -> int:
+        """Refuse new envelopes and wait until none is pending."""
+        ...
+
+
+class ReadPort(Protocol):
+    """Answers from committed state; each raises a `LedgerError` when there is none."""
+
+    def outcome(self, member: str, request_id: str) -> Outcome:
+        """Return what became of a request."""
+        ...
+
+    def block(self, height: int) -> BlockRead:
+        """Return a block."""
+        ...
+
+    def transaction(self, tx_id: bytes) -> TransactionRead:
+        """Return a transaction."""
+        ...
+
+    def receipt(self, tx_id: bytes) -> ReceiptRead:
+        """Return a receipt."""
+        ...
+
+    def receipt_proof(self, tx_id: bytes) -> ReceiptProofRead:
+        """Return a receipt's proof."""
+        ...
+
+    def view(self, contract: str, view: str, arguments: bytes, height: int) -> ViewRead:
+        """Run a view."""
+        ...
+
+    def contracts(self) -> list[ContractRead]:
+        """Return the installed contracts."""
+        ...
+
+
+class EventSource(Protocol):
+    """Events from any position on."""
+
+    def stream(
+        self, *, from_height: int, from_index: int, contracts: frozenset[str]
+    ) -> AsyncIterator[EventRead]:
+        """Yield the events at or after a position, then as blocks commit."""
+        ...
+
+
+class NodePort(StatusSource, Protocol):
+    """All of the core that the services use."""
+
+    @property
+    def genesis(self) -> Genesis:
+        """The genesis of the network."""
+        ...
+
+    @property
+    def gateway(self) -> Submissions:
+        """The way in."""
+        ...
+
+    @property
+    def reads(self) -> ReadPort:
+        """The way out."""
+        ...
+
+    @property
+    def events(self) -> EventSource:
+        """The events."""
+        ...
