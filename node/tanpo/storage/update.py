@@ -7,6 +7,8 @@ the count of an inner child (255) keeps its parent from collapsing.
 
 from __future__ import annotations
 
+from typing import Final
+
 from tanpo.ledger.statekey import BUCKET_ENTRIES_MAX, digit, hash_bucket, hash_inner
 from tanpo.storage.database import Database
 from tanpo.storage.records import (
@@ -22,6 +24,8 @@ from tanpo.storage.records import (
     encode_inner,
     node_key,
 )
+
+_BUCKET_BYTES_MAX: Final = BUCKET_ENTRIES_MAX * ENTRY_BYTES
 
 
 class Update:
@@ -56,12 +60,9 @@ class Update:
         Raises:
             CorruptState: a record that is needed is missing or does not match its hash.
         """
-        return self._node(0, ROOT_PID, root, changes) if changes else root
-
-    def _node(self, depth: int, pid: int, slot: Slot, changes: list[bytes]) -> Slot:
-        if slot[0] == INNER:
-            return self._inner(depth, pid, slot, changes)
-        return self._bucket(depth, pid, slot, changes)
+        if not changes:
+            return root
+        return (self._inner if root[0] == INNER else self._bucket)(0, ROOT_PID, root, changes)
 
     def _inner(self, depth: int, pid: int, slot: Slot, changes: list[bytes]) -> Slot:
         before = self._read_inner(depth, pid, slot)
@@ -76,8 +77,9 @@ class Update:
             at_version, at_hash = VERSIONS_AT + 4 * which, HASHES_AT + 32 * which
             version = int.from_bytes(before[at_version : at_version + 4], "big")
             child = (before[which], version, before[at_hash : at_hash + 32])
+            update = self._inner if child[0] == INNER else self._bucket
             part = changes if stop - start == end else changes[start:stop]
-            count, version, digest = self._node(depth + 1, pid << 2 | which, child, part)
+            count, version, digest = update(depth + 1, pid << 2 | which, child, part)
             record[which] = count
             record[at_version : at_version + 4] = version.to_bytes(4, "big")
             record[at_hash : at_hash + 32] = digest
@@ -93,31 +95,26 @@ class Update:
 
     def _bucket(self, depth: int, pid: int, slot: Slot, changes: list[bytes]) -> Slot:
         before = self._read_bucket(pid, slot) if slot[0] else b""
-        entries = {
-            before[at : at + PATH_BYTES]: before[at : at + ENTRY_BYTES] for at in range(0, len(before), 64)
-        }
-        for change in changes:
-            if len(change) == PATH_BYTES:
-                entries.pop(change, None)
-            else:
-                entries[change[:PATH_BYTES]] = change
-        ordered = sorted(entries.values())
-        if b"".join(ordered) == before:
+        after = _splice(before, changes[0]) if len(changes) == 1 else _merge(before, changes)
+        if after == before:
             return slot
         if slot[0]:
             self.superseded.append((pid, slot[1]))
-        return self._build(depth, pid, ordered)
+        return self._build(depth, pid, after)
 
-    def _build(self, depth: int, pid: int, entries: list[bytes]) -> Slot:
+    def _build(self, depth: int, pid: int, entries: bytes) -> Slot:
         """Write the canonical subtree of `entries`, which are in order, and return its slot."""
         if not entries:
             return EMPTY_SLOT
-        if len(entries) <= BUCKET_ENTRIES_MAX:
-            return self._write_bucket(pid, len(entries), b"".join(entries))
+        if len(entries) <= _BUCKET_BYTES_MAX:
+            return self._write_bucket(pid, entries)
         children: tuple[list[bytes], ...] = ([], [], [], [])
-        for entry in entries:
+        for at in range(0, len(entries), ENTRY_BYTES):
+            entry = entries[at : at + ENTRY_BYTES]
             children[digit(entry, depth)].append(entry)
-        slots = [self._build(depth + 1, pid << 2 | which, child) for which, child in enumerate(children)]
+        slots = [
+            self._build(depth + 1, pid << 2 | which, b"".join(child)) for which, child in enumerate(children)
+        ]
         record = encode_inner(slots)
         self.records[pid] = record
         return INNER, self._height, hash_inner(record[HASHES_AT:])
@@ -138,13 +135,11 @@ class Update:
                 parts.append(self._read_bucket(child, (count, version, inner[at_hash : at_hash + 32])))
                 self.superseded.append((child, version))
         entries = b"".join(parts)
-        if not entries:
-            return EMPTY_SLOT
-        return self._write_bucket(pid, len(entries) // ENTRY_BYTES, entries)
+        return self._write_bucket(pid, entries) if entries else EMPTY_SLOT
 
-    def _write_bucket(self, pid: int, count: int, entries: bytes) -> Slot:
+    def _write_bucket(self, pid: int, entries: bytes) -> Slot:
         self.records[pid] = entries
-        return count, self._height, hash_bucket(entries)
+        return len(entries) // ENTRY_BYTES, self._height, hash_bucket(entries)
 
     def _read_inner(self, depth: int, pid: int, slot: Slot) -> bytes:
         version = slot[1]
@@ -171,6 +166,29 @@ class Update:
         if found_hash != slot[2]:
             raise self._database.damaged("tree record does not match its hash", value=_name(pid, slot))
         return record
+
+
+def _splice(entries: bytes, change: bytes) -> bytes:
+    """Return the entries of a bucket after one change: most buckets see no more than one."""
+    path, at, end = change[:PATH_BYTES], 0, len(entries)
+    while at < end and entries[at : at + PATH_BYTES] < path:
+        at += ENTRY_BYTES
+    rest = at + ENTRY_BYTES if entries[at : at + PATH_BYTES] == path else at
+    return entries[:at] + (change if len(change) == ENTRY_BYTES else b"") + entries[rest:]
+
+
+def _merge(entries: bytes, changes: list[bytes]) -> bytes:
+    """Return the entries of a bucket after many changes."""
+    by_path = {
+        entries[at : at + PATH_BYTES]: entries[at : at + ENTRY_BYTES]
+        for at in range(0, len(entries), ENTRY_BYTES)
+    }
+    for change in changes:
+        if len(change) == PATH_BYTES:
+            by_path.pop(change, None)
+        else:
+            by_path[change[:PATH_BYTES]] = change
+    return b"".join(sorted(by_path.values()))
 
 
 def _name(pid: int, slot: Slot) -> str:
