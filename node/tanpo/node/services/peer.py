@@ -66,6 +66,12 @@ class PeerService(peer_pb2_grpc.PeerServicer):
             self._on_greeting(sender)
             async for frame in request_iterator:
                 await self._take(sender, caller, frame)
+        except asyncio.CancelledError:
+            if self._streams.get(sender) is task:
+                raise
+            raise UsageError(
+                Reason.PROTOCOL, "a newer stream of the same node took over", remedy="keep one stream"
+            ) from None
         finally:
             if self._streams.get(sender) is task:
                 del self._streams[sender]

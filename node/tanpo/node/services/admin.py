@@ -1,0 +1,87 @@
+"""`tanpo.api.v1.Admin`: for operators of this node's member alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from tanpo.api.v1 import admin_pb2, admin_pb2_grpc
+from tanpo.node.logs import LogControl, get_logger, parse_level
+from tanpo.node.services.guard import Context, Policy
+from tanpo.node.services.ledger import compute_wait
+from tanpo.node.services.ports import NodePort, PeerSource
+from tanpo.node.services.readiness import Readiness
+from typing_extensions import override
+
+_LOG: Final = get_logger("admin")
+
+
+class AdminService(admin_pb2_grpc.AdminServicer):
+    """Peers, log level, drain, and why nothing moves."""
+
+    def __init__(
+        self,
+        *,
+        core: NodePort,
+        peers: PeerSource,
+        readiness: Readiness,
+        policy: Policy,
+        log_control: LogControl,
+    ) -> None:
+        self._core = core
+        self._peers = peers
+        self._readiness = readiness
+        self._policy = policy
+        self._log_control = log_control
+
+    @override
+    async def ListPeers(
+        self, request: admin_pb2.ListPeersRequest, context: Context
+    ) -> admin_pb2.ListPeersResponse:
+        return admin_pb2.ListPeersResponse(
+            peers=[
+                admin_pb2.PeerStatus(
+                    member=state.member,
+                    node=state.node,
+                    address=state.address,
+                    is_connected=state.is_connected,
+                    queued_bytes=state.queued_bytes,
+                    dropped_messages=state.dropped_messages,
+                    last_error=state.last_error,
+                )
+                for state in self._peers.peers()
+            ]
+        )
+
+    @override
+    async def WhyStalled(
+        self, request: admin_pb2.WhyStalledRequest, context: Context
+    ) -> admin_pb2.WhyStalledResponse:
+        return admin_pb2.WhyStalledResponse(reasons=self._readiness.find_obstacles())
+
+    @override
+    async def SetLogLevel(
+        self, request: admin_pb2.SetLogLevelRequest, context: Context
+    ) -> admin_pb2.SetLogLevelResponse:
+        level = parse_level(request.level)
+        previous = self._log_control.set_level(level)
+        operator = self._policy.identify(context)
+        _LOG.warning("log level changed", level_now=level, previous=previous, operator=str(operator))
+        return admin_pb2.SetLogLevelResponse(previous=previous)
+
+    @override
+    async def Drain(self, request: admin_pb2.DrainRequest, context: Context) -> admin_pb2.DrainResponse:
+        _LOG.warning("draining", operator=str(self._policy.identify(context)))
+        await wait_drained(self._core, compute_wait(context.time_remaining()))
+        return admin_pb2.DrainResponse(pending_transactions=self._core.status().pending_transactions)
+
+
+async def wait_drained(core: NodePort, timeout_s: float) -> None:
+    """Refuse new transactions from now on, and wait until none is pending or the time is over."""
+    drain = asyncio.create_task(core.gateway.drain())
+    await asyncio.wait((drain,), timeout=timeout_s)
+    if drain.done():
+        drain.result()
+        return
+    drain.cancel()
+    await asyncio.gather(drain, return_exceptions=True)
