@@ -1,4 +1,4 @@
-"""The sample network that ships with the product: members, instruments, holdings, prices, a credit support annex."""
+"""The sample network of the product: members, instruments, holdings, prices, a credit support annex."""
 
 from tanpo.cli.samples.annex import (
     Annex,

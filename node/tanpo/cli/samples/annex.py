@@ -1,8 +1,8 @@
-"""Reads a credit support annex in the JSON shape of the Common Domain Model, and refuses what stays ambiguous.
+"""Reads a credit support annex in the JSON shape of the Common Domain Model.
 
-What is read: parties, base currency, thresholds, independent amounts, minimum transfer amounts, rounding, currency
-haircut, consent to substitution, eligible collateral. The same word means different things in files of different
-origin; a value that fits more than one meaning is refused by the name of its field, never guessed.
+What is read: parties, base currency, thresholds, independent amounts, minimum transfer amounts, rounding,
+currency haircut, consent to substitution, eligible collateral. The same word means different things in files
+of different origin; a value that fits more than one meaning is refused by the name of its field.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from tanpo.cli.samples import annex_shape as shape
 from tanpo.cli.samples.catalog import Arguments, read_text
 from tanpo.cli.samples.eligibility import ConcentrationLimit, EligibleLine, read_lines
 from tanpo.cli.samples.reading import (
-    ForeignShape,
-    Number,
     decimals_of,
     parse_json,
     read_shape,
-    refuse,
+    refused,
     to_units,
 )
 from tanpo.ledger.values import Value
@@ -29,7 +28,7 @@ STANDARD_FX_HAIRCUT_BPS: Final = 800
 """The haircut for currency mismatch that the 2016 form means by "Standard": 8 %."""
 
 NO_THRESHOLD_SINCE: Final = 2016
-"""From this vintage on a variation margin annex has no threshold unless it states one: all exposure is collateralised."""
+"""From this vintage on a variation margin annex has no threshold unless it states one."""
 
 _ELECTIONS: Final = "agreementTerms.agreement.creditSupportAgreementElections"
 _VARIATION: Final = "CreditSupportAgreementVariationMarginElections"
@@ -51,7 +50,7 @@ class AnnexParty:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annex:
-    """A credit support annex. `eligible` is its eligible collateral as found, read on demand by `read_lines`."""
+    """A credit support annex. `eligible` is its eligible collateral as found, read on demand."""
 
     origin: str
     dated: str
@@ -67,16 +66,22 @@ class Annex:
     eligible: tuple[Any, ...]
 
     def read_schedule(self) -> tuple[tuple[EligibleLine, ...], tuple[ConcentrationLimit, ...]]:
-        """Return the eligible schedule and its limits. Raises `UsageError` for a criterion we cannot apply exactly."""
+        """Return the eligible schedule and its limits.
+
+        Raises:
+            UsageError: a criterion cannot be applied exactly, or the parties' schedules differ.
+        """
         schedules = [read_lines(part, self.origin) for part in self.eligible]
         if any(schedule != schedules[0] for schedule in schedules):
-            refuse(self.origin, "eligibleCreditSupport.partyElection", "", "the parties' schedules differ")
+            raise refused(
+                self.origin, "eligibleCreditSupport.partyElection", "", "the parties' schedules differ"
+            )
         return schedules[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What an annex does not say: the member and account behind each party, the agent, and how prices are used."""
+    """What an annex does not say: members and accounts of its parties, the agent, which prices count."""
 
     agreement: str
     members: tuple[str, str]
@@ -127,8 +132,8 @@ def to_agreement_arguments(annex: Annex, placement: Placement) -> Arguments:
         "substitution_needs_consent": annex.substitution_needs_consent,
         "price_age_max_ms": placement.price_age_max_ms,
         "price_sources_min": placement.price_sources_min,
-        "lines": [line.to_argument() for line in lines],
-        "limits": [limit.to_argument() for limit in limits],
+        "lines": tuple(line.to_argument() for line in lines),
+        "limits": tuple(limit.to_argument() for limit in limits),
     }
     return {"agreement": agreement}
 
@@ -145,14 +150,16 @@ def parse_annex(text: str, origin: str) -> Annex:
         UsageError: it is not a credit support annex we read, or a field is missing, ambiguous or in another
             currency than the base currency; the message names the field.
     """
-    document = read_shape(_Document, parse_json(text, origin), origin)
+    document = read_shape(shape.Document, parse_json(text, origin), origin)
     identification = document.legal_agreement_identification
     elections, is_variation = _find_elections(document, origin)
     base = elections.base_and_eligible_currency.base_currency
     obligations = elections.credit_support_obligations
     has_no_threshold = is_variation and identification.vintage >= NO_THRESHOLD_SINCE
     if obligations.threshold is None and not has_no_threshold:
-        refuse(origin, "creditSupportObligations.threshold", "", "is missing, and the form implies none")
+        raise refused(
+            origin, "creditSupportObligations.threshold", "", "is missing, and the form implies none"
+        )
     rounding = _check_rounding(obligations.rounding, base, origin)
     parties = [_read_party(document, obligations, role, base, origin) for role in ROLES]
     return Annex(
@@ -171,137 +178,22 @@ def parse_annex(text: str, origin: str) -> Annex:
     )
 
 
-class _Text(ForeignShape):
-    value: str
-
-
-class _Unit(ForeignShape):
-    currency: _Text
-
-
-class _Money(ForeignShape):
-    unit: _Unit
-    value: Number
-
-
-class _FixedAmount(ForeignShape):
-    amount: _Money
-
-
-class _AmountElection(ForeignShape):
-    party: str
-    fixed_amount: _FixedAmount | None = None
-    infinity: bool = False
-    ratings_based: Any = None
-
-
-class _AmountElections(ForeignShape):
-    party_election: list[_AmountElection]
-
-
-class _IndependentElection(ForeignShape):
-    party: str
-    fixed_amount: _Money | None = None
-    is_applicable: bool = True
-
-
-class _IndependentElections(ForeignShape):
-    party_election: list[_IndependentElection]
-
-
-class _Rounding(ForeignShape):
-    currency: str
-    delivery_amount: Number
-    delivery_direction: str
-    return_amount: Number
-    return_direction: str
-
-
-class _Eligible(ForeignShape):
-    party_election: list[dict[str, Any]]
-
-
-class _Obligations(ForeignShape):
-    threshold: _AmountElections | None = None
-    independent_amount: _IndependentElections | None = None
-    minimum_transfer_amount: _AmountElections
-    rounding: _Rounding
-    fx_haircut: Any = "Standard"
-    eligible_credit_support: _Eligible
-
-
-class _Currencies(ForeignShape):
-    base_currency: str
-
-
-class _ConsentElection(ForeignShape):
-    needs_consent: bool
-    party: str
-
-
-class _Substitution(ForeignShape):
-    party_election: list[_ConsentElection]
-
-
-class _Elections(ForeignShape):
-    base_and_eligible_currency: _Currencies
-    credit_support_obligations: _Obligations
-    substitution: _Substitution | None = None
-
-
-class _Identification(ForeignShape):
-    governing_law: str
-    vintage: int
-
-
-class _PartyId(ForeignShape):
-    identifier: _Text
-    identifier_type: str
-
-
-class _PartyBody(ForeignShape):
-    name: _Text
-    party_id: list[_PartyId]
-
-
-class _PartyReference(ForeignShape):
-    value: _PartyBody
-
-
-class _Counterparty(ForeignShape):
-    party_reference: _PartyReference
-    role: str
-
-
-class _Agreement(ForeignShape):
-    credit_support_agreement_elections: dict[str, Any]
-
-
-class _Terms(ForeignShape):
-    agreement: _Agreement
-    counterparty: list[_Counterparty]
-
-
-class _Document(ForeignShape):
-    agreement_date: str
-    agreement_terms: _Terms
-    legal_agreement_identification: _Identification
-
-
-def _find_elections(document: _Document, origin: str) -> tuple[_Elections, bool]:
+def _find_elections(document: shape.Document, origin: str) -> tuple[shape.Elections, bool]:
     found = document.agreement_terms.agreement.credit_support_agreement_elections
     for name in (_VARIATION, _LEGACY):
         if name in found:
-            return read_shape(_Elections, found[name], f"{origin}: {_ELECTIONS}.{name}"), name == _VARIATION
-    refuse(origin, _ELECTIONS, ", ".join(sorted(found)), f"holds neither {_VARIATION} nor {_LEGACY}")
+            return read_shape(
+                shape.Elections, found[name], f"{origin}: {_ELECTIONS}.{name}"
+            ), name == _VARIATION
+    raise refused(origin, _ELECTIONS, ", ".join(sorted(found)), f"holds neither {_VARIATION} nor {_LEGACY}")
 
 
 def _read_party(
-    document: _Document, obligations: _Obligations, role: str, base: str, origin: str
+    document: shape.Document, obligations: shape.Obligations, role: str, base: str, origin: str
 ) -> AnnexParty:
     matching = [one for one in document.agreement_terms.counterparty if one.role == role]
     if len(matching) != 1:
-        refuse(
+        raise refused(
             origin, "agreementTerms.counterparty.role", role, f"occurs {len(matching)} times instead of once"
         )
     body = matching[0].party_reference.value
@@ -313,7 +205,7 @@ def _read_party(
         obligations.minimum_transfer_amount, role, base, f"{origin}: minimumTransferAmount"
     )
     if unbounded:
-        refuse(origin, "minimumTransferAmount.infinity", role, "no transfer would ever be due")
+        raise refused(origin, "minimumTransferAmount.infinity", role, "no transfer would ever be due")
     return AnnexParty(
         role=role,
         name=body.name.value,
@@ -325,10 +217,10 @@ def _read_party(
     )
 
 
-def _read_lei(body: _PartyBody, role: str, origin: str) -> str:
+def _read_lei(body: shape.PartyBody, role: str, origin: str) -> str:
     leis = [one.identifier.value for one in body.party_id if one.identifier_type == "LEI"]
     if len(leis) != 1:
-        refuse(
+        raise refused(
             origin,
             "counterparty.partyReference.value.partyId",
             role,
@@ -337,13 +229,13 @@ def _read_lei(body: _PartyBody, role: str, origin: str) -> str:
     return leis[0]
 
 
-def _read_amount(elections: _AmountElections, role: str, base: str, field: str) -> tuple[Decimal, bool]:
+def _read_amount(elections: shape.AmountElections, role: str, base: str, field: str) -> tuple[Decimal, bool]:
     matching = [one for one in elections.party_election if one.party == role]
     if len(matching) != 1:
-        refuse(field, "partyElection", role, f"occurs {len(matching)} times instead of once")
+        raise refused(field, "partyElection", role, f"occurs {len(matching)} times instead of once")
     election = matching[0]
     if election.ratings_based is not None:
-        refuse(
+        raise refused(
             field,
             "ratingsBased",
             role,
@@ -351,59 +243,63 @@ def _read_amount(elections: _AmountElections, role: str, base: str, field: str) 
             "state a fixed amount",
         )
     if election.infinity and election.fixed_amount is not None:
-        refuse(field, "infinity", role, "an infinite and a fixed amount are both given")
+        raise refused(field, "infinity", role, "an infinite and a fixed amount are both given")
     if election.infinity:
         return Decimal(0), True
     if election.fixed_amount is None:
-        refuse(field, "fixedAmount", role, "is missing")
+        raise refused(field, "fixedAmount", role, "is missing")
     return _in_base(election.fixed_amount.amount, base, f"{field}.fixedAmount"), False
 
 
-def _read_independent(elections: _IndependentElections | None, role: str, base: str, origin: str) -> Decimal:
+def _read_independent(
+    elections: shape.IndependentElections | None, role: str, base: str, origin: str
+) -> Decimal:
     if elections is None:
         return Decimal(0)
     matching = [one for one in elections.party_election if one.party == role and one.is_applicable]
     if len(matching) > 1:
-        refuse(origin, "independentAmount.partyElection", role, f"occurs {len(matching)} times")
+        raise refused(origin, "independentAmount.partyElection", role, f"occurs {len(matching)} times")
     if not matching:
         return Decimal(0)
     if matching[0].fixed_amount is None:
-        refuse(origin, "independentAmount.fixedAmount", role, "is missing although it is applicable")
+        raise refused(origin, "independentAmount.fixedAmount", role, "is missing although it is applicable")
     return _in_base(matching[0].fixed_amount, base, f"{origin}: independentAmount.fixedAmount")
 
 
-def _in_base(money: _Money, base: str, field: str) -> Decimal:
+def _in_base(money: shape.Money, base: str, field: str) -> Decimal:
     currency = money.unit.currency.value
     if currency != base:
-        refuse(
+        raise refused(
             field, "unit.currency", currency, f"is not the base currency {base}", "convert it and sign anew"
         )
     if money.value < 0:
-        refuse(field, "value", money.value, "is below zero")
+        raise refused(field, "value", money.value, "is below zero")
     return money.value
 
 
-def _check_rounding(rounding: _Rounding, base: str, origin: str) -> _Rounding:
+def _check_rounding(rounding: shape.Rounding, base: str, origin: str) -> shape.Rounding:
     field = "creditSupportObligations.rounding"
     if rounding.currency != base:
-        refuse(origin, f"{field}.currency", rounding.currency, f"is not the base currency {base}")
+        raise refused(origin, f"{field}.currency", rounding.currency, f"is not the base currency {base}")
     if (rounding.delivery_direction, rounding.return_direction) != ("UP", "DOWN"):
         shown = f"{rounding.delivery_direction}, {rounding.return_direction}"
-        refuse(origin, f"{field}.deliveryDirection, returnDirection", shown, "only UP and DOWN are supported")
+        raise refused(
+            origin, f"{field}.deliveryDirection, returnDirection", shown, "only UP and DOWN are supported"
+        )
     for name, value in (
         ("deliveryAmount", rounding.delivery_amount),
         ("returnAmount", rounding.return_amount),
     ):
         if value <= 0:
-            refuse(origin, f"{field}.{name}", value, "is not above zero")
+            raise refused(origin, f"{field}.{name}", value, "is not above zero")
     return rounding
 
 
 def _read_fx_haircut(value: object, origin: str) -> int:
     if value != "Standard":
-        refuse(origin, "creditSupportObligations.fxHaircut", value, 'only "Standard" (8 %) is supported')
+        raise refused(origin, "creditSupportObligations.fxHaircut", value, 'is not "Standard" (8 %)')
     return STANDARD_FX_HAIRCUT_BPS
 
 
-def _read_consent(substitution: _Substitution | None) -> bool:
+def _read_consent(substitution: shape.Substitution | None) -> bool:
     return substitution is None or any(one.needs_consent for one in substitution.party_election)

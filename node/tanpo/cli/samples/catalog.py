@@ -13,12 +13,13 @@ from typing import Final, Literal
 
 from tanpo.cli.samples.reading import (
     Number,
+    Rows,
     Shape,
     ShapeT,
     decimals_of,
     parse_json,
     read_shape,
-    refuse,
+    refused,
     to_units,
 )
 from tanpo.ledger.values import Value
@@ -36,7 +37,7 @@ class Member(Shape):
     member: str
     name: str
     lei: str
-    roles: tuple[str, ...]
+    roles: Rows[str]
 
 
 class Instrument(Shape):
@@ -93,21 +94,21 @@ class Rate(Shape):
 class Prices(Shape):
     """What price sources publish."""
 
-    sources: tuple[str, ...]
-    instruments: tuple[InstrumentPrice, ...]
-    rates: tuple[Rate, ...]
+    sources: Rows[str]
+    instruments: Rows[InstrumentPrice]
+    rates: Rows[Rate]
 
 
 class _Members(Shape):
-    members: tuple[Member, ...]
+    members: Rows[Member]
 
 
 class _Instruments(Shape):
-    instruments: tuple[Instrument, ...]
+    instruments: Rows[Instrument]
 
 
 class _Holdings(Shape):
-    holdings: tuple[Holding, ...]
+    holdings: Rows[Holding]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,14 +125,14 @@ class Catalog:
         for one in self.instruments:
             if one.id == instrument:
                 return one
-        refuse("samples", "instrument", instrument, "is not in instruments.json")
+        raise refused("samples", "instrument", instrument, "is not in instruments.json")
 
     def get_member(self, lei: str) -> Member:
         """Return the member with this LEI. Raises `UsageError` if there is none."""
         for one in self.members:
             if one.lei == lei:
                 return one
-        refuse("samples", "lei", lei, "is not the LEI of a member in members.json")
+        raise refused("samples", "lei", lei, "is not the LEI of a member in members.json")
 
     def list_quantities(self) -> tuple[tuple[str, str, int], ...]:
         """Return (account, instrument, quantity in the smallest unit) of every holding."""
@@ -150,7 +151,7 @@ class Catalog:
 
     def to_member_arguments(self) -> Arguments:
         """Return the argument with which the contract `members` is set up."""
-        return {"members": [{"member": one.member, "roles": list(one.roles)} for one in self.members]}
+        return {"members": tuple({"member": one.member, "roles": one.roles} for one in self.members)}
 
     def to_price_arguments(self) -> tuple[Value, ...]:
         """Return the prices and rates as `collateral.publish` takes them."""
@@ -200,16 +201,18 @@ def _check_references(catalog: Catalog) -> None:
         for field in ("registrar", "custodian"):
             member = getattr(instrument, field)
             if member not in members:
-                refuse("instruments.json", f"{instrument.id}.{field}", member, "is not in members.json")
+                raise refused(
+                    "instruments.json", f"{instrument.id}.{field}", member, "is not in members.json"
+                )
     for holding in catalog.holdings:
         catalog.get_instrument(holding.instrument)
         if holding.account.partition("/")[0] not in members:
-            refuse("holdings.json", "account", holding.account, "belongs to no member in members.json")
+            raise refused("holdings.json", "account", holding.account, "belongs to no member in members.json")
     for one in catalog.prices.instruments:
         catalog.get_instrument(one.instrument)
     for source in catalog.prices.sources:
         if source not in members:
-            refuse("prices.json", "sources", source, "is not in members.json")
+            raise refused("prices.json", "sources", source, "is not in members.json")
 
 
 def _scale(number: Decimal, shift: int, field: str) -> int:

@@ -1,8 +1,8 @@
 """Reads eligible collateral of an annex into the lines and limits of the collateral contract.
 
-A `marginPercentage` is a valuation percentage from 50 to 100 or a fraction from 0.5 to below 1; the haircut is what
-is missing to the whole. A ratio above 1 (over-collateralisation) or anything else is refused, as its meaning depends
-on who wrote the file.
+A `marginPercentage` is a valuation percentage from 50 to 100 or a fraction from 0.5 to below 1; the haircut
+is what is missing to the whole. A ratio above 1 (over-collateralisation) or anything else is refused, as its
+meaning depends on who wrote the file.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from tanpo.cli.samples.reading import ForeignShape, Number, read_shape, refuse
+from tanpo.cli.samples.reading import ForeignShape, Number, read_shape, refused
 from tanpo.ledger.values import Value
 
 BPS: Final = 10_000
 
 _RATINGS: Final = frozenset(
-    "AAA AA+ AA AA- A+ A A- BBB+ BBB BBB- BB+ BB BB- B+ B B- CCC+ CCC CCC- CC C D".split()
+    (
+        *("AAA", "AA+", "AA", "AA-", "A+", "A", "A-", "BBB+", "BBB", "BBB-"),
+        *("BB+", "BB", "BB-", "B+", "B", "B-", "CCC+", "CCC", "CCC-", "CC", "C", "D"),
+    )
 )
 _LIMIT_SCOPES: Final = {"ISSUER": "issuer", "ASSET": "instrument"}
 
@@ -50,7 +53,7 @@ class EligibleLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConcentrationLimit:
-    """A share, in basis points of value after haircut, that no issuer or instrument of an asset class may exceed."""
+    """The share, in basis points of value after haircut, that one issuer or instrument may not exceed."""
 
     scope: str
     asset_class: str
@@ -164,7 +167,7 @@ class _AgencyRating(ForeignShape):
 
 def _read_line(part: _Collateral, origin: str) -> EligibleLine:
     if not part.treatment.is_included:
-        refuse(origin, "treatment.isIncluded", False, "exclusions are not supported")
+        raise refused(origin, "treatment.isIncluded", False, "exclusions are not supported")
     kind = _AssetType()
     is_sovereign, country, rating = False, "", ""
     over, up_to = 0, 0
@@ -181,7 +184,7 @@ def _read_line(part: _Collateral, origin: str) -> EligibleLine:
             case "AssetAgencyRating":
                 rating = _read_rating(read_shape(_AgencyRating, value["assetAgencyRating"], origin), origin)
             case _:
-                refuse(
+                raise refused(
                     origin,
                     f"collateralCriteria.{name}",
                     value,
@@ -217,12 +220,12 @@ def _asset_class(kind: _AssetType, origin: str, *, is_sovereign: bool) -> str:
         case "SECURITY", "FUND", "MONEY_MARKET_FUND":
             return "money_market_fund"
     shown = " ".join(part for part in (kind.asset_type, kind.security_type, kind.fund_type) if part)
-    refuse(origin, "collateralCriteria.AssetType", shown, "is not an asset class we can tell apart")
+    raise refused(origin, "collateralCriteria.AssetType", shown, "is not an asset class we can tell apart")
 
 
 def _read_maturity(maturity: _Maturity, origin: str) -> tuple[int, int]:
     if maturity.maturity_type != "REMAINING_MATURITY":
-        refuse(
+        raise refused(
             origin,
             "AssetMaturity.maturityType",
             maturity.maturity_type,
@@ -231,7 +234,7 @@ def _read_maturity(maturity: _Maturity, origin: str) -> tuple[int, int]:
     lower, upper = maturity.maturity_range.lower_bound, maturity.maturity_range.upper_bound
     for name, bound, wanted in (("lowerBound", lower, False), ("upperBound", upper, True)):
         if bound is not None and (bound.period.period != "Y" or bound.inclusive is not wanted):
-            refuse(
+            raise refused(
                 origin,
                 f"AssetMaturity.maturityRange.{name}",
                 f"{bound.period.period_multiplier}{bound.period.period}, inclusive {bound.inclusive}",
@@ -244,9 +247,11 @@ def _read_rating(rating: _AgencyRating, origin: str) -> str:
     notation = rating.credit_notation.notation.value
     if rating.boundary != "MINIMUM" or rating.credit_notation.agency != "STANDARD_AND_POORS":
         shown = f"{rating.boundary} {rating.credit_notation.agency}"
-        refuse(origin, "AssetAgencyRating", shown, "only a MINIMUM by STANDARD_AND_POORS is supported")
+        raise refused(origin, "AssetAgencyRating", shown, "only a MINIMUM by STANDARD_AND_POORS is supported")
     if notation not in _RATINGS:
-        refuse(origin, "AssetAgencyRating.creditNotation.notation", notation, "is not on the rating scale")
+        raise refused(
+            origin, "AssetAgencyRating.creditNotation.notation", notation, "is not on the rating scale"
+        )
     return notation
 
 
@@ -256,7 +261,7 @@ def _read_haircut(percentage: Decimal, origin: str) -> int:
     elif Decimal("0.5") <= percentage < 1:
         haircut = (1 - percentage) * BPS
     else:
-        refuse(
+        raise refused(
             origin,
             "treatment.valuationTreatment.marginPercentage",
             percentage,
@@ -264,14 +269,16 @@ def _read_haircut(percentage: Decimal, origin: str) -> int:
             "state the valuation percentage",
         )
     if haircut != int(haircut):
-        refuse(origin, "treatment.valuationTreatment.marginPercentage", percentage, "is finer than 0.01 %")
+        raise refused(
+            origin, "treatment.valuationTreatment.marginPercentage", percentage, "is finer than 0.01 %"
+        )
     return int(haircut)
 
 
 def _read_limit(limit: _Limit, asset_class: str, origin: str) -> ConcentrationLimit:
     kind = limit.concentration_limit_criteria.concentration_limit_type
     if kind not in _LIMIT_SCOPES:
-        refuse(
+        raise refused(
             origin,
             "concentrationLimit.concentrationLimitType",
             kind,
@@ -280,7 +287,7 @@ def _read_limit(limit: _Limit, asset_class: str, origin: str) -> ConcentrationLi
     bound = limit.percentage_limit.upper_bound
     share = bound.number * BPS
     if not bound.inclusive or share != int(share) or not 0 < share <= BPS:
-        refuse(
+        raise refused(
             origin,
             "concentrationLimit.percentageLimit.upperBound",
             bound.number,

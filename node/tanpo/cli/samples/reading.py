@@ -9,9 +9,8 @@ import json
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError
 from pydantic.alias_generators import to_camel
-
 from tanpo.ledger.errors import Reason, UsageError
 
 CURRENCY_DECIMALS: Final = {"AUD": 2, "CAD": 2, "CHF": 2, "EUR": 2, "GBP": 2, "JPY": 0, "USD": 2}
@@ -31,6 +30,10 @@ class ForeignShape(BaseModel):
 
 
 ShapeT = TypeVar("ShapeT", bound=BaseModel)
+T = TypeVar("T")
+
+Rows = Annotated[tuple[T, ...], Strict(False)]
+"""A JSON array, kept as a tuple."""
 
 
 def _to_decimal(value: object) -> Decimal:
@@ -76,14 +79,14 @@ def read_shape(shape: type[ShapeT], data: object, origin: str) -> ShapeT:
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         shown = "" if first["type"] == "missing" else first["input"]
-        refuse(origin, field, shown, first["msg"])
+        raise refused(origin, field, shown, first["msg"]) from None
 
 
-def refuse(origin: str, field: str, value: object, why: str, remedy: str = "correct the field") -> NoReturn:
-    """Refuse a file because of one field."""
-    raise UsageError(
-        Reason.MALFORMED, f"{origin}: {field}: {why}", value=value, limit=field, remedy=remedy
-    ) from None
+def refused(
+    origin: str, field: str, value: object, why: str, remedy: str = "correct the field"
+) -> UsageError:
+    """Return the refusal of a file because of one field."""
+    return UsageError(Reason.MALFORMED, f"{origin}: {field}: {why}", value=value, limit=field, remedy=remedy)
 
 
 def to_units(amount: Decimal, decimals: int, origin: str, field: str) -> int:
@@ -91,14 +94,14 @@ def to_units(amount: Decimal, decimals: int, origin: str, field: str) -> int:
     units = amount.scaleb(decimals)
     whole = int(units)
     if units != whole:
-        refuse(origin, field, amount, f"has more than {decimals} decimals")
+        raise refused(origin, field, amount, f"has more than {decimals} decimals")
     return whole
 
 
 def decimals_of(currency: str, origin: str, field: str) -> int:
     """Return how many decimals a currency has. Raises `UsageError` for one we do not know."""
     if currency not in CURRENCY_DECIMALS:
-        refuse(origin, field, currency, f"is not one of {', '.join(sorted(CURRENCY_DECIMALS))}")
+        raise refused(origin, field, currency, f"is not one of {', '.join(sorted(CURRENCY_DECIMALS))}")
     return CURRENCY_DECIMALS[currency]
 
 
