@@ -134,8 +134,9 @@ class StateTree:
         update, height = plan.update, plan.height
         for pid, record in update.records.items():
             puts[node_key(pid, height)] = record
-        superseded = [node_key(pid, version) for pid, version in update.superseded]
-        _put_sealed(puts, superseded_key(height), encode_keys(superseded))
+        if self._height != NO_HEIGHT:
+            superseded = [node_key(pid, version) for pid, version in update.superseded]
+            _put_sealed(puts, superseded_key(height), encode_keys(superseded))
         _put_sealed(puts, root_key(height), encode_root(plan.root))
         _put_sealed(puts, TIP_KEY, height.to_bytes(4, "big"))
         for pruned in self._prunable(height):

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tanpo.ledger.errors import CorruptState, Reason
+from tanpo.ledger.types import Height, NetworkId
+from tanpo.storage.blockfile import HEADER_BYTES, StoredBlock
+from tanpo.storage.segments import BlockSegments
+
+NETWORK = NetworkId(bytes(32))
+
+
+def open_segments(folder: Path, synced: int = 0, segment_bytes: int = 1500) -> BlockSegments:
+    return BlockSegments.open(folder, network_id=NETWORK, synced=Height(synced), segment_bytes=segment_bytes)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, chain: Any) -> Path:
+    """Ten blocks in several files."""
+    segments = open_segments(tmp_path / "blocks")
+    for height in range(1, 11):
+        segments.append(chain.block(height))
+    segments.close()
+    return tmp_path / "blocks"
+
+
+def read_all(segments: BlockSegments) -> list[StoredBlock]:
+    return [segments.read(Height(height)) for height in range(1, segments.height + 1)]
+
+
+def files_of(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def test_blocks_of_every_file_are_read_in_any_order(folder: Path, chain: Any) -> None:
+    segments = open_segments(folder, synced=10)
+    assert len(files_of(folder)) > 2
+    for height in (10, 1, 5, 2, 9, 1):
+        assert segments.read(Height(height)) == chain.block(height)
+        assert segments.read_hash(Height(height)) == chain.block(height).block_hash
+    segments.close()
+
+
+def test_a_block_larger_than_a_file_has_a_file_of_its_own(tmp_path: Path, chain: Any) -> None:
+    segments = open_segments(tmp_path / "blocks", segment_bytes=100)
+    for height in range(1, 4):
+        segments.append(chain.block(height))
+    assert len(files_of(tmp_path / "blocks")) == 3
+    assert [segments.read(Height(n)) for n in (1, 2, 3)] == [chain.block(n) for n in (1, 2, 3)]
+    segments.close()
+
+
+def test_a_torn_record_is_cut_off_at_every_offset(folder: Path, chain: Any) -> None:
+    last = files_of(folder)[-1]
+    whole = last.read_bytes()
+    segments = open_segments(folder)
+    first = int(last.stem)
+    # The end of the next to last record of the file, or its header if it holds one block only.
+    before = HEADER_BYTES if first == 10 else segments._indexed[first].offsets[-2]
+    segments.close()
+    for size in range(before, len(whole)):
+        last.write_bytes(whole[:size])
+        segments = open_segments(folder, synced=9)
+        assert segments.height == 9
+        assert last.stat().st_size == before
+        segments.append(chain.block(10))
+        assert segments.read(Height(10)) == chain.block(10)
+        segments.close()
+
+
+def test_a_torn_record_that_was_on_disk_is_damage(folder: Path) -> None:
+    last = files_of(folder)[-1]
+    os.truncate(last, last.stat().st_size - 1)
+    with pytest.raises(CorruptState) as caught:
+        open_segments(folder, synced=10)
+    assert caught.value.reason is Reason.DATA_CORRUPT
+    assert str(last) in str(caught.value)
+    assert "offset" in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_a_file_whose_creation_was_cut_short_is_made_anew(folder: Path, chain: Any) -> None:
+    torn = folder / f"{11:012d}.blocks"
+    for size in (0, 1, HEADER_BYTES - 1):
+        torn.write_bytes(bytes(size))
+        segments = open_segments(folder, synced=10)
+        assert segments.height == 10
+        segments.close()
+        assert not torn.exists()
+
+
+def test_damage_before_whole_records_is_never_cut_off(tmp_path: Path, chain: Any) -> None:
+    segments = open_segments(tmp_path / "blocks", segment_bytes=1 << 20)
+    for height in range(1, 6):
+        segments.append(chain.block(height))
+    offsets = list(segments._indexed[1].offsets)
+    segments.close()
+    (path,) = files_of(tmp_path / "blocks")
+    whole = path.read_bytes()
+    for offset in (offsets[2], offsets[2] + 5, offsets[2] + 100, offsets[3] - 1):
+        damaged = bytearray(whole)
+        damaged[offset] ^= 0x40
+        path.write_bytes(damaged)
+        with pytest.raises(CorruptState, match=f"offset {offsets[2]}"):
+            open_segments(tmp_path / "blocks", synced=0)
+        assert path.stat().st_size == len(whole)
+
+
+def test_a_missing_file_is_reported_when_its_blocks_are_read(folder: Path) -> None:
+    files_of(folder)[1].unlink()
+    segments = open_segments(folder, synced=10)
+    with pytest.raises(CorruptState):
+        read_all(segments)
+    segments.close()
+
+
+def test_a_missing_first_file_is_reported_at_opening(folder: Path) -> None:
+    files_of(folder)[0].unlink()
+    with pytest.raises(CorruptState, match="begins with block"):
+        open_segments(folder, synced=10)
+
+
+def test_a_file_of_another_network_or_height_is_refused(folder: Path) -> None:
+    with pytest.raises(CorruptState, match="header"):
+        BlockSegments.open(folder, network_id=NetworkId(b"x" * 32), synced=Height(10))
+    last = files_of(folder)[-1]
+    last.rename(folder / f"{77:012d}.blocks")
+    with pytest.raises(CorruptState, match="header"):
+        open_segments(folder, synced=10)
+
+
+def test_every_flipped_bit_of_a_full_file_is_found_when_it_is_read(folder: Path, chain: Any) -> None:
+    first = files_of(folder)[0]
+    whole = first.read_bytes()
+    for offset in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[offset] ^= 1 << offset % 8
+        first.write_bytes(damaged)
+        segments = open_segments(folder, synced=10)
+        with pytest.raises(CorruptState):
+            read_all(segments)
+        segments.close()
