@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 from tanpo.ledger.errors import Reason, UsageError, clip
 from tanpo.node.logs import LogLevel
+from typing_extensions import override
 
 ENVIRONMENT_PREFIX: Final = "TANPO_"
 
@@ -63,16 +64,12 @@ class MempoolConfig(_Section):
     member_transactions_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
 
 
-class NodeConfig(BaseSettings):
+class NodeConfig(_Section):
     """Everything a node reads at start.
 
     Without `signing_key` the node is an observer. `clients` are the members whose clients are served: its
     own when empty.
     """
-
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
-    )
 
     member: Name
     node: Name
@@ -90,7 +87,16 @@ class NodeConfig(BaseSettings):
     timing: TimingConfig = TimingConfig()
     mempool: MempoolConfig = MempoolConfig()
 
+
+class _OverriddenConfig(NodeConfig, BaseSettings):
+    """The file under the environment; apart, so that a generator's own environment stays out of its files."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
     @classmethod
+    @override
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
@@ -99,7 +105,6 @@ class NodeConfig(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment win over the file, whose content arrives as arguments."""
         return env_settings, init_settings
 
 
@@ -116,7 +121,7 @@ def load_config(path: Path) -> NodeConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _wrong(path, f"is not TOML: {error}", path, "a TOML file") from None
     try:
-        config = NodeConfig(**document)
+        config = _OverriddenConfig(**document)
     except ValidationError as error:
         raise _explain(path, error) from None
     except SettingsError as error:
@@ -166,8 +171,9 @@ def _check_port(path: Path, key: str, address: str) -> None:
 
 def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:
     tls = config.tls
-    return config.model_copy(
-        update={
+    return NodeConfig.model_validate(
+        config.model_dump()
+        | {
             "data_dir": folder / config.data_dir,
             "genesis": folder / config.genesis,
             "signing_key": config.signing_key and folder / config.signing_key,

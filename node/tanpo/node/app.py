@@ -1,0 +1,289 @@
+"""A node as a process: from a configuration file to an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import signal
+import time
+from enum import IntEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from tanpo.consensus import Timing
+from tanpo.ledger.errors import CorruptState, InvariantViolation, LedgerError, Reason, UsageError
+from tanpo.ledger.genesis import Genesis, genesis_from_json
+from tanpo.ledger.types import MemberId
+from tanpo.node.config import NodeConfig, load_config
+from tanpo.node.core import Core, CoreSettings
+from tanpo.node.credentials import NodeCredentials, load_credentials
+from tanpo.node.identity import CallerVerifier
+from tanpo.node.logs import LogControl, LogLevel, get_logger, start_logging
+from tanpo.node.mempool import MempoolLimits
+from tanpo.node.metrics import Metrics
+from tanpo.node.servers import Parts, Servers
+from tanpo.node.services.admin import wait_drained
+from tanpo.node.tls import load_channel_credentials
+from tanpo.node.transport import GrpcTransport, PeerAddress
+
+CLOCK_BEHIND_MAX_MS: Final = 60_000
+"""How far this machine's clock may be behind genesis: more is a machine without a clock."""
+
+DRAIN_TIMEOUT_S: Final = 3.0
+"""How long a stopping node waits for its pending transactions; clients learn their outcomes elsewhere."""
+
+GC_THRESHOLDS: Final = (50_000, 20, 100)
+"""Blocks and batches are many short-lived objects without cycles: collect seldom."""
+
+_LOG: Final = get_logger("node")
+
+
+class ExitCode(IntEnum):
+    """Why a node's process ended; documented in deploy/README.md, so never renumbered."""
+
+    OK = 0
+    INTERNAL = 1
+    CONFIGURATION = 2
+    DATA_LOCKED = 3
+    DATA_CORRUPT = 4
+    DISK_FULL = 5
+    GENESIS_MISMATCH = 6
+    PORT_IN_USE = 7
+    HALTED = 8
+
+
+_CODE_BY_REASON: Final = {
+    Reason.DATA_LOCKED: ExitCode.DATA_LOCKED,
+    Reason.DATA_CORRUPT: ExitCode.DATA_CORRUPT,
+    Reason.DISK_FULL: ExitCode.DISK_FULL,
+    Reason.GENESIS_MISMATCH: ExitCode.GENESIS_MISMATCH,
+    Reason.PORT_IN_USE: ExitCode.PORT_IN_USE,
+}
+
+
+def run_node(config_path: Path) -> int:
+    """Run a node until it is told to stop or must not go on. Returns the process' exit code."""
+    log_control = start_logging(LogLevel.INFO)
+    try:
+        config = load_config(config_path)
+        log_control.set_level(config.log_level)
+        asyncio.run(_run(config, log_control))
+    except (LedgerError, InvariantViolation, OSError) as error:
+        code = compute_exit_code(error)
+        _log_end(error, code)
+        return code
+    _LOG.info("stopped")
+    return ExitCode.OK
+
+
+def compute_exit_code(error: BaseException) -> ExitCode:
+    """Return the exit code for what ended a node."""
+    if isinstance(error, InvariantViolation):
+        return ExitCode.HALTED
+    if isinstance(error, LedgerError):
+        if error.reason in _CODE_BY_REASON:
+            return _CODE_BY_REASON[error.reason]
+        if isinstance(error, CorruptState):
+            return ExitCode.DATA_CORRUPT
+        return ExitCode.CONFIGURATION if isinstance(error, UsageError) else ExitCode.INTERNAL
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ExitCode.DISK_FULL
+    return ExitCode.INTERNAL
+
+
+def load_genesis(path: Path) -> Genesis:
+    """Return the genesis in a file. Raises `UsageError` when there is none."""
+    try:
+        return genesis_from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UsageError(
+            Reason.CONFIGURATION,
+            f"genesis: cannot read {path}: {why}",
+            value=path,
+            limit="the genesis file of the network",
+            remedy="correct the key `genesis`, or copy the file from another member",
+        ) from None
+
+
+def verify_clock(genesis: Genesis, now_ms: int) -> None:
+    """Raise `UsageError` when this machine's clock cannot be right."""
+    if now_ms + CLOCK_BEHIND_MAX_MS < genesis.time_ms:
+        raise UsageError(
+            Reason.CONFIGURATION,
+            f"this machine's clock is {(genesis.time_ms - now_ms) // 1000} s behind the network's genesis",
+            value=now_ms,
+            limit=f"at least {genesis.time_ms}",
+            remedy="set the clock (NTP) and start again",
+        )
+
+
+def find_peers(config: NodeConfig, core: Core, credentials: NodeCredentials) -> list[PeerAddress]:
+    """Return every other validator and where it is.
+
+    Raises:
+        UsageError: with CONFIGURATION, a peer is no validator, or a validator has no address.
+    """
+    authorities = {member.member: member.ca_certificate for member in core.genesis.members}
+    own = core.validators.find_index(MemberId(config.member), config.node)
+    peers: list[PeerAddress] = []
+    for position, peer in enumerate(config.peers):
+        index = core.validators.find_index(MemberId(peer.member), peer.node)
+        if index is None:
+            raise _wrong_peers(
+                f"peers.{position} is no validator of this network", f"{peer.member}/{peer.node}"
+            )
+        tls = load_channel_credentials(
+            authorities[MemberId(peer.member)], credentials.certificate, credentials.private_key
+        )
+        peers.append(
+            PeerAddress(
+                index=index,
+                member=MemberId(peer.member),
+                node=peer.node,
+                address=peer.address,
+                credentials=tls,
+            )
+        )
+    known = {peer.index for peer in peers} | {own}
+    for number, validator in enumerate(core.genesis.validators):
+        if number not in known:
+            raise _wrong_peers("a validator has no address in peers", f"{validator.member}/{validator.node}")
+    return peers
+
+
+async def _run(config: NodeConfig, log_control: LogControl) -> None:
+    genesis = load_genesis(config.genesis)
+    verify_clock(genesis, time.time_ns() // 1_000_000)
+    verifier = CallerVerifier.from_genesis(genesis)
+    credentials = load_credentials(config, genesis, verifier)
+    metrics = Metrics()
+    metrics.certificate_expiry_seconds.set(credentials.valid_until.timestamp())
+    core = Core.open(
+        genesis=genesis,
+        data_dir=config.data_dir,
+        member=MemberId(config.member),
+        node=config.node,
+        signing_key=credentials.signing_key,
+        settings=CoreSettings(
+            timing=Timing(**config.timing.model_dump()),
+            mempool=MempoolLimits(**config.mempool.model_dump()),
+            verify_threads=config.verify_threads,
+        ),
+        metrics=metrics,
+    )
+    try:
+        software_version = version("tanpo")
+        transport = GrpcTransport(
+            peers=find_peers(config, core, credentials),
+            network_id=genesis.network_id,
+            version=software_version,
+            metrics=metrics,
+        )
+        fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        parts = Parts(
+            config=config,
+            core=core,
+            validators=core.validators,
+            inbox=core.attach(transport),
+            transport=transport,
+            credentials=credentials,
+            verifier=verifier,
+            metrics=metrics,
+            log_control=log_control,
+            version=software_version,
+            on_fatal=lambda error: None if fatal.done() else fatal.set_exception(error),
+        )
+        await _serve(core, parts, fatal)
+    finally:
+        core.close()
+
+
+async def _serve(core: Core, parts: Parts, fatal: asyncio.Future[None]) -> None:
+    """Serve until a signal, or until something must stop the process: then raise it."""
+    servers = Servers(parts)
+    await servers.start()
+    stop = _catch_signals()
+    running = asyncio.create_task(core.run(), name="core")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await parts.transport.start()
+        _tune_collector()
+        _log_start(parts, servers, core)
+        await asyncio.wait((running, stopping, fatal), return_when=asyncio.FIRST_COMPLETED)
+        _raise_failure(running, fatal)
+        servers.readiness.stop()
+        _LOG.info("stopping", pending_transactions=core.status().pending_transactions)
+        draining = asyncio.create_task(wait_drained(core, DRAIN_TIMEOUT_S))
+        await asyncio.wait((draining, running, fatal), return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+        _raise_failure(running, fatal)
+    finally:
+        await servers.stop()
+        await parts.transport.stop()
+        for task in (running, stopping):
+            task.cancel()
+        await asyncio.gather(running, stopping, return_exceptions=True)
+
+
+def _raise_failure(*tasks: asyncio.Future[None]) -> None:
+    for task in tasks:
+        if task.done():
+            task.result()
+
+
+def _catch_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def _tune_collector() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+def _log_start(parts: Parts, servers: Servers, core: Core) -> None:
+    status = core.status()
+    _LOG.info(
+        "serving",
+        member=parts.config.member,
+        node=parts.config.node,
+        network=core.genesis.network,
+        version=parts.version,
+        is_validator=parts.credentials.signing_key is not None,
+        height=status.height,
+        port=servers.port,
+        peer_port=servers.peer_port,
+        ops_port=servers.ops_port,
+    )
+
+
+def _log_end(error: BaseException, code: ExitCode) -> None:
+    if isinstance(error, LedgerError):
+        _LOG.error(
+            "cannot go on",
+            reason=error.reason,
+            why=error.message,
+            value=error.value,
+            limit=error.limit,
+            remedy=error.remedy,
+            exit_code=int(code),
+        )
+    else:
+        _LOG.error("cannot go on", why=str(error), exit_code=int(code), exc_info=error)
+
+
+def _wrong_peers(why: str, value: str) -> UsageError:
+    return UsageError(
+        Reason.CONFIGURATION,
+        f"{why}: {value}",
+        value=value,
+        limit="every other validator of the genesis, once",
+        remedy="correct the [[peers]] sections",
+    )

@@ -1,0 +1,242 @@
+"""The listening ports of a node: one for clients and operators, one for peers, one for probes."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from tanpo.api.v1 import admin_pb2_grpc, ledger_pb2_grpc, network_pb2_grpc, peer_pb2_grpc
+from tanpo.ledger.errors import LedgerError, Reason, UsageError
+from tanpo.ledger.genesis import ValidatorSet
+from tanpo.ledger.types import MemberId
+from tanpo.node.config import NodeConfig, split_address
+from tanpo.node.credentials import NodeCredentials
+from tanpo.node.identity import CallerVerifier
+from tanpo.node.logs import LogControl
+from tanpo.node.metrics import CONTENT_TYPE, Metrics
+from tanpo.node.ops import OpsServer
+from tanpo.node.services.admin import AdminService
+from tanpo.node.services.guard import Access, Guard, Policy
+from tanpo.node.services.health import HealthService
+from tanpo.node.services.ledger import LedgerService
+from tanpo.node.services.network import NetworkService
+from tanpo.node.services.peer import PeerService
+from tanpo.node.services.ports import NodePort
+from tanpo.node.services.readiness import Readiness
+from tanpo.node.tls import (
+    CLIENT_MESSAGE_BYTES_MAX,
+    PEER_MESSAGE_BYTES_MAX,
+    compute_server_options,
+    load_server_credentials,
+)
+from tanpo.node.transport import GrpcTransport, Inbox, build_hello
+
+HEALTH: Final = "grpc.health.v1.Health"
+CLIENT_ACCESS: Final = {
+    "tanpo.api.v1.Ledger": Access.CLIENT,
+    "tanpo.api.v1.Network": Access.CLIENT,
+    "tanpo.api.v1.Admin": Access.OPERATOR,
+    reflection.SERVICE_NAME: Access.CLIENT,
+    HEALTH: Access.ANYONE,
+}
+PEER_ACCESS: Final = {"tanpo.api.v1.Peer": Access.NODE, HEALTH: Access.ANYONE}
+
+STREAMS_PER_CONNECTION_MAX: Final = 1000
+STOP_GRACE_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the servers are made from."""
+
+    config: NodeConfig
+    core: NodePort
+    validators: ValidatorSet
+    inbox: Inbox
+    transport: GrpcTransport
+    credentials: NodeCredentials
+    verifier: CallerVerifier
+    metrics: Metrics
+    log_control: LogControl
+    version: str
+    on_fatal: Callable[[BaseException], None]
+
+
+class Servers:
+    """All listening ports of one node."""
+
+    def __init__(self, parts: Parts) -> None:
+        config = parts.config
+        self._parts = parts
+        self.readiness = Readiness(
+            core=parts.core,
+            peers=parts.transport,
+            validators=parts.validators,
+            member=MemberId(config.member),
+            node=config.node,
+        )
+        self._client_guard = self._make_guard(CLIENT_ACCESS)
+        self._peer_guard = self._make_guard(PEER_ACCESS)
+        self._client = self._make_client_server()
+        self._peer = self._make_peer_server()
+        self._ops = OpsServer(
+            find_obstacles=self.readiness.find_obstacles,
+            render_metrics=self._render_metrics,
+            metrics_content_type=CONTENT_TYPE,
+        )
+        self.port = self.peer_port = self.ops_port = 0
+
+    async def start(self) -> None:
+        """Bind every port, then serve.
+
+        Raises:
+            UsageError: with PORT_IN_USE or CONFIGURATION, a port cannot be had.
+        """
+        config, credentials = self._parts.config, self._parts.credentials
+        tls = load_server_credentials(
+            self._parts.core.genesis, credentials.certificate, credentials.private_key
+        )
+        self.port = _bind(self._client, "listen", config.listen, tls)
+        self.peer_port = _bind(self._peer, "peer_listen", config.peer_listen, tls)
+        try:
+            self.ops_port = await self._ops.start(*split_address(config.ops_listen))
+        except OSError as error:
+            raise explain_bind("ops_listen", config.ops_listen, error) from None
+        await self._client.start()
+        await self._peer.start()
+
+    async def stop(self) -> None:
+        """End every stream and call, within `STOP_GRACE_S`, and close the ports."""
+        self.readiness.stop()
+        self._client_guard.end_streams()
+        self._peer_guard.end_streams()
+        await asyncio.gather(self._client.stop(STOP_GRACE_S), self._peer.stop(STOP_GRACE_S), self._ops.stop())
+
+    def _make_guard(self, access: dict[str, Access]) -> Guard:
+        policy = self._make_policy(access)
+        return Guard(policy=policy, metrics=self._parts.metrics, on_fatal=self._parts.on_fatal)
+
+    def _make_policy(self, access: dict[str, Access]) -> Policy:
+        config = self._parts.config
+        return Policy(
+            access=access,
+            own=MemberId(config.member),
+            served=frozenset(MemberId(member) for member in config.clients or (config.member,)),
+            verifier=self._parts.verifier,
+        )
+
+    def _make_client_server(self) -> grpc.aio.Server:
+        parts = self._parts
+        server = _make_server(self._client_guard, CLIENT_MESSAGE_BYTES_MAX)
+        ledger_pb2_grpc.add_LedgerServicer_to_server(LedgerService(parts.core), server)
+        network_pb2_grpc.add_NetworkServicer_to_server(
+            NetworkService(
+                core=parts.core,
+                peers=parts.transport,
+                readiness=self.readiness,
+                member=MemberId(parts.config.member),
+                node=parts.config.node,
+                version=parts.version,
+                clock_ms=lambda: time.time_ns() // 1_000_000,
+            ),
+            server,
+        )
+        admin_pb2_grpc.add_AdminServicer_to_server(
+            AdminService(
+                core=parts.core,
+                peers=parts.transport,
+                readiness=self.readiness,
+                policy=self._make_policy(CLIENT_ACCESS),
+                log_control=parts.log_control,
+            ),
+            server,
+        )
+        health = HealthService(self.readiness, frozenset(CLIENT_ACCESS))
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
+        reflection.enable_server_reflection(tuple(CLIENT_ACCESS), server)
+        return server
+
+    def _make_peer_server(self) -> grpc.aio.Server:
+        parts = self._parts
+        server = _make_server(self._peer_guard, PEER_MESSAGE_BYTES_MAX)
+        own = parts.validators.find_index(MemberId(parts.config.member), parts.config.node)
+        peer_pb2_grpc.add_PeerServicer_to_server(
+            PeerService(
+                validators=parts.validators,
+                own=own,
+                inbox=parts.inbox,
+                policy=self._make_policy(PEER_ACCESS),
+                hello=build_hello(parts.core.genesis.network_id, parts.version),
+                metrics=parts.metrics,
+                on_greeting=parts.transport.retry_now,
+            ),
+            server,
+        )
+        health = HealthService(self.readiness, frozenset(PEER_ACCESS))
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
+        return server
+
+    def _render_metrics(self) -> bytes:
+        self._parts.metrics.is_ready.set(self.readiness.is_ready)
+        return self._parts.metrics.render()
+
+
+def explain_bind(key: str, address: str, error: OSError) -> LedgerError:
+    """Return what to tell an operator whose port cannot be bound."""
+    if error.errno == errno.EADDRINUSE:
+        return UsageError(
+            Reason.PORT_IN_USE,
+            f"{key}: another process listens on {address}",
+            value=address,
+            limit="a free port",
+            remedy=f"stop that process (`ss -ltnp` names it) or change {key}",
+        )
+    return UsageError(
+        Reason.CONFIGURATION,
+        f"{key}: cannot listen on {address}: {os.strerror(error.errno or 0)}",
+        value=address,
+        limit="an address of this machine and a port it may use",
+        remedy=f"change {key}",
+    )
+
+
+def _make_server(guard: Guard, message_bytes_max: int) -> grpc.aio.Server:
+    options = (
+        *compute_server_options(message_bytes_max),
+        ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION_MAX),
+    )
+    return grpc.aio.server(interceptors=(guard,), options=options)
+
+
+def _bind(server: grpc.aio.Server, key: str, address: str, tls: grpc.ServerCredentials) -> int:
+    try:
+        return server.add_secure_port(address, tls)
+    except RuntimeError:
+        # gRPC does not say why; the operating system does.
+        raise explain_bind(key, address, _probe(address)) from None
+
+
+def _probe(address: str) -> OSError:
+    """Return why an address cannot be bound."""
+    host, port = split_address(address)
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(target)
+            probe.listen()
+    except socket.gaierror:
+        return OSError(errno.EADDRNOTAVAIL, "unknown host")
+    except OSError as error:
+        return error
+    return OSError(errno.EADDRNOTAVAIL, "refused by gRPC")
