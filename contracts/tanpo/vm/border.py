@@ -1,0 +1,228 @@
+"""Values that enter and leave: checked against their declared type on the way in, copied both ways.
+
+A record crosses as names to values, a list or tuple as a sequence, a dict as a sequence of (key, value) in
+ascending order of key. Nothing is converted: `True` is not an integer, a subclass is not its base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from tanpo.ledger.errors import Reason
+from tanpo.ledger.values import Value
+from tanpo.vm.limits import DICT_KEY_MAX, INT_MAX, ITEM_COUNT_MAX, TEXT_SIZE_MAX
+from tanpo.vm.types import DictOf, ListOf, Record, TupleOf, Type
+
+Import = Callable[[object], object]
+Export = Callable[[object], Value]
+
+
+class Mismatch(Exception):
+    """A value from outside does not fit. `path` grows while it travels out of the containers."""
+
+    def __init__(self, reason: Reason, value: object, limit: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.value = value
+        self.limit = limit
+        self.path = ""
+
+
+def build_importer(kind: Type) -> Import:
+    """Return a function that checks a value from outside and returns a native copy, or raises `Mismatch`."""
+    match kind:
+        case Record():
+            return _import_record(kind)
+        case TupleOf(items=items):
+            return _import_tuple(items)
+        case ListOf(item=item):
+            return _import_list(build_importer(item))
+        case DictOf(key=key, value=value):
+            return _import_dict(key, build_importer(TupleOf((key, value))))
+    return _IMPORTERS[str(kind)]
+
+
+def build_exporter(kind: Type) -> Export | None:
+    """Return a function that turns a native value into one for outside; `None` where they are the same."""
+    match kind:
+        case Record(fields=fields):
+            return _export_record(fields)
+        case TupleOf(items=items):
+            parts = [build_exporter(item) for item in items]
+            return _export_row(parts) if any(parts) else None
+        case ListOf(item=item):
+            return _export_list(build_exporter(item))
+        case DictOf(key=key, value=value):
+            each = build_exporter(TupleOf((key, value)))
+            return _export_dict(each)
+    return None
+
+
+def export_value(export: Export | None, value: object) -> Value:
+    """Apply an exporter, or pass the value on."""
+    return value if export is None else export(value)  # type: ignore[return-value]  # scalars and tuples of them
+
+
+def _type_name(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "record"
+    return "list" if isinstance(value, tuple | list) else type(value).__name__
+
+
+def _wrong_type(value: object, wanted: str) -> Mismatch:
+    return Mismatch(Reason.ARGUMENT_TYPE, _type_name(value), wanted)
+
+
+def _import_int(value: object) -> object:
+    if type(value) is not int:
+        raise _wrong_type(value, "int")
+    if not -INT_MAX <= value <= INT_MAX:
+        raise Mismatch(Reason.ARGUMENT_RANGE, f"{value.bit_length()} bits", "at most 2**255 - 1 either sign")
+    return value
+
+
+def _import_bool(value: object) -> object:
+    if type(value) is not bool:
+        raise _wrong_type(value, "bool")
+    return value
+
+
+def _import_text(value: object) -> object:
+    if type(value) is not str:
+        raise _wrong_type(value, "str")
+    if len(value) > TEXT_SIZE_MAX or not value.isascii():
+        try:
+            size = len(value.encode("utf-8"))
+        except UnicodeEncodeError:
+            raise Mismatch(Reason.ARGUMENT_RANGE, "a lone surrogate", "valid Unicode") from None
+        if size > TEXT_SIZE_MAX:
+            raise Mismatch(Reason.ARGUMENT_RANGE, f"{size} bytes", f"at most {TEXT_SIZE_MAX} bytes of UTF-8")
+    return value
+
+
+def _import_bytes(value: object) -> object:
+    if type(value) is not bytes:
+        raise _wrong_type(value, "bytes")
+    if len(value) > TEXT_SIZE_MAX:
+        raise Mismatch(Reason.ARGUMENT_RANGE, f"{len(value)} bytes", f"at most {TEXT_SIZE_MAX} bytes")
+    return value
+
+
+_IMPORTERS: Final[dict[str, Import]] = {
+    "int": _import_int,
+    "bool": _import_bool,
+    "str": _import_text,
+    "bytes": _import_bytes,
+}
+
+
+def _import_record(kind: Record) -> Import:
+    parts = [(name, build_importer(part)) for name, part in kind.fields]
+    names = frozenset(name for name, _ in parts)
+    shape = ", ".join(name for name, _ in parts)
+
+    def load(value: object) -> object:
+        if not isinstance(value, Mapping):
+            raise _wrong_type(value, f"record {kind.name}")
+        if len(value) != len(parts) or any(name not in names for name in value):
+            found = ", ".join(str(name) for name in list(value)[:10])
+            raise Mismatch(Reason.ARGUMENT_TYPE, f"fields {found}", f"exactly the fields {shape}")
+        row: list[object] = []
+        for name, part in parts:
+            try:
+                row.append(part(value[name]))
+            except Mismatch as mismatch:
+                mismatch.path = f".{name}{mismatch.path}"
+                raise
+        return row
+
+    return load
+
+
+def _check_sequence(value: object, wanted: str) -> tuple[object, ...] | list[object]:
+    if not isinstance(value, tuple | list):
+        raise _wrong_type(value, wanted)
+    if len(value) > ITEM_COUNT_MAX:
+        raise Mismatch(Reason.ARGUMENT_RANGE, f"{len(value)} items", f"at most {ITEM_COUNT_MAX} items")
+    return value
+
+
+def _import_items(each: Import, items: tuple[object, ...] | list[object]) -> list[object]:
+    loaded: list[object] = []
+    for item in items:
+        try:
+            loaded.append(each(item))
+        except Mismatch as mismatch:
+            mismatch.path = f"[{len(loaded)}]{mismatch.path}"
+            raise
+    return loaded
+
+
+def _import_list(each: Import) -> Import:
+    return lambda value: _import_items(each, _check_sequence(value, "list"))
+
+
+def _import_tuple(kinds: tuple[Type, ...]) -> Import:
+    parts = [build_importer(kind) for kind in kinds]
+
+    def load(value: object) -> object:
+        items = _check_sequence(value, f"tuple of {len(parts)}")
+        if len(items) != len(parts):
+            raise Mismatch(Reason.ARGUMENT_TYPE, f"{len(items)} items", f"exactly {len(parts)} items")
+        return tuple(_import_items(part, [item])[0] for part, item in zip(parts, items, strict=True))
+
+    return load
+
+
+def _import_dict(key: Type, each: Import) -> Import:
+    bounded = str(key) == "int"
+
+    def load(value: object) -> object:
+        pairs = _import_items(each, _check_sequence(value, "list of (key, value)"))
+        keys = [pair[0] for pair in pairs]  # type: ignore[index]  # pairs
+        if any(not first < second for first, second in zip(keys, keys[1:], strict=False)):
+            raise Mismatch(Reason.ARGUMENT_RANGE, "unordered keys", "keys strictly ascending")
+        if bounded and any(abs(number) > DICT_KEY_MAX for number in keys):
+            raise Mismatch(Reason.ARGUMENT_RANGE, "integer key", f"at most {DICT_KEY_MAX} either sign")
+        return dict(pairs)  # type: ignore[call-overload]  # pairs
+
+    return load
+
+
+def _export_row(parts: list[Export | None]) -> Export:
+    def export(row: object) -> Value:
+        return tuple([export_value(part, item) for part, item in zip(parts, row, strict=True)])  # type: ignore[call-overload]  # a tuple
+
+    return export
+
+
+def _export_record(fields: tuple[tuple[str, Type], ...]) -> Export:
+    parts = [(name, position, build_exporter(kind)) for position, (name, kind) in enumerate(fields)]
+    parts.sort()
+
+    def export(row: object) -> Value:
+        return {name: export_value(part, row[position]) for name, position, part in parts}  # type: ignore[index]  # a list
+
+    return export
+
+
+def _export_list(each: Export | None) -> Export:
+    def export(items: object) -> Value:
+        if each is None:
+            return tuple(items)  # type: ignore[arg-type]  # a list
+        return tuple([each(item) for item in items])  # type: ignore[attr-defined]  # a list
+
+    return export
+
+
+def _export_dict(each: Export | None) -> Export:
+    def export(entries: object) -> Value:
+        pairs = sorted(entries.items(), key=_first)  # type: ignore[attr-defined]  # a dict
+        return tuple([export_value(each, pair) for pair in pairs])
+
+    return export
+
+
+def _first(pair: tuple[object, object]) -> object:
+    return pair[0]

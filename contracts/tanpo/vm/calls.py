@@ -1,0 +1,292 @@
+"""Type-checks calls: builtins, functions, records, methods of values and of state, other contracts."""
+
+from __future__ import annotations
+
+import ast
+from typing import Final
+
+from tanpo.vm import ir
+from tanpo.vm.expressions import EXPRESSION_RULES, check_as, check_value
+from tanpo.vm.interface import Parameter
+from tanpo.vm.scope import NOTHING_KNOWN, RESERVED, FunctionScope, Rule
+from tanpo.vm.types import (
+    BOOL,
+    BYTES,
+    INT,
+    NOTHING,
+    STR,
+    UNKNOWN,
+    DictOf,
+    ListOf,
+    Record,
+    Scalar,
+    TupleOf,
+    Type,
+    is_ordered,
+)
+
+ROUNDING_MODES: Final = ("DOWN", "UP", "HALF_EVEN")
+STATEMENTS: Final = ("require", "abort", "emit")
+
+_TEXT_METHODS: Final[dict[str, tuple[tuple[Type, ...], Type]]] = {
+    "find": ((STR,), INT),
+    "startswith": ((STR,), BOOL),
+    "endswith": ((STR,), BOOL),
+    "join": ((ListOf(STR),), STR),
+}
+_FIXED_BUILTINS: Final[dict[str, tuple[tuple[Type, ...], Type, str]]] = {
+    "abs": ((INT,), INT, "int.abs"),
+    "sha256": ((BYTES,), BYTES, "sha256"),
+}
+_INDEX_METHODS: Final = ("add", "remove", "contains", "page", "first")
+
+
+def check_call(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
+    """Return a call in typed form."""
+    if not isinstance(node, ast.Call):
+        return NOTHING_KNOWN
+    match node.func:
+        case ast.Name(id=name):
+            return _call_name(scope, node, name)
+        case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name not in scope.types:
+            if name in scope.module.handles:
+                return _call_handle(scope, node, name, attribute)
+            slot = scope.module.slots.get(name)
+            if isinstance(slot, ir.MapSlot):
+                return _call_map(scope, node, slot, attribute)
+            if isinstance(slot, ir.IndexSlot):
+                return _call_index(scope, node, slot, attribute)
+            return _call_method(scope, node, node.func)
+        case ast.Attribute():
+            return _call_method(scope, node, node.func)
+    return scope.wrong("CALL", node, "only named functions and methods are called", ast.unparse(node.func))
+
+
+def root_of(expression: ir.Expr) -> ir.Expr:
+    """Return what a chain of fields and items starts from."""
+    while isinstance(expression, ir.Op) and expression.op in ("field", "item.list", "item.dict"):
+        expression = expression.args[0]
+    return expression
+
+
+def check_changeable(scope: FunctionScope, node: ast.AST, base: ir.Expr) -> bool:
+    """Refuse to change a value in place unless a local holds it: changing a copy would be lost in silence."""
+    root = root_of(base)
+    if isinstance(root, ir.Local) or root.type == UNKNOWN:
+        return True
+    if isinstance(root, ir.Op) and root.op in ("state.get", "state.find"):
+        scope.fault(
+            "STATE_COPY", node, f"this changes a copy of {root.detail}, not the state", str(root.detail)
+        )
+    else:
+        scope.fault("ASSIGN_TARGET", node, "this changes a value that nothing holds")
+    return False
+
+
+def _call_name(scope: FunctionScope, node: ast.Call, name: str) -> ir.Expr:
+    module = scope.module
+    if name in module.functions:
+        signature = module.functions[name]
+        if signature.kind in ("init", "migrate"):
+            return scope.wrong("CALL", node, f"@{signature.kind} {name} is not called by the contract", name)
+        module.calls.setdefault(scope.signature.name, {}).setdefault(name, (node.lineno, node.col_offset))
+        arguments = match_arguments(scope, node, signature.parameters, name)
+        return (
+            ir.Op(signature.returns, "call", arguments, name)
+            if arguments is not None
+            else _known(signature.returns)
+        )
+    if name in module.records:
+        return _make_record(scope, node, module.records[name])
+    if name in STATEMENTS:
+        return scope.wrong("STATEMENT_ONLY", node, f"{name} is a statement", name)
+    if name not in RESERVED:
+        code = "CALL" if name in scope.types or module.is_taken(name) else "NAME_UNKNOWN"
+        return scope.wrong(code, node, f"{name} is not a function of this contract or of the dialect", name)
+    if node.keywords:
+        return scope.wrong("ARGUMENTS", node, f"{name} takes its arguments by position", name)
+    return _call_builtin(scope, node, name)
+
+
+def _known(kind: Type) -> ir.Expr:
+    return ir.Const(kind, 0)
+
+
+def _call_builtin(scope: FunctionScope, node: ast.Call, name: str) -> ir.Expr:
+    if name in _FIXED_BUILTINS:
+        kinds, result, op = _FIXED_BUILTINS[name]
+        arguments = _check_positional(scope, node, kinds, name)
+        return ir.Op(result, op, arguments) if arguments is not None else _known(result)
+    match name:
+        case "min" | "max" if len(node.args) >= 2:
+            return ir.Op(INT, f"int.{name}", tuple(check_as(scope, part, INT) for part in node.args))
+        case "mul_div":
+            return _call_ratio(scope, node, name, 3)
+        case "div_round":
+            return _call_ratio(scope, node, name, 2)
+        case "len" | "str" | "int" | "sorted" if len(node.args) == 1:
+            return _call_conversion(scope, node, name)
+        case "range":
+            return scope.wrong("CALL", node, "range stands only in a for loop or a list comprehension", name)
+        case "len" | "str" | "int" | "sorted" | "min" | "max":
+            return scope.wrong("ARGUMENTS", node, f"{name} takes another number of arguments", name)
+    return scope.wrong("CALL", node, f"{name} is not called", name)
+
+
+def _call_conversion(scope: FunctionScope, node: ast.Call, name: str) -> ir.Expr:
+    if name == "str":
+        return ir.Op(STR, "str.int", (check_as(scope, node.args[0], INT),))
+    if name == "int":
+        return ir.Op(INT, "int.parse", (check_as(scope, node.args[0], STR),))
+    value = check_value(scope, node.args[0])
+    if value.type == UNKNOWN:
+        return NOTHING_KNOWN
+    match name, value.type:
+        case "len", ListOf() | DictOf() | Scalar(name="str" | "bytes"):
+            return ir.Op(INT, "len", (value,))
+        case "sorted", ListOf(item=item) if is_ordered(item):
+            return ir.Op(value.type, "sort.list", (value,))
+        case "sorted", DictOf(key=key) if is_ordered(key):
+            return ir.Op(ListOf(key), "sort.dict", (value,))
+    return scope.wrong("TYPE_MISMATCH", node, f"{name} is not defined for {value.type}", name)
+
+
+def _call_ratio(scope: FunctionScope, node: ast.Call, name: str, count: int) -> ir.Expr:
+    if len(node.args) != count + 1:
+        return scope.wrong("ARGUMENTS", node, f"{name} takes {count} numbers and a rounding mode", name)
+    mode = node.args[-1]
+    if not isinstance(mode, ast.Constant) or mode.value not in ROUNDING_MODES:
+        return scope.wrong("MODE", mode, "this is not a rounding mode", ast.unparse(mode))
+    return ir.Op(INT, name, tuple(check_as(scope, part, INT) for part in node.args[:-1]), str(mode.value))
+
+
+def _make_record(scope: FunctionScope, node: ast.Call, record: Record) -> ir.Expr:
+    parameters = tuple(Parameter(name=name, type=kind) for name, kind in record.fields)
+    arguments = match_arguments(scope, node, parameters, record.name)
+    return ir.Op(record, "make.record", arguments) if arguments is not None else _known(record)
+
+
+def _call_handle(scope: FunctionScope, node: ast.Call, handle: str, name: str) -> ir.Expr:
+    interface = scope.module.handles[handle]
+    record = interface.find_record(name)
+    if record is not None:
+        return _make_record(scope, node, record)
+    function = interface.find_view(name)
+    if function is None:
+        function = interface.find_entry(name)
+        if function is None:
+            known = ", ".join(item.name for item in (*interface.entries, *interface.views))
+            message = f"contract {interface.contract} has no {name}; it has {known}"
+            return scope.wrong("METHOD", node, message, name)
+        scope.note_write(node, f"calls {interface.contract}.{name}, an entry point")
+    scope.module.imports.add((handle, interface.contract, name))
+    arguments = match_arguments(scope, node, function.parameters, f"{handle}.{name}")
+    if arguments is None:
+        return _known(function.returns)
+    return ir.Op(function.returns, "call.cross", arguments, (handle, name))
+
+
+def _call_map(scope: FunctionScope, node: ast.Call, slot: ir.MapSlot, name: str) -> ir.Expr:
+    if name != "get":
+        return scope.wrong("METHOD", node, f"a Map has no {name}; it has get(key, default)", name)
+    arguments = _check_positional(scope, node, (slot.key, slot.value), f"{slot.name}.get")
+    return (
+        ir.Op(slot.value, "state.find", arguments, slot.name) if arguments is not None else _known(slot.value)
+    )
+
+
+def _call_index(scope: FunctionScope, node: ast.Call, slot: ir.IndexSlot, name: str) -> ir.Expr:
+    shapes: dict[str, tuple[tuple[Type, ...], Type]] = {
+        "add": ((slot.group, slot.member), NOTHING),
+        "remove": ((slot.group, slot.member), NOTHING),
+        "contains": ((slot.group, slot.member), BOOL),
+        "page": ((slot.group, slot.member, INT), ListOf(slot.member)),
+        "first": ((slot.group, INT), ListOf(slot.member)),
+    }
+    if name not in shapes:
+        return scope.wrong(
+            "METHOD", node, f"an Index has no {name}; it has {', '.join(_INDEX_METHODS)}", name
+        )
+    kinds, result = shapes[name]
+    if name in ("add", "remove"):
+        scope.note_write(node, f"writes {slot.name}")
+    arguments = _check_positional(scope, node, kinds, f"{slot.name}.{name}")
+    return ir.Op(result, f"index.{name}", arguments, slot.name) if arguments is not None else _known(result)
+
+
+def _call_method(scope: FunctionScope, node: ast.Call, target: ast.Attribute) -> ir.Expr:
+    base = check_value(scope, target.value)
+    name, kind = target.attr, base.type
+    match kind:
+        case ListOf(item=item) if name in ("append", "pop"):
+            check_changeable(scope, node, base)
+            arguments = _check_positional(scope, node, (item,) if name == "append" else (), name)
+            result = NOTHING if name == "append" else item
+            return (
+                ir.Op(result, f"list.{name}", (base, *arguments)) if arguments is not None else _known(result)
+            )
+        case DictOf(key=key, value=value) if name == "get":
+            arguments = _check_positional(scope, node, (key, value), name)
+            return ir.Op(value, "dict.get", (base, *arguments)) if arguments is not None else _known(value)
+        case Scalar(name="str") if name in _TEXT_METHODS:
+            kinds, result = _TEXT_METHODS[name]
+            arguments = _check_positional(scope, node, kinds, name)
+            return (
+                ir.Op(result, f"str.{name}", (base, *arguments)) if arguments is not None else _known(result)
+            )
+        case _ if kind == UNKNOWN:
+            return NOTHING_KNOWN
+    return scope.wrong("METHOD", node, f"{_describe(kind)} has no method {name}", name)
+
+
+def _describe(kind: Type) -> str:
+    methods = {"list": "append, pop", "dict": "get", "str": ", ".join(_TEXT_METHODS)}
+    match kind:
+        case ListOf():
+            return f"{kind} (methods: {methods['list']})"
+        case DictOf():
+            return f"{kind} (methods: {methods['dict']})"
+        case Scalar(name="str"):
+            return f"str (methods: {methods['str']})"
+        case TupleOf() | Record():
+            return f"{kind} (no methods)"
+    return str(kind)
+
+
+def _check_positional(
+    scope: FunctionScope, node: ast.Call, kinds: tuple[Type, ...], name: str
+) -> tuple[ir.Expr, ...] | None:
+    if node.keywords or len(node.args) != len(kinds):
+        wanted = ", ".join(str(kind) for kind in kinds) or "nothing"
+        scope.fault("ARGUMENTS", node, f"{name} takes by position: {wanted}", name)
+        return None
+    return tuple(check_as(scope, part, kind) for part, kind in zip(node.args, kinds, strict=True))
+
+
+def match_arguments(
+    scope: FunctionScope, node: ast.Call, parameters: tuple[Parameter, ...], name: str
+) -> tuple[ir.Expr, ...] | None:
+    """Return one expression per parameter, in their order; positional arguments come first."""
+    given: dict[str, ast.expr] = {}
+    names = [parameter.name for parameter in parameters]
+    shape = ", ".join(f"{parameter.name}: {parameter.type}" for parameter in parameters) or "nothing"
+    if len(node.args) > len(names):
+        scope.fault("ARGUMENTS", node, f"{name} takes {shape}; {len(node.args)} values are given", name)
+        return None
+    given.update(zip(names, node.args, strict=False))
+    for keyword in node.keywords:
+        if keyword.arg is None or keyword.arg not in names or keyword.arg in given:
+            scope.fault(
+                "ARGUMENTS", keyword, f"{name} takes {shape}; {keyword.arg} is unknown or repeated", name
+            )
+            return None
+        given[keyword.arg] = keyword.value
+    missing = [item for item in names if item not in given]
+    if missing:
+        scope.fault("ARGUMENTS", node, f"{name} takes {shape}; missing: {', '.join(missing)}", name)
+        return None
+    return tuple(check_as(scope, given[parameter.name], parameter.type) for parameter in parameters)
+
+
+RULES: Final[dict[type[ast.expr], Rule]] = {**EXPRESSION_RULES, ast.Call: check_call}
+"""How every kind of expression is checked."""

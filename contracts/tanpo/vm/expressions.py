@@ -1,0 +1,420 @@
+"""Type-checks expressions and turns them into the intermediate representation."""
+
+from __future__ import annotations
+
+import ast
+from typing import Final
+
+from tanpo.vm import gas, ir
+from tanpo.vm.declare import literal
+from tanpo.vm.scope import NOTHING_KNOWN, RESERVED, FunctionScope, Rule
+from tanpo.vm.types import (
+    BOOL,
+    BYTES,
+    INT,
+    NOTHING,
+    STR,
+    UNKNOWN,
+    DictOf,
+    ListOf,
+    Record,
+    Scalar,
+    TupleOf,
+    Type,
+    agrees,
+    is_ordered,
+)
+
+_ARITHMETIC: Final[dict[type[ast.operator], str]] = {
+    ast.Add: "int.add",
+    ast.Sub: "int.sub",
+    ast.Mult: "int.mul",
+    ast.FloorDiv: "int.div",
+    ast.Mod: "int.mod",
+    ast.BitAnd: "int.and",
+    ast.BitOr: "int.or",
+    ast.BitXor: "int.xor",
+    ast.LShift: "int.shl",
+    ast.RShift: "int.shr",
+}
+_COMPARISONS: Final[dict[type[ast.cmpop], str]] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+}
+_CONTEXT: Final[dict[str, Type]] = {
+    "sender": STR,
+    "signers": ListOf(STR),
+    "time": INT,
+    "height": INT,
+    "tx_id": BYTES,
+    "contract": STR,
+}
+
+
+def check(scope: FunctionScope, node: ast.expr, wanted: Type | None = None) -> ir.Expr:
+    """Return the expression in typed form. `wanted` gives empty lists and dicts their type."""
+    rule = scope.rules.get(type(node))
+    if rule is None:
+        return NOTHING_KNOWN  # the structure check has named it
+    return rule(scope, node, wanted)
+
+
+def check_as(scope: FunctionScope, node: ast.expr, kind: Type) -> ir.Expr:
+    """Return the expression, refused unless it is of type `kind`."""
+    expression = check(scope, node, kind)
+    if expression.type == NOTHING and kind != NOTHING:
+        return scope.wrong("NO_VALUE", node, "this call returns nothing", ast.unparse(node))
+    if not agrees(expression.type, kind):
+        code = "CONDITION" if kind == BOOL else "TYPE_MISMATCH"
+        return scope.wrong(code, node, f"{kind} is called for, this is {expression.type}", ast.unparse(node))
+    return expression
+
+
+def check_value(scope: FunctionScope, node: ast.expr, wanted: Type | None = None) -> ir.Expr:
+    """Return the expression, refused if it is a call that returns nothing."""
+    expression = check(scope, node, wanted)
+    if expression.type == NOTHING:
+        return scope.wrong("NO_VALUE", node, "this call returns nothing", ast.unparse(node))
+    return expression
+
+
+def check_source(scope: FunctionScope, node: ast.expr) -> tuple[ir.Expr, Type]:
+    """Return what a loop runs over, and the type of its items."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
+        return _check_range(scope, node), INT
+    source = check_value(scope, node)
+    match source.type:
+        case ListOf(item=item):
+            return source, item
+        case DictOf(key=key):
+            return ir.Op(ListOf(key), "sort.dict", (source,)), key
+        case Scalar(name="str"):
+            return source, STR
+        case Scalar(name="bytes"):
+            return source, INT
+        case kind if kind == UNKNOWN:
+            return source, UNKNOWN
+    scope.fault("TYPE_MISMATCH", node, f"a loop cannot run over {source.type}", ast.unparse(node))
+    return NOTHING_KNOWN, UNKNOWN
+
+
+def _check_range(scope: FunctionScope, node: ast.Call) -> ir.Expr:
+    if node.keywords or len(node.args) not in (1, 2):
+        return scope.wrong("ARGUMENTS", node, "range takes one or two numbers", "range")
+    bounds = tuple(check_as(scope, part, INT) for part in node.args)
+    if len(bounds) == 1:
+        bounds = (ir.Const(INT, 0), *bounds)
+    return ir.Op(ListOf(INT), "range", bounds)
+
+
+def _constant(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
+    return literal(scope.module, node) if isinstance(node, ast.Constant) else NOTHING_KNOWN
+
+
+def _name(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
+    if not isinstance(node, ast.Name):
+        return NOTHING_KNOWN
+    module = scope.module
+    name = scope.shadows.get(node.id, node.id)
+    if name in scope.types:
+        if scope.assigned is not None and name not in scope.assigned:
+            return scope.wrong("UNASSIGNED", node, f"{name} may have no value here", name)
+        return ir.Local(scope.types[name], name)
+    if name in module.constants:
+        return module.constants[name]
+    slot = module.slots.get(name)
+    if isinstance(slot, ir.Variable):
+        return ir.Op(slot.type, "state.get", (), name)
+    if slot is not None or name in module.handles or name in module.functions or name in module.records:
+        return scope.wrong("CALL", node, f"{name} is not a value: index it, or call it", name)
+    if name in RESERVED:
+        return scope.wrong("CALL", node, f"{name} is not a value", name)
+    return scope.wrong("NAME_UNKNOWN", node, f"name {name} is not known", name)
+
+
+def _arithmetic(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
+    if not isinstance(node, ast.BinOp) or type(node.op) not in _ARITHMETIC:
+        return NOTHING_KNOWN
+    left = check_value(scope, node.left, wanted)
+    right = check_value(scope, node.right, left.type)
+    return combine(scope, node, node.op, left, right)
+
+
+def combine(
+    scope: FunctionScope, node: ast.AST, operator: ast.operator, left: ir.Expr, right: ir.Expr
+) -> ir.Expr:
+    """Return `left operator right` for two checked operands."""
+    op = _ARITHMETIC.get(type(operator))
+    if op is None or UNKNOWN in (left.type, right.type):
+        return NOTHING_KNOWN
+    if left.type == INT and right.type == INT:
+        return ir.Op(INT, op, (left, right))
+    if op == "int.mul" and INT in (left.type, right.type):
+        return scope.wrong("REPETITION", node, f"{left.type} is not repeated with *", "*")
+    if op == "int.add" and agrees(left.type, right.type):
+        match left.type:
+            case Scalar(name=("str" | "bytes") as name):
+                return ir.Op(left.type, f"concat.{name}", (left, right))
+            case ListOf():
+                return ir.Op(left.type, "concat.list", (left, right))
+    written = op.removeprefix("int.")
+    return scope.wrong(
+        "OPERATOR", node, f"{written} is not defined for {left.type} and {right.type}", written
+    )
+
+
+def _unary(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
+    if not isinstance(node, ast.UnaryOp):
+        return NOTHING_KNOWN
+    if isinstance(node.op, ast.Not):
+        return ir.Op(BOOL, "bool.not", (check_as(scope, node.operand, BOOL),))
+    if isinstance(node.op, ast.USub):
+        operand = check_as(scope, node.operand, INT)
+        if isinstance(operand, ir.Const) and isinstance(operand.value, int) and operand.type == INT:
+            return ir.Const(INT, -operand.value)
+        return ir.Op(INT, "int.neg", (operand,))
+    return NOTHING_KNOWN
+
+
+def _logic(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
+    if not isinstance(node, ast.BoolOp):
+        return NOTHING_KNOWN
+    parts = tuple(check_as(scope, part, BOOL) for part in node.values)
+    return ir.Op(BOOL, "bool.and" if isinstance(node.op, ast.And) else "bool.or", parts)
+
+
+def _choose(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
+    if not isinstance(node, ast.IfExp):
+        return NOTHING_KNOWN
+    test = check_as(scope, node.test, BOOL)
+    first = check_value(scope, node.body, wanted)
+    second = check_as(scope, node.orelse, first.type)
+    return ir.Op(first.type, "choose", (test, first, second))
+
+
+def _compare(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
+    if not isinstance(node, ast.Compare):
+        return NOTHING_KNOWN
+    if any(isinstance(op, ast.In | ast.NotIn) for op in node.ops):
+        if len(node.ops) > 1:
+            return scope.wrong("OPERATOR", node, "in is not chained with other comparisons", "in")
+        return _contains(scope, node)
+    operators = tuple(_COMPARISONS.get(type(op), "") for op in node.ops)
+    operands = [check_value(scope, node.left)]
+    for part in node.comparators:
+        operands.append(check_as(scope, part, operands[0].type))
+    kind = operands[0].type
+    if UNKNOWN in [part.type for part in operands] or "" in operators:
+        return ir.Op(BOOL, "compare", tuple(operands), operators)
+    if any(op not in ("==", "!=") for op in operators) and not is_ordered(kind):
+        return scope.wrong("OPERATOR", node, f"{kind} has no order", str(kind))
+    if kind in (INT, BOOL) or (kind in (STR, BYTES) and all(op in ("==", "!=") for op in operators)):
+        return ir.Op(BOOL, "compare", tuple(operands), operators)
+    if len(operators) > 1:
+        return scope.wrong("OPERATOR", node, f"compare {kind} two at a time, joined with and", str(kind))
+    return ir.Op(BOOL, "same" if operators[0] in ("==", "!=") else "order", tuple(operands), operators[0])
+
+
+def _contains(scope: FunctionScope, node: ast.Compare) -> ir.Expr:
+    result = _find_membership(scope, node)
+    return ir.Op(BOOL, "bool.not", (result,)) if isinstance(node.ops[0], ast.NotIn) else result
+
+
+def _find_membership(scope: FunctionScope, node: ast.Compare) -> ir.Expr:
+    right = node.comparators[0]
+    if isinstance(right, ast.Name) and right.id not in scope.types:
+        slot = scope.module.slots.get(right.id)
+        if isinstance(slot, ir.MapSlot):
+            return ir.Op(BOOL, "state.has", (check_as(scope, node.left, slot.key),), slot.name)
+        if isinstance(slot, ir.IndexSlot):
+            return scope.wrong("OPERATOR", node, "use .contains(group, member) on an Index", right.id)
+    container = check_value(scope, right)
+    match container.type:
+        case ListOf(item=kind):
+            name = "list"
+        case DictOf(key=kind):
+            name = "dict"
+        case Scalar(name=("str" | "bytes") as name):
+            kind = container.type
+        case _:
+            if container.type == UNKNOWN:
+                return NOTHING_KNOWN
+            return scope.wrong(
+                "OPERATOR", node, f"in is not defined for {container.type}", str(container.type)
+            )
+    return ir.Op(BOOL, f"contains.{name}", (check_as(scope, node.left, kind), container))
+
+
+def _list(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
+    if not isinstance(node, ast.List):
+        return NOTHING_KNOWN
+    if not node.elts:
+        if isinstance(wanted, ListOf):
+            return ir.Op(wanted, "make.list", ())
+        if wanted == UNKNOWN:
+            return NOTHING_KNOWN
+        return scope.wrong("EMPTY_TYPE", node, "an empty list needs a declared type", "[]")
+    first = check_value(scope, node.elts[0], wanted.item if isinstance(wanted, ListOf) else None)
+    rest = tuple(check_as(scope, part, first.type) for part in node.elts[1:])
+    return ir.Op(ListOf(first.type), "make.list", (first, *rest))
+
+
+def _dict(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
+    if not isinstance(node, ast.Dict):
+        return NOTHING_KNOWN
+    if not node.keys:
+        if isinstance(wanted, DictOf):
+            return ir.Op(wanted, "make.dict", ())
+        if wanted == UNKNOWN:
+            return NOTHING_KNOWN
+        return scope.wrong("EMPTY_TYPE", node, "an empty dict needs a declared type", "{}")
+    kind = wanted if isinstance(wanted, DictOf) else None
+    parts: list[ir.Expr] = []
+    for key, value in zip(node.keys, node.values, strict=True):
+        if key is None:
+            return scope.wrong("STAR", node, "** is not part of the dialect", "**")
+        if kind is None:
+            first, item = check_value(scope, key), check_value(scope, value)
+            kind = DictOf(first.type, item.type)
+            if not isinstance(first.type, Scalar) and first.type != UNKNOWN:
+                return scope.wrong(
+                    "KEY_TYPE", key, f"a dict cannot be keyed by {first.type}", str(first.type)
+                )
+            parts += (first, item)
+        else:
+            parts += (check_as(scope, key, kind.key), check_as(scope, value, kind.value))
+    return ir.Op(kind or UNKNOWN, "make.dict", tuple(parts))
+
+
+def _tuple(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
+    if not isinstance(node, ast.Tuple):
+        return NOTHING_KNOWN
+    if not node.elts:
+        return scope.wrong("EMPTY_TYPE", node, "a tuple has at least one item", "()")
+    kinds: tuple[Type | None, ...] = (None,) * len(node.elts)
+    if isinstance(wanted, TupleOf) and len(wanted.items) == len(node.elts):
+        kinds = wanted.items
+    parts = tuple(check_value(scope, part, kind) for part, kind in zip(node.elts, kinds, strict=True))
+    return ir.Op(TupleOf(tuple(part.type for part in parts)), "make.tuple", parts)
+
+
+def _attribute(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
+    if not isinstance(node, ast.Attribute):
+        return NOTHING_KNOWN
+    if isinstance(node.value, ast.Name) and node.value.id == "ctx":
+        kind = _CONTEXT.get(node.attr)
+        if kind is None:
+            message = f"ctx has no {node.attr}; it has {', '.join(_CONTEXT)}"
+            return scope.wrong("FIELD", node, message, node.attr)
+        return ir.Op(kind, "ctx.signers" if node.attr == "signers" else "ctx", (), node.attr)
+    base = check_value(scope, node.value)
+    if isinstance(base.type, Record):
+        position = base.type.position(node.attr)
+        if position >= 0:
+            return ir.Op(base.type.fields[position][1], "field", (base,), position)
+        known = ", ".join(name for name, _ in base.type.fields)
+        return scope.wrong("FIELD", node, f"{base.type} has no field {node.attr}; it has {known}", node.attr)
+    if base.type == UNKNOWN:
+        return NOTHING_KNOWN
+    return scope.wrong("FIELD", node, f"{base.type} has no fields", node.attr)
+
+
+def _subscript(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
+    if not isinstance(node, ast.Subscript):
+        return NOTHING_KNOWN
+    if isinstance(node.value, ast.Name) and node.value.id not in scope.types:
+        slot = scope.module.slots.get(node.value.id)
+        if isinstance(slot, ir.MapSlot):
+            return ir.Op(slot.value, "state.get", (check_as(scope, node.slice, slot.key),), slot.name)
+    base = check_value(scope, node.value)
+    if isinstance(node.slice, ast.Slice):
+        return _slice(scope, node, base, node.slice)
+    match base.type:
+        case ListOf(item=item):
+            return ir.Op(item, "item.list", (base, check_as(scope, node.slice, INT)))
+        case DictOf(key=key, value=value):
+            return ir.Op(value, "item.dict", (base, check_as(scope, node.slice, key)))
+        case Scalar(name="str"):
+            return ir.Op(STR, "item.str", (base, check_as(scope, node.slice, INT)))
+        case Scalar(name="bytes"):
+            return ir.Op(INT, "item.bytes", (base, check_as(scope, node.slice, INT)))
+        case TupleOf(items=items):
+            position = check_as(scope, node.slice, INT)
+            if (
+                isinstance(position, ir.Const)
+                and isinstance(position.value, int)
+                and 0 <= position.value < len(items)
+            ):
+                return ir.Op(items[position.value], "field", (base,), position.value)
+            return scope.wrong("TUPLE_INDEX", node, f"index is not a literal from 0 to {len(items) - 1}")
+    if base.type == UNKNOWN:
+        return NOTHING_KNOWN
+    return scope.wrong("OPERATOR", node, f"{base.type} is not indexed", ast.unparse(node))
+
+
+def _slice(scope: FunctionScope, node: ast.Subscript, base: ir.Expr, bounds: ast.Slice) -> ir.Expr:
+    if not isinstance(base.type, ListOf) and base.type not in (STR, BYTES, UNKNOWN):
+        return scope.wrong("OPERATOR", node, f"{base.type} is not sliced", ast.unparse(node))
+    parts = tuple(check_as(scope, part, INT) for part in (bounds.lower, bounds.upper) if part is not None)
+    return ir.Op(base.type, "slice", (base, *parts), (bounds.lower is not None, bounds.upper is not None))
+
+
+def _format(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
+    if not isinstance(node, ast.JoinedStr):
+        return NOTHING_KNOWN
+    parts: list[ir.Expr] = []
+    for value in node.values:
+        if isinstance(value, ast.FormattedValue):
+            part = check_value(scope, value.value)
+            if part.type not in (STR, INT, UNKNOWN):
+                return scope.wrong("FORMAT", value, f"only str and int stand in braces, not {part.type}")
+            parts.append(part if part.type == STR else ir.Op(STR, "str.int", (part,)))
+        else:
+            parts.append(check_as(scope, value, STR))
+    return ir.Op(STR, "format", tuple(parts))
+
+
+def _comprehension(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
+    if not isinstance(node, ast.ListComp):
+        return NOTHING_KNOWN
+    clause = node.generators[0]
+    if not isinstance(clause.target, ast.Name):
+        return NOTHING_KNOWN
+    source, item = check_source(scope, clause.iter)
+    name, hidden = clause.target.id, scope.next_hidden()
+    if name in RESERVED or scope.module.is_taken(name):
+        return scope.wrong("DUPLICATE", clause.target, f"{name} already has a meaning in this contract", name)
+    outer = scope.shadows.get(name)
+    scope.shadows[name], scope.types[hidden] = hidden, item
+    scope.mark(hidden)
+    element = check_value(scope, node.elt, wanted.item if isinstance(wanted, ListOf) else None)
+    test = check_as(scope, clause.ifs[0], BOOL) if clause.ifs else None
+    if outer is None:
+        del scope.shadows[name]
+    else:
+        scope.shadows[name] = outer
+    cost = gas.price_turn(element, test)
+    return ir.Comprehension(ListOf(element.type), element, hidden, source, test, cost)
+
+
+EXPRESSION_RULES: Final[dict[type[ast.expr], Rule]] = {
+    ast.Constant: _constant,
+    ast.Name: _name,
+    ast.BinOp: _arithmetic,
+    ast.UnaryOp: _unary,
+    ast.BoolOp: _logic,
+    ast.IfExp: _choose,
+    ast.Compare: _compare,
+    ast.List: _list,
+    ast.Dict: _dict,
+    ast.Tuple: _tuple,
+    ast.Attribute: _attribute,
+    ast.Subscript: _subscript,
+    ast.JoinedStr: _format,
+    ast.ListComp: _comprehension,
+}
+"""How each kind of expression is checked; `tanpo.vm.calls` adds the rule for calls."""

@@ -1,0 +1,225 @@
+"""The gas table, version 1: what each operation costs, and how sizes are weighed.
+
+One gas stands for at most about 100 ns. Static prices are summed per block and charged on entry; prices that
+depend on sizes are charged by the helpers of `tanpo.vm.helpers` and the slots of `tanpo.vm.slots` before the
+work is done. Sizes are measured in *weight*: one unit for a value, one more for each 32 characters or bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from tanpo.vm import ir
+from tanpo.vm.types import BYTES, STR, DictOf, ListOf, Record, TupleOf, Type
+
+CALL_BASE: Final = 50
+"""Charged for every call from outside, before its arguments are weighed."""
+
+PRICES: Final[dict[str, int]] = {
+    "int.mul": 2,
+    "int.div": 3,
+    "int.mod": 3,
+    "int.shl": 3,
+    "int.shr": 3,
+    "concat.str": 4,
+    "concat.bytes": 4,
+    "concat.list": 4,
+    "format": 4,
+    "contains.str": 4,
+    "contains.bytes": 4,
+    "contains.list": 4,
+    "contains.dict": 2,
+    "item.dict": 3,
+    "slice": 4,
+    "same": 3,
+    "make.record": 2,
+    "make.list": 2,
+    "make.dict": 4,
+    "call": 6,
+    "call.cross": 60,
+    "sort.list": 8,
+    "sort.dict": 8,
+    "str.int": 8,
+    "int.parse": 8,
+    "str.find": 4,
+    "str.startswith": 4,
+    "str.endswith": 4,
+    "str.join": 6,
+    "mul_div": 12,
+    "div_round": 8,
+    "sha256": 12,
+    "list.append": 2,
+    "list.pop": 2,
+    "dict.get": 3,
+    "ctx.signers": 6,
+    "state.get": 40,
+    "state.find": 40,
+    "state.has": 40,
+    "index.add": 120,
+    "index.remove": 120,
+    "index.contains": 40,
+    "index.page": 60,
+    "index.first": 60,
+}
+"""Operations that cost more than 1."""
+
+STORE: Final = 100
+ERASE: Final = 100
+STORE_WEIGHT: Final = 2
+EMIT: Final = 20
+EMIT_WEIGHT: Final = 2
+FAIL: Final = 2
+LOOP: Final = 2
+DICT_STORE: Final = 4
+PAGE_ITEM: Final = 12
+"""Charged for each entry a page may return, and for each deleted entry it steps over."""
+
+ITEMS_PER_GAS: Final = 8
+"""How many references are copied for one gas."""
+
+CHARACTERS_PER_GAS: Final = 32
+SEARCH_PER_GAS: Final = 128
+"""Character comparisons of a substring search for one gas; the worst search compares every pair."""
+
+HASH_BYTES_PER_GAS: Final = 16
+
+
+def price_expression(node: ir.Expr | None) -> int:
+    """Return the static price of an expression, every branch of it included."""
+    total = 0
+    pending = [node]
+    while pending:
+        part = pending.pop()
+        if part is None:
+            continue
+        if isinstance(part, ir.Op):
+            total += PRICES.get(part.op, 1)
+            pending.extend(part.args)
+        elif isinstance(part, ir.Comprehension):
+            total += PRICES["make.list"]
+            pending.append(part.source)
+        else:
+            total += 1
+    return total
+
+
+def price_block(statements: Iterable[ir.Statement]) -> int:
+    """Return what a block charges on entry: its own statements, not the blocks inside them."""
+    return sum(_price_statement(statement) for statement in statements)
+
+
+def price_turn(element: ir.Expr, test: ir.Expr | None) -> int:
+    """Return the price of one turn of a comprehension."""
+    return LOOP + price_expression(element) + price_expression(test)
+
+
+def _price_statement(node: ir.Statement) -> int:
+    match node:
+        case ir.Assign(value=value) | ir.Unpack(value=value) | ir.Evaluate(value=value):
+            return 1 + price_expression(value)
+        case ir.SetField(base=base, value=value):
+            return 1 + price_expression(base) + price_expression(value)
+        case ir.SetItem(base=base, key=key, value=value):
+            return DICT_STORE + price_expression(base) + price_expression(key) + price_expression(value)
+        case ir.DeleteItem(base=base, key=key):
+            return DICT_STORE + price_expression(base) + price_expression(key)
+        case ir.Store(key=index, value=value):
+            return STORE + price_expression(index) + price_expression(value)
+        case ir.Erase(key=key):
+            return ERASE + price_expression(key)
+        case ir.If(test=test, otherwise=ir.Block(statements=(ir.If() as following,), cost=0)):
+            return 1 + price_expression(test) + _price_statement(following)
+        case ir.If(test=test):
+            return 1 + price_expression(test)
+        case ir.For(source=source):
+            return LOOP + price_expression(source)
+        case ir.Fail(test=condition, details=details):
+            return FAIL + price_expression(condition) + sum(price_expression(part) for _, part in details)
+        case ir.Emit(fields=fields):
+            return EMIT + sum(price_expression(part) for _, part in fields)
+        case ir.Return(value=result):
+            return 1 + price_expression(result)
+        case ir.While() | ir.Jump():
+            return 1
+
+
+Weigh = Callable[[object], int]
+
+
+def build_weigher(kind: Type) -> tuple[int, Weigh | None]:
+    """Return the weight of a value of this type, and a function for it where it depends on the value."""
+    if kind in (STR, BYTES):
+        return 1, _weigh_text
+    match kind:
+        case Record(fields=fields):
+            return _weigher_of_row(tuple(part for _, part in fields))
+        case TupleOf(items=items):
+            return _weigher_of_row(items)
+        case ListOf(item=item):
+            return 1, _weigher_of_list(*build_weigher(item))
+        case DictOf(key=key, value=value):
+            return 1, _weigher_of_dict(build_weigher(TupleOf((key, value))))
+    return 1, None
+
+
+def weigher(kind: Type) -> Weigh:
+    """Return a function that weighs any value of this type."""
+    constant, function = build_weigher(kind)
+    return function if function is not None else lambda _: constant
+
+
+def _weigh_text(value: object) -> int:
+    return 1 + (len(value) >> 5)  # type: ignore[arg-type]  # the static type is str or bytes
+
+
+def _weigher_of_row(parts: tuple[Type, ...]) -> tuple[int, Weigh | None]:
+    constant = 1
+    texts: list[int] = []
+    others: list[tuple[int, Weigh]] = []
+    for position, part in enumerate(parts):
+        base, function = build_weigher(part)
+        if function is None:
+            constant += base
+        elif function is _weigh_text:
+            constant += 1
+            texts.append(position)
+        else:
+            others.append((position, function))
+    if not texts and not others:
+        return constant, None
+    return 1, _row_function(constant, tuple(texts), tuple(others))
+
+
+def _row_function(constant: int, texts: tuple[int, ...], others: tuple[tuple[int, Weigh], ...]) -> Weigh:
+    def weigh_texts(row: object) -> int:
+        total = constant
+        for position in texts:
+            total += len(row[position]) >> 5  # type: ignore[index]  # rows are lists or tuples
+        return total
+
+    def weigh_all(row: object) -> int:
+        total = weigh_texts(row)
+        for position, function in others:
+            total += function(row[position])  # type: ignore[index]  # rows are lists or tuples
+        return total
+
+    return weigh_all if others else weigh_texts
+
+
+def _weigher_of_list(constant: int, function: Weigh | None) -> Weigh:
+    def weigh_flat(items: object) -> int:
+        return 1 + constant * len(items)  # type: ignore[arg-type]  # lists and dict items
+
+    def weigh_each(items: object) -> int:
+        total = 1
+        for item in items:  # type: ignore[attr-defined]  # the static type is a list
+            total += function(item)  # type: ignore[misc]  # used only where there is a function
+        return total
+
+    return weigh_flat if function is None else weigh_each
+
+
+def _weigher_of_dict(pair: tuple[int, Weigh | None]) -> Weigh:
+    each = _weigher_of_list(*pair)
+    return lambda entries: each(entries.items())  # type: ignore[attr-defined]  # the static type is a dict

@@ -1,0 +1,394 @@
+"""The operations that generated code calls: each charges for the size of its operands, then works.
+
+They are ordinary Python, shared by every engine, and closed over the one gas meter of a session. Nothing of
+CPython's own errors leaves them: what can fail, fails with an `Abort`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Final, NoReturn
+
+from tanpo.ledger.errors import invariant
+from tanpo.vm import gas
+from tanpo.vm.limits import DICT_KEY_MAX, INT_MAX, ITEM_COUNT_MAX, SHIFT_MAX, TEXT_SIZE_MAX
+from tanpo.vm.outcome import Abort, Native
+from tanpo.vm.types import DictOf, ListOf, Record, TupleOf, Type, is_mutable
+
+Meter = list[int]
+"""One cell: the gas that is left."""
+
+_NUMBER: Final = re.compile(r"-?[0-9]{1,78}\Z", re.ASCII)
+
+
+def out_of_gas() -> NoReturn:
+    """End the transaction: its gas is used up."""
+    raise Abort("OUT_OF_GAS")
+
+
+def charge(meter: Meter, amount: int) -> None:
+    """Take `amount` from the meter, or end the transaction."""
+    left = meter[0] - amount
+    meter[0] = left
+    if left < 0:
+        raise Abort("OUT_OF_GAS")
+
+
+def overflow() -> NoReturn:
+    """End the transaction: a result is outside ±(2**255 - 1)."""
+    raise Abort("INT_OVERFLOW")
+
+
+def fail(code: str, details: Mapping[str, bool | int | str | bytes]) -> NoReturn:
+    """End the transaction with a code of the contract's own."""
+    raise Abort(code, tuple(sorted(details.items())))
+
+
+def build_helpers(meter: Meter) -> dict[str, Native]:
+    """Return the helpers that depend on no type, by the name generated code knows them by."""
+    return {
+        "oog": out_of_gas,
+        "ovf": overflow,
+        "fail": fail,
+        "checked": _checked,
+        "shl": _shift_left,
+        "shr": _shift_right,
+        "mul_div": mul_div,
+        "div_round": div_round,
+        "b_abs": abs,
+        "b_min": min,
+        "b_max": max,
+        "b_len": len,
+        "b_str": str,
+        "b_range": range,
+        "parse": _parse,
+        "key_int": _check_dict_key,
+        "append": _append,
+        "pop": _pop,
+        "set_key": _set_key,
+        "item_key": _item_key,
+        "del_key": _delete_key,
+        **_build_text_helpers(meter),
+        **_build_list_helpers(meter),
+    }
+
+
+def _checked(value: int) -> int:
+    if -INT_MAX <= value <= INT_MAX:
+        return value
+    raise Abort("INT_OVERFLOW")
+
+
+def _shift_left(value: int, count: int) -> int:
+    if not 0 <= count <= SHIFT_MAX:
+        raise Abort("SHIFT_RANGE")
+    return _checked(value << count)
+
+
+def _shift_right(value: int, count: int) -> int:
+    if not 0 <= count <= SHIFT_MAX:
+        raise Abort("SHIFT_RANGE")
+    return value >> count
+
+
+def mul_div(a: int, b: int, c: int, mode: str) -> int:
+    """Return a * b / c, exact in between, rounded once by `mode`."""
+    return div_round(a * b, c, mode)
+
+
+def div_round(a: int, b: int, mode: str) -> int:
+    """Return a / b rounded: DOWN toward zero, UP away from zero, HALF_EVEN to the nearest, ties to even."""
+    if b == 0:
+        raise Abort("DIV_ZERO")
+    quotient, rest = divmod(abs(a), abs(b))
+    if rest and (mode == "UP" or (mode == "HALF_EVEN" and 2 * rest + (quotient & 1) > abs(b))):
+        quotient += 1
+    return _checked(-quotient if (a < 0) != (b < 0) else quotient)
+
+
+def _parse(text: str) -> int:
+    if not _NUMBER.match(text):
+        raise Abort("INT_PARSE")
+    value = int(text)
+    if not -INT_MAX <= value <= INT_MAX:
+        raise Abort("INT_PARSE")
+    return value
+
+
+def _check_dict_key(key: int) -> int:
+    if -DICT_KEY_MAX <= key <= DICT_KEY_MAX:
+        return key
+    raise Abort("KEY_RANGE")
+
+
+def _append(items: list[object], item: object) -> None:
+    if len(items) >= ITEM_COUNT_MAX:
+        raise Abort("VALUE_SIZE")
+    items.append(item)
+
+
+def _pop(items: list[object]) -> object:
+    if not items:
+        raise Abort("INDEX")
+    return items.pop()
+
+
+def _set_key(value: object, entries: dict[object, object], key: object) -> None:
+    if len(entries) >= ITEM_COUNT_MAX and key not in entries:
+        raise Abort("VALUE_SIZE")
+    entries[key] = value
+
+
+def _item_key(entries: dict[object, object], key: object) -> object:
+    if key not in entries:
+        raise Abort("KEY")
+    return entries[key]
+
+
+def _delete_key(entries: dict[object, object], key: object) -> None:
+    if key not in entries:
+        raise Abort("KEY")
+    del entries[key]
+
+
+def _check_text(text: str) -> str:
+    if len(text) > TEXT_SIZE_MAX or (not text.isascii() and len(text.encode("utf-8")) > TEXT_SIZE_MAX):
+        raise Abort("VALUE_SIZE")
+    return text
+
+
+def _build_text_helpers(meter: Meter) -> dict[str, Native]:
+    def concat(a: str, b: str) -> str:
+        charge(meter, (len(a) + len(b)) // gas.CHARACTERS_PER_GAS)
+        return _check_text(a + b)
+
+    def concat_bytes(a: bytes, b: bytes) -> bytes:
+        charge(meter, (len(a) + len(b)) // gas.CHARACTERS_PER_GAS)
+        if len(a) + len(b) > TEXT_SIZE_MAX:
+            raise Abort("VALUE_SIZE")
+        return a + b
+
+    def join(separator: str, parts: list[str]) -> str:
+        charge(meter, len(parts))
+        size = sum([len(part) for part in parts]) + len(separator) * len(parts)
+        charge(meter, size // gas.CHARACTERS_PER_GAS)
+        if size - len(separator) > TEXT_SIZE_MAX:
+            raise Abort("VALUE_SIZE")
+        return _check_text(separator.join(parts))
+
+    def join_parts(parts: tuple[str, ...]) -> str:
+        size = sum([len(part) for part in parts])
+        charge(meter, size // gas.CHARACTERS_PER_GAS)
+        return _check_text("".join(parts))
+
+    def find(text: str, part: str) -> int:
+        charge(meter, len(text) * len(part) // gas.SEARCH_PER_GAS + len(text) // gas.CHARACTERS_PER_GAS)
+        return text.find(part)
+
+    def contains(part: str, text: str) -> bool:
+        return find(text, part) >= 0
+
+    def contains_bytes(part: bytes, text: bytes) -> bool:
+        charge(meter, len(text) * len(part) // gas.SEARCH_PER_GAS + len(text) // gas.CHARACTERS_PER_GAS)
+        return part in text
+
+    def starts(text: str, part: str) -> bool:
+        charge(meter, len(part) // gas.CHARACTERS_PER_GAS)
+        return text.startswith(part)
+
+    def ends(text: str, part: str) -> bool:
+        charge(meter, len(part) // gas.CHARACTERS_PER_GAS)
+        return text.endswith(part)
+
+    def digest(data: bytes) -> bytes:
+        charge(meter, len(data) // gas.HASH_BYTES_PER_GAS)
+        return sha256(data).digest()
+
+    return {
+        "cat_str": concat,
+        "cat_bytes": concat_bytes,
+        "join": join,
+        "join_parts": join_parts,
+        "find": find,
+        "has_str": contains,
+        "has_bytes": contains_bytes,
+        "starts": starts,
+        "ends": ends,
+        "sha256": digest,
+    }
+
+
+def _build_list_helpers(meter: Meter) -> dict[str, Native]:
+    def concat(a: list[object], b: list[object]) -> list[object]:
+        size = len(a) + len(b)
+        charge(meter, size // gas.ITEMS_PER_GAS)
+        if size > ITEM_COUNT_MAX:
+            raise Abort("VALUE_SIZE")
+        return a + b
+
+    def cut(
+        items: list[object] | str | bytes, start: int | None, stop: int | None
+    ) -> list[object] | str | bytes:
+        charge(
+            meter, len(items) // (gas.ITEMS_PER_GAS if isinstance(items, list) else gas.CHARACTERS_PER_GAS)
+        )
+        return items[start:stop]
+
+    def prepay(cost: int, items: list[object] | str | bytes) -> list[object] | str | bytes:
+        charge(meter, cost * len(items))
+        return items
+
+    def prepay_range(cost: int, start: int, stop: int) -> range:
+        turns = max(stop - start, 0)
+        charge(meter, cost * turns)
+        return range(start, stop)
+
+    def bounded(items: list[object]) -> list[object]:
+        if len(items) > ITEM_COUNT_MAX:
+            raise Abort("VALUE_SIZE")
+        return items
+
+    return {
+        "cat_list": concat,
+        "cut": cut,
+        "prepay": prepay,
+        "prepay_range": prepay_range,
+        "bounded": bounded,
+    }
+
+
+Factory = Callable[[Meter], Native]
+"""Makes a helper that was prepared for a type, for one session."""
+
+
+def build_typed_helper(purpose: str, kind: Type) -> Factory:
+    """Return a maker of the helper that does `purpose` on values of type `kind`."""
+    if purpose == "copy":
+        copy = build_copier(kind)
+        return lambda _: copy
+    invariant(purpose in _TYPED, f"no helper for {purpose}")
+    return _TYPED[purpose](kind)
+
+
+def _make_pass(kind: Type) -> Factory:
+    copy, weigh = build_copier(kind), gas.weigher(kind)
+
+    def make(meter: Meter) -> Native:
+        def hand_over(value: object) -> object:
+            charge(meter, weigh(value))
+            return copy(value)
+
+        return hand_over
+
+    return make
+
+
+def _make_same(kind: Type) -> Factory:
+    weigh = gas.weigher(kind)
+
+    def make(meter: Meter) -> Native:
+        def same(a: object, b: object) -> bool:
+            charge(meter, weigh(a) + weigh(b))
+            return a == b
+
+        return same
+
+    return make
+
+
+def _make_order(operator: str) -> Callable[[Type], Factory]:
+    def prepare(kind: Type) -> Factory:
+        weigh = gas.weigher(kind)
+
+        def make(meter: Meter) -> Native:
+            def less(a: object, b: object) -> bool:
+                charge(meter, weigh(a) + weigh(b))
+                return a < b  # type: ignore[operator,no-any-return]  # only ordered types get here
+
+            def less_or_same(a: object, b: object) -> bool:
+                charge(meter, weigh(a) + weigh(b))
+                return a <= b  # type: ignore[operator,no-any-return]  # only ordered types get here
+
+            return less if operator == "<" else less_or_same
+
+        return make
+
+    return prepare
+
+
+def _make_sort(kind: Type) -> Factory:
+    weigh = gas.weigher(kind)
+
+    def make(meter: Meter) -> Native:
+        def sort(items: list[object]) -> list[object]:
+            charge(meter, weigh(items) * len(items).bit_length())
+            return sorted(items)  # type: ignore[type-var]  # only ordered types get here
+
+        return sort
+
+    return make
+
+
+def _make_sort_keys(kind: Type) -> Factory:
+    weigh = gas.weigher(ListOf(kind))
+
+    def make(meter: Meter) -> Native:
+        def sort_keys(entries: dict[object, object]) -> list[object]:
+            keys = list(entries)
+            charge(meter, weigh(keys) * len(keys).bit_length())
+            return sorted(keys)  # type: ignore[type-var]  # only ordered types get here
+
+        return sort_keys
+
+    return make
+
+
+def _make_contains(kind: Type) -> Factory:
+    weigh = gas.weigher(kind)
+
+    def make(meter: Meter) -> Native:
+        def contains(item: object, items: list[object]) -> bool:
+            charge(meter, len(items) * weigh(item) >> 2)
+            return item in items
+
+        return contains
+
+    return make
+
+
+_TYPED: Final[dict[str, Callable[[Type], Factory]]] = {
+    "pass": _make_pass,
+    "same": _make_same,
+    "less": _make_order("<"),
+    "less_or_same": _make_order("<="),
+    "sort": _make_sort,
+    "sort_keys": _make_sort_keys,
+    "contains": _make_contains,
+}
+
+
+def build_copier(kind: Type) -> Native:
+    """Return a function that copies a value so deep that no change to one is seen in the other."""
+    if not is_mutable(kind):
+        return lambda value: value
+    match kind:
+        case Record(fields=fields):
+            return _copy_row(tuple(part for _, part in fields), list)
+        case TupleOf(items=items):
+            return _copy_row(items, tuple)
+        case ListOf(item=item) if is_mutable(item):
+            each = build_copier(item)
+            return lambda items: [each(item) for item in items]
+        case DictOf(value=value) if is_mutable(value):
+            each = build_copier(value)
+            return lambda entries: {key: each(item) for key, item in entries.items()}
+    return lambda value: value.copy()
+
+
+def _copy_row(kinds: tuple[Type, ...], shape: type[list[object]] | type[tuple[object, ...]]) -> Native:
+    if not any(is_mutable(kind) for kind in kinds):
+        return lambda row: row[:]
+    parts = [build_copier(kind) for kind in kinds]
+    return lambda row: shape([part(item) for part, item in zip(parts, row, strict=True)])

@@ -1,0 +1,80 @@
+"""Limits of language version 1. All of them decide outcomes: changing one is a new language version."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tanpo.ledger.values import DEPTH_MAX, INT_MAX, INT_MIN, ITEMS_MAX, TEXT_BYTES_MAX
+
+LANGUAGE_VERSION: Final = 1
+GAS_TABLE_VERSION: Final = 1
+
+GAS_LIMIT_MAX: Final = 1_000_000
+"""The most gas a transaction may ask for: about 100 ms in the worst case."""
+
+GAS_LIMIT_DEFAULT: Final = 100_000
+"""What a caller gets who names no limit: under 10 ms of work."""
+
+SOURCE_BYTES_MAX: Final = 64 * 1024
+LINE_CHARACTERS_MAX: Final = 400
+BRACKET_DEPTH_MAX: Final = 16
+INDENT_DEPTH_MAX: Final = 12
+STATEMENT_TOKENS_MAX: Final = 300
+ELIF_MAX: Final = 40
+DIGITS_MAX: Final = 78
+NAME_CHARACTERS_MAX: Final = 48
+"""Longest identifier: contract, slot and key together must fit a state key of 1,024 bytes."""
+
+EXPRESSION_DEPTH_MAX: Final = 32
+"""Deepest expression: generated text opens up to three brackets a level, and CPython stops at 200."""
+
+CALL_CHAIN_MAX: Final = 32
+"""Longest chain of functions inside one contract: 8 contracts of 32 stay far below Python's limit of 1,000."""
+
+CALL_DEPTH_MAX: Final = 8
+"""How many contracts may be active in one transaction."""
+
+ITEM_COUNT_MAX: Final = ITEMS_MAX
+TEXT_SIZE_MAX: Final = TEXT_BYTES_MAX
+TYPE_DEPTH_MAX: Final = DEPTH_MAX - 1
+EVENTS_MAX: Final = 1_000
+PAGE_MAX: Final = 100
+SHIFT_MAX: Final = 255
+
+VALUE_WEIGHT_MAX: Final = 2_048
+"""Heaviest value in one state entry; at 33 bytes a unit it stays under 68 KiB encoded."""
+
+KEY_BYTES_MAX: Final = 512
+"""Longest encoded key, group or member; leaves room for contract and slot in a state key."""
+
+DICT_KEY_MAX: Final = 2**61 - 2
+"""Largest integer key of a dict, either sign: beyond it CPython's hashes repeat and can be made to collide."""
+
+__all__ = [
+    "BRACKET_DEPTH_MAX",
+    "CALL_CHAIN_MAX",
+    "CALL_DEPTH_MAX",
+    "DICT_KEY_MAX",
+    "DIGITS_MAX",
+    "ELIF_MAX",
+    "EVENTS_MAX",
+    "EXPRESSION_DEPTH_MAX",
+    "GAS_LIMIT_DEFAULT",
+    "GAS_LIMIT_MAX",
+    "GAS_TABLE_VERSION",
+    "INDENT_DEPTH_MAX",
+    "INT_MAX",
+    "INT_MIN",
+    "ITEM_COUNT_MAX",
+    "KEY_BYTES_MAX",
+    "LANGUAGE_VERSION",
+    "LINE_CHARACTERS_MAX",
+    "NAME_CHARACTERS_MAX",
+    "PAGE_MAX",
+    "SHIFT_MAX",
+    "SOURCE_BYTES_MAX",
+    "STATEMENT_TOKENS_MAX",
+    "TEXT_SIZE_MAX",
+    "TYPE_DEPTH_MAX",
+    "VALUE_WEIGHT_MAX",
+]

@@ -1,0 +1,154 @@
+"""What the checker knows while it reads: the names of the contract, and of the function at hand."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tanpo.vm import ir
+from tanpo.vm.faults import FaultLog
+from tanpo.vm.interface import Interface, Parameter
+from tanpo.vm.types import UNKNOWN, Record, Type
+
+RESERVED: Final = frozenset(
+    [
+        "int",
+        "bool",
+        "str",
+        "bytes",
+        "list",
+        "dict",
+        "tuple",
+        "Map",
+        "Index",
+        "Contract",
+        "record",
+        "entry",
+        "view",
+        "init",
+        "migrate",
+        "require",
+        "abort",
+        "emit",
+        "ctx",
+        "len",
+        "range",
+        "min",
+        "max",
+        "abs",
+        "sorted",
+        "mul_div",
+        "div_round",
+        "sha256",
+        "True",
+        "False",
+        "None",
+    ]
+)
+"""Names that belong to the dialect: no contract may give them another meaning."""
+
+RUNTIME_CODES: Final = frozenset(
+    [
+        "OUT_OF_GAS",
+        "INT_OVERFLOW",
+        "DIV_ZERO",
+        "KEY",
+        "INDEX",
+        "VALUE_SIZE",
+        "SHIFT_RANGE",
+        "KEY_RANGE",
+        "STATE_MISSING",
+        "ARG_TYPE",
+        "ARG_SIZE",
+        "INT_PARSE",
+        "REENTRANT",
+        "CALL_DEPTH",
+    ]
+)
+"""Codes that only the machine raises, so that a reader may trust what they say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """A function as its callers see it. `kind` is entry, view, init, migrate or helper."""
+
+    name: str
+    kind: str
+    parameters: tuple[Parameter, ...]
+    returns: Type
+    node: ast.FunctionDef
+
+
+@dataclass(slots=True, kw_only=True)
+class ModuleScope:
+    """Everything declared at top level, filled from top to bottom."""
+
+    contract: str
+    interfaces: Mapping[str, Interface]
+    faults: FaultLog
+    constants: dict[str, ir.Const] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    slots: dict[str, ir.Slot] = field(default_factory=dict)
+    handles: dict[str, Interface] = field(default_factory=dict)
+    functions: dict[str, Signature] = field(default_factory=dict)
+    events: dict[str, tuple[tuple[str, Type], ...]] = field(default_factory=dict)
+    imports: set[tuple[str, str, str]] = field(default_factory=set)
+    calls: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    writes: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+
+    def is_taken(self, name: str) -> bool:
+        """Tell whether a top-level declaration has this name."""
+        places = (self.constants, self.records, self.slots, self.handles, self.functions)
+        return any(name in place for place in places)
+
+    def fault(self, code: str, node: ast.AST, message: str, construct: str = "") -> None:
+        """Note a fault at a node of the syntax tree."""
+        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        self.faults.add(code, line, column, message, construct)
+
+
+@dataclass(slots=True, kw_only=True)
+class FunctionScope:
+    """The names of one function, and which of them hold a value at the point being read."""
+
+    module: ModuleScope
+    signature: Signature
+    rules: Mapping[type[ast.expr], Rule]
+    types: dict[str, Type] = field(default_factory=dict)
+    assigned: frozenset[str] | None = frozenset()
+    loops: list[list[frozenset[str]]] = field(default_factory=list)
+    hidden: int = 0
+    shadows: dict[str, str] = field(default_factory=dict)
+
+    def fault(self, code: str, node: ast.AST, message: str, construct: str = "") -> None:
+        """Note a fault at a node of the syntax tree."""
+        self.module.fault(code, node, message, construct)
+
+    def wrong(self, code: str, node: ast.AST, message: str, construct: str = "") -> ir.Expr:
+        """Note a fault and return an expression of unknown type, so that the check goes on."""
+        self.fault(code, node, message, construct)
+        return NOTHING_KNOWN
+
+    def mark(self, name: str) -> None:
+        """Note that a local holds a value from here on."""
+        if self.assigned is not None:
+            self.assigned |= {name}
+
+    def next_hidden(self) -> str:
+        """Return a fresh name that no author can write."""
+        self.hidden += 1
+        return f"{self.hidden}t"
+
+    def note_write(self, node: ast.AST, what: str) -> None:
+        """Note that this function changes the ledger, which no view may reach."""
+        place = (getattr(node, "lineno", 1), getattr(node, "col_offset", 0), what)
+        self.module.writes.setdefault(self.signature.name, place)
+
+
+Rule = Callable[[FunctionScope, ast.expr, "Type | None"], ir.Expr]
+"""Checks one kind of expression; the last argument is the type that the place calls for, if known."""
+
+NOTHING_KNOWN: Final = ir.Const(UNKNOWN, 0)
+"""Stands for an expression that has a fault."""

@@ -1,0 +1,264 @@
+"""One block's worth of execution: transactions run one after the other, each all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from tanpo.ledger.errors import InvariantViolation, Reason, TransactionRejected, invariant
+from tanpo.ledger.receipt import Event
+from tanpo.ledger.values import Fields, Value
+from tanpo.vm import gas, ir
+from tanpo.vm.border import build_exporter, export_value
+from tanpo.vm.engine import Instance
+from tanpo.vm.helpers import Meter, charge
+from tanpo.vm.indexes import IndexLayout, IndexState
+from tanpo.vm.installed import Contracts, Door, Installed, find_door, find_installed, load_arguments
+from tanpo.vm.limits import CALL_DEPTH_MAX, EVENTS_MAX, GAS_LIMIT_MAX
+from tanpo.vm.outcome import Abort, CallContext, CallLike, Native, Outcome, StateReader
+from tanpo.vm.slots import Journal, SlotState
+
+_NATIVE_CODES: Final[dict[type[Exception], str]] = {
+    ZeroDivisionError: "DIV_ZERO",
+    IndexError: "INDEX",
+}
+"""What generated code lets CPython detect; nothing else of CPython's may come out of it."""
+
+CONTRACT_SENDER: Final = "contract:"
+"""How a contract appears as `ctx.sender` of the contract it calls; no member id holds a colon."""
+
+
+class Session:
+    """Executes the transactions of one block over one committed state."""
+
+    def __init__(self, contracts: Contracts, reader: StateReader) -> None:
+        self._contracts = contracts
+        self._reader = reader
+        self._meter: Meter = [0]
+        self._journal: Journal = []
+        self._events: list[Event] = []
+        self._instances: dict[str, Instance] = {}
+        self._states: list[SlotState | IndexState] = []
+        self._active: list[str] = []
+        self._context = CallContext(sender="", signers=(), time_ms=0, height=0, tx_id=b"")
+
+    def run(self, call: CallLike, context: CallContext, gas_limit: int) -> Outcome:
+        """Execute one transaction: all of its writes and events, or none."""
+        return self._enter(call.contract, "entry", call.entry, call.arguments, context, gas_limit)
+
+    def view(self, call: CallLike, context: CallContext, gas_limit: int) -> Outcome:
+        """Answer a query; the state stays as it is."""
+        return self._enter(call.contract, "view", call.entry, call.arguments, context, gas_limit)
+
+    def initialise(self, contract: str, arguments: Fields, context: CallContext, gas_limit: int) -> Outcome:
+        """Run the `@init` of a contract at its installation; a contract without one takes no arguments."""
+        return self._enter(contract, "init", None, arguments, context, gas_limit)
+
+    def migrate(self, contract: str, context: CallContext, gas_limit: int) -> Outcome:
+        """Run the `@migrate` of a contract at its upgrade, if it has one."""
+        return self._enter(contract, "migrate", None, (), context, gas_limit)
+
+    def collect_changes(self) -> dict[bytes, bytes | None]:
+        """Return the net writes of the session by state key, None for a deletion."""
+        invariant(not self._journal, "changes are collected between transactions")
+        changes: dict[bytes, bytes | None] = {}
+        for state in self._states:
+            changes.update(state.collect())
+        return changes
+
+    def _enter(
+        self,
+        contract: str,
+        kind: str,
+        name: str | None,
+        arguments: Fields,
+        context: CallContext,
+        gas_limit: int,
+    ) -> Outcome:
+        try:
+            installed = find_installed(self._contracts, contract)
+            if not 0 < gas_limit <= GAS_LIMIT_MAX:
+                raise _gas_rejected(gas_limit)
+            door = _find_special(installed, kind) if name is None else find_door(installed, kind, name)
+            loaded = load_arguments(door, arguments)
+        except TransactionRejected as rejection:
+            return _refuse(contract, rejection)
+        if door.name == "":
+            return _succeed(contract, 0, (), ())
+        self._meter[0] = gas_limit
+        self._context = context
+        try:
+            charge(self._meter, gas.CALL_BASE)
+            for value, (_, _, weigh) in zip(loaded, door.parameters, strict=True):
+                charge(self._meter, weigh(value))
+            result = self._call(contract, door.name, context.sender, loaded)
+            value = export_value(door.export, result)
+        except Abort as abort:
+            return self._undo(abort, abort.code, abort.details, contract, gas_limit)
+        except (ZeroDivisionError, IndexError) as error:
+            return self._undo(error, _NATIVE_CODES[type(error)], (), contract, gas_limit)
+        except (
+            MemoryError,
+            RecursionError,
+            LookupError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            NameError,
+        ) as error:
+            # A fault of this node, not of the transaction: other nodes may well have succeeded.
+            raise InvariantViolation(f"{type(error).__name__} while executing contract {contract}") from error
+        return self._keep(contract, gas_limit, value)
+
+    def _keep(self, contract: str, gas_limit: int, value: Value) -> Outcome:
+        for _, changed, key, _ in self._journal:
+            changed[key] = None
+        self._journal.clear()
+        events = tuple(self._events)
+        self._events.clear()
+        return _succeed(contract, gas_limit - self._meter[0], value, events)
+
+    def _undo(self, error: Exception, code: str, details: Fields, contract: str, gas_limit: int) -> Outcome:
+        for entries, _, key, old in reversed(self._journal):
+            if old is None:
+                del entries[key]
+            else:
+                entries[key] = old
+        self._journal.clear()
+        self._events.clear()
+        place, line = contract, 0
+        for name in self._active:
+            found = self._contracts[name].program.find_line(error.__traceback__)
+            if found:
+                place, line = name, found
+        if not isinstance(error, Abort) and line == 0:
+            raise InvariantViolation(f"{type(error).__name__} outside contract {contract}") from error
+        self._active.clear()
+        return Outcome(
+            ok=False,
+            code=code,
+            details=details,
+            contract=place,
+            line=line,
+            gas_used=min(gas_limit, gas_limit - self._meter[0]),
+            value=None,
+            events=(),
+        )
+
+    def _call(self, contract: str, function: str, sender: str, arguments: list[object]) -> object:
+        instance = self._instances.get(contract) or self._open(contract)
+        context = self._context
+        self._active.append(contract)
+        instance.bind(sender, list(context.signers), context.time_ms, context.height, context.tx_id)
+        result = instance.functions[function](*arguments)
+        self._active.pop()
+        return result
+
+    def _open(self, contract: str) -> Instance:
+        installed = self._contracts[contract]
+        instance = installed.program.open(_ContractHost(self, installed))
+        self._instances[contract] = instance
+        return instance
+
+
+class _ContractHost:
+    """What one contract's instance gets from its session."""
+
+    def __init__(self, session: Session, installed: Installed) -> None:
+        self._session = session
+        self._installed = installed
+        self._name = installed.compiled.name
+
+    @property
+    def meter(self) -> Meter:
+        """One cell that holds the gas left."""
+        return self._session._meter
+
+    def open_slot(self, slot: ir.Slot) -> Mapping[str, Native]:
+        """Return the accessors of a slot of the contract."""
+        session, layout = self._session, self._installed.layouts[slot.name]
+        state: SlotState | IndexState
+        if isinstance(layout, IndexLayout):
+            state = IndexState(layout, session._meter, session._journal, session._reader)
+        else:
+            state = SlotState(layout, session._meter, session._journal, session._reader)
+        session._states.append(state)
+        return state.build_accessors()
+
+    def open_event(self, name: str, fields: tuple[str, ...]) -> Native:
+        """Return the function that emits an event from a tuple of its values in the order of `fields`."""
+        shape = next(event for event in self._installed.compiled.interface.events if event.name == name)
+        exporters = [build_exporter(field.type) for field in shape.fields]
+        weighers = [(place, gas.weigher(field.type)) for place, field in enumerate(shape.fields)]
+        meter, events, contract = self.meter, self._session._events, self._name
+        plain = not any(exporters)
+
+        def emit(values: tuple[Value, ...]) -> None:
+            weight = 0
+            for place, weigh in weighers:
+                weight += weigh(values[place])
+            charge(meter, gas.EMIT_WEIGHT * weight)
+            if len(events) >= EVENTS_MAX:
+                raise Abort("VALUE_SIZE", (("events", EVENTS_MAX),))
+            if not plain:
+                values = tuple(export_value(*pair) for pair in zip(exporters, values, strict=True))
+            events.append(Event(contract=contract, name=name, fields=tuple(zip(fields, values, strict=True))))
+
+        return emit
+
+    def open_import(self, contract: str, function: str) -> Native:
+        """Return the function that calls another contract."""
+        session, sender = self._session, CONTRACT_SENDER + self._name
+
+        def call(*arguments: object) -> object:
+            if contract in session._active:
+                raise Abort("REENTRANT", (("contract", contract),))
+            if len(session._active) >= CALL_DEPTH_MAX:
+                raise Abort("CALL_DEPTH", (("limit", CALL_DEPTH_MAX),))
+            return session._call(contract, function, sender, list(arguments))
+
+        return call
+
+
+_NO_DOOR: Final = Door(name="", parameters=(), export=None)
+
+
+def _find_special(installed: Installed, kind: str) -> Door:
+    return next(iter(installed.doors[kind].values()), _NO_DOOR)
+
+
+def _gas_rejected(gas_limit: int) -> TransactionRejected:
+    return TransactionRejected(
+        Reason.GAS_LIMIT,
+        f"gas limit {gas_limit} is outside 1..{GAS_LIMIT_MAX}",
+        value=gas_limit,
+        limit=GAS_LIMIT_MAX,
+        remedy="ask for less gas, or split the transaction",
+    )
+
+
+def _refuse(contract: str, rejection: TransactionRejected) -> Outcome:
+    details: Fields = (("limit", rejection.limit), ("value", rejection.value))
+    return Outcome(
+        ok=False,
+        code=str(rejection.reason),
+        details=details,
+        contract=contract,
+        line=0,
+        gas_used=0,
+        value=None,
+        events=(),
+    )
+
+
+def _succeed(contract: str, gas_used: int, value: Value, events: tuple[Event, ...]) -> Outcome:
+    return Outcome(
+        ok=True,
+        code="",
+        details=(),
+        contract=contract,
+        line=0,
+        gas_used=gas_used,
+        value=value,
+        events=events,
+    )

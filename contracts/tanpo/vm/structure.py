@@ -1,0 +1,210 @@
+"""The second gate: only whitelisted syntax passes, and each refused construct is named with its remedy."""
+
+from __future__ import annotations
+
+import ast
+from typing import Final
+
+from tanpo.vm.faults import FaultLog
+from tanpo.vm.limits import EXPRESSION_DEPTH_MAX
+
+_REFUSED: Final[dict[str, tuple[str, str]]] = {
+    "Import": ("IMPORT", "import"),
+    "ImportFrom": ("IMPORT", "import"),
+    "Lambda": ("LAMBDA", "lambda"),
+    "Yield": ("GENERATOR", "yield"),
+    "YieldFrom": ("GENERATOR", "yield from"),
+    "GeneratorExp": ("GENERATOR", "generator expression"),
+    "Try": ("TRY", "try"),
+    "TryStar": ("TRY", "except*"),
+    "Raise": ("RAISE", "raise"),
+    "Assert": ("ASSERT", "assert"),
+    "Set": ("SET", "set"),
+    "SetComp": ("SET", "set comprehension"),
+    "DictComp": ("COMPREHENSION", "dict comprehension"),
+    "Is": ("IS", "is"),
+    "IsNot": ("IS", "is not"),
+    "Pow": ("POWER", "**"),
+    "Div": ("DIVISION", "/"),
+    "MatMult": ("DIVISION", "@"),
+    "Invert": ("OPERATOR", "~"),
+    "UAdd": ("OPERATOR", "unary +"),
+    "NamedExpr": ("WALRUS", ":="),
+    "Match": ("MATCH", "match"),
+    "Starred": ("STAR", "* form"),
+    "AsyncFunctionDef": ("CONSTRUCT", "async def"),
+    "AsyncFor": ("CONSTRUCT", "async for"),
+    "AsyncWith": ("CONSTRUCT", "async with"),
+    "Await": ("CONSTRUCT", "await"),
+    "With": ("CONSTRUCT", "with"),
+    "Global": ("CONSTRUCT", "global"),
+    "Nonlocal": ("CONSTRUCT", "nonlocal"),
+    "TypeAlias": ("CONSTRUCT", "type alias"),
+}
+"""Refused by the name of the syntax node: the fault and how the construct is written."""
+
+_ALLOWED: Final = frozenset(
+    [
+        "Module",
+        "FunctionDef",
+        "ClassDef",
+        "arguments",
+        "arg",
+        "keyword",
+        "Return",
+        "Delete",
+        "Assign",
+        "AugAssign",
+        "AnnAssign",
+        "For",
+        "While",
+        "If",
+        "Expr",
+        "Pass",
+        "Break",
+        "Continue",
+        "BoolOp",
+        "BinOp",
+        "UnaryOp",
+        "IfExp",
+        "Dict",
+        "List",
+        "Tuple",
+        "ListComp",
+        "comprehension",
+        "Compare",
+        "Call",
+        "JoinedStr",
+        "FormattedValue",
+        "Constant",
+        "Attribute",
+        "Subscript",
+        "Name",
+        "Slice",
+        "Load",
+        "Store",
+        "Del",
+        "And",
+        "Or",
+        "Add",
+        "Sub",
+        "Mult",
+        "Mod",
+        "LShift",
+        "RShift",
+        "BitOr",
+        "BitXor",
+        "BitAnd",
+        "FloorDiv",
+        "Not",
+        "USub",
+        "Eq",
+        "NotEq",
+        "Lt",
+        "LtE",
+        "Gt",
+        "GtE",
+        "In",
+        "NotIn",
+    ]
+)
+
+
+def check_structure(tree: ast.Module, faults: FaultLog) -> bool:
+    """Note every construct outside the dialect. Return whether the tree is shallow enough to go on."""
+    shallow = True
+    pending: list[tuple[ast.AST, int, tuple[int, int], bool]] = [(tree, 0, (1, 0), False)]
+    while pending:
+        node, depth, place, in_function = pending.pop()
+        place = _place(node, place)
+        depth = depth + 1 if isinstance(node, ast.expr) else 0
+        if depth == EXPRESSION_DEPTH_MAX + 1:
+            shallow = False
+            faults.add("EXPRESSION_DEPTH", *place, f"expression is nested deeper than {EXPRESSION_DEPTH_MAX}")
+        if not _check_node(node, place, faults, in_function=in_function):
+            continue
+        inside = in_function or isinstance(node, ast.FunctionDef | ast.ClassDef)
+        pending.extend((child, depth, place, inside) for child in _children(node))
+    return shallow
+
+
+def _place(node: ast.AST, outer: tuple[int, int]) -> tuple[int, int]:
+    if isinstance(node, ast.stmt | ast.expr | ast.arg | ast.keyword):
+        return node.lineno, node.col_offset
+    return outer
+
+
+def _children(node: ast.AST) -> list[ast.AST]:
+    children = list(ast.iter_child_nodes(node))
+    if isinstance(node, ast.FunctionDef) and _is_none(node.returns):
+        children = [child for child in children if child is not node.returns]
+    return children
+
+
+def _is_none(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def _check_node(node: ast.AST, place: tuple[int, int], faults: FaultLog, *, in_function: bool) -> bool:
+    kind = type(node).__name__
+    if kind in _REFUSED:
+        code, written = _REFUSED[kind]
+        faults.add(code, *place, f"{written} is not part of the dialect", written)
+        return code not in ("LAMBDA", "MATCH", "GENERATOR")
+    if kind not in _ALLOWED:
+        faults.add("CONSTRUCT", *place, f"{kind} is not part of the dialect", kind)
+        return False
+    if in_function and isinstance(node, ast.FunctionDef | ast.ClassDef):
+        faults.add(
+            "NESTED_FUNCTION", *place, f"{node.name} is declared inside another declaration", node.name
+        )
+        return False
+    fault = _find_fault(node)
+    if fault:
+        faults.add(fault[0], *place, fault[1], kind)
+    return True
+
+
+def _find_fault(node: ast.AST) -> tuple[str, str] | None:
+    match node:
+        case ast.Constant(value=value):
+            return _find_constant_fault(value)
+        case ast.keyword(arg=None):
+            return "STAR", "** is not part of the dialect"
+        case ast.arguments():
+            return _find_parameter_fault(node)
+        case ast.For(orelse=[_, *_]) | ast.While(orelse=[_, *_]):
+            return "LOOP_ELSE", "a loop has no else"
+        case ast.Assign(targets=[_, _, *_]):
+            return "CHAINED_ASSIGNMENT", "a value is assigned to one target at a time"
+        case ast.Slice(step=step) if step is not None:
+            return "SLICE_STEP", "a slice has no step"
+        case ast.FormattedValue() if (
+            node.conversion != -1 or node.format_spec or not isinstance(node.value, ast.Name)
+        ):
+            return "FORMAT", "only plain names may stand in braces"
+        case ast.ListComp() if len(node.generators) != 1 or _is_complex(node.generators[0]):
+            return "COMPREHENSION", "a list comprehension has one for over one name, and at most one if"
+    return None
+
+
+def _is_complex(clause: ast.comprehension) -> bool:
+    return len(clause.ifs) > 1 or bool(clause.is_async) or not isinstance(clause.target, ast.Name)
+
+
+def _find_constant_fault(value: object) -> tuple[str, str] | None:
+    if value is None:
+        return "NONE", "there is no None"
+    if isinstance(value, float | complex):
+        return "FLOAT", "there are no floats"
+    if isinstance(value, bool | int | str | bytes):
+        return None
+    return "CONSTRUCT", "this literal is not part of the dialect"
+
+
+def _find_parameter_fault(node: ast.arguments) -> tuple[str, str] | None:
+    if node.posonlyargs or node.vararg or node.kwonlyargs or node.kwarg:
+        return "STAR", "parameters are plain names; there are no * or / forms"
+    if node.defaults or node.kw_defaults:
+        return "DEFAULT", "parameters have no defaults"
+    return None

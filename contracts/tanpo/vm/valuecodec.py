@@ -1,0 +1,172 @@
+"""How values of the state are spelled: by their declared type, one spelling each.
+
+int     size u8, then two's complement in as few bytes as possible      bool    one byte, 0 or 1
+str     length u16, UTF-8                                              bytes   length u16, raw
+list    count u16, items          dict   count u16, pairs in ascending order of key
+tuple, record   the parts one after the other
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from tanpo.ledger.errors import CorruptState, Reason
+from tanpo.vm.types import DictOf, ListOf, Record, TupleOf, Type
+
+Encode = Callable[[object], bytes]
+Read = Callable[[bytes, int], tuple[object, int]]
+
+
+def build_encoder(kind: Type) -> Encode:
+    """Return a function that spells values of this type."""
+    match kind:
+        case Record(fields=fields):
+            return _row_encoder([build_encoder(part) for _, part in fields])
+        case TupleOf(items=items):
+            return _row_encoder([build_encoder(part) for part in items])
+        case ListOf(item=item):
+            return _list_encoder(build_encoder(item))
+        case DictOf(key=key, value=value):
+            each = _list_encoder(_row_encoder([build_encoder(key), build_encoder(value)]))
+            return lambda entries: each(sorted(entries.items(), key=_first))  # type: ignore[attr-defined]  # a dict
+    return _ENCODERS[str(kind)]
+
+
+def build_decoder(kind: Type) -> Callable[[bytes], object]:
+    """Return the reverse of `build_encoder`. Bytes that are no spelling raise `CorruptState`."""
+    read = _build_reader(kind)
+
+    def decode(data: bytes) -> object:
+        try:
+            value, stop = read(data, 0)
+        except (IndexError, UnicodeDecodeError):
+            stop, value = -1, None
+        if stop != len(data):
+            raise CorruptState(Reason.DATA_CORRUPT, f"stored value is no {kind}", value=data[:32].hex())
+        return value
+
+    return decode
+
+
+def _first(pair: tuple[object, object]) -> object:
+    return pair[0]
+
+
+def _encode_int(value: object) -> bytes:
+    number: int = value  # type: ignore[assignment]  # the static type is int
+    if number == 0:
+        return b"\x00"
+    size = ((~number if number < 0 else number).bit_length() + 8) // 8
+    return size.to_bytes(1, "big") + number.to_bytes(size, "big", signed=True)
+
+
+def _encode_bool(value: object) -> bytes:
+    return b"\x01" if value else b"\x00"
+
+
+def _encode_text(value: object) -> bytes:
+    encoded: bytes = value.encode("utf-8")  # type: ignore[attr-defined]  # the static type is str
+    return len(encoded).to_bytes(2, "big") + encoded
+
+
+def _encode_bytes(value: object) -> bytes:
+    raw: bytes = value  # type: ignore[assignment]  # the static type is bytes
+    return len(raw).to_bytes(2, "big") + raw
+
+
+_ENCODERS: Final[dict[str, Encode]] = {
+    "int": _encode_int,
+    "bool": _encode_bool,
+    "str": _encode_text,
+    "bytes": _encode_bytes,
+}
+
+
+def _row_encoder(parts: list[Encode]) -> Encode:
+    def encode(row: object) -> bytes:
+        return b"".join([part(item) for part, item in zip(parts, row, strict=True)])  # type: ignore[call-overload]  # a list or tuple
+
+    return encode
+
+
+def _list_encoder(each: Encode) -> Encode:
+    def encode(items: object) -> bytes:
+        encoded = [each(item) for item in items]  # type: ignore[attr-defined]  # a list
+        return len(encoded).to_bytes(2, "big") + b"".join(encoded)
+
+    return encode
+
+
+def _build_reader(kind: Type) -> Read:
+    match kind:
+        case Record(fields=fields):
+            return _list_reader([_build_reader(part) for _, part in fields])
+        case TupleOf(items=items):
+            row = _list_reader([_build_reader(part) for part in items])
+            return lambda data, position: _as_tuple(row(data, position))
+        case ListOf(item=item):
+            return _items_reader(_build_reader(item))
+        case DictOf(key=key, value=value):
+            pairs = _items_reader(_list_reader([_build_reader(key), _build_reader(value)]))
+            return lambda data, position: _as_dict(pairs(data, position))
+    return _READERS[str(kind)]
+
+
+def _as_tuple(result: tuple[object, int]) -> tuple[object, int]:
+    return tuple(result[0]), result[1]  # type: ignore[arg-type]  # a list
+
+
+def _as_dict(result: tuple[object, int]) -> tuple[object, int]:
+    return dict(result[0]), result[1]  # type: ignore[call-overload]  # a list of pairs
+
+
+def _read_int(data: bytes, position: int) -> tuple[object, int]:
+    stop = position + 1 + data[position]
+    return int.from_bytes(data[position + 1 : stop], "big", signed=True), stop
+
+
+def _read_bool(data: bytes, position: int) -> tuple[object, int]:
+    return data[position] == 1, position + 1
+
+
+def _read_text(data: bytes, position: int) -> tuple[object, int]:
+    stop = position + 2 + (data[position] << 8 | data[position + 1])
+    return data[position + 2 : stop].decode("utf-8"), stop
+
+
+def _read_bytes(data: bytes, position: int) -> tuple[object, int]:
+    stop = position + 2 + (data[position] << 8 | data[position + 1])
+    return data[position + 2 : stop], stop
+
+
+_READERS: Final[dict[str, Read]] = {
+    "int": _read_int,
+    "bool": _read_bool,
+    "str": _read_text,
+    "bytes": _read_bytes,
+}
+
+
+def _list_reader(parts: list[Read]) -> Read:
+    def read(data: bytes, position: int) -> tuple[object, int]:
+        row: list[object] = []
+        for part in parts:
+            value, position = part(data, position)
+            row.append(value)
+        return row, position
+
+    return read
+
+
+def _items_reader(each: Read) -> Read:
+    def read(data: bytes, position: int) -> tuple[object, int]:
+        items: list[object] = []
+        count = data[position] << 8 | data[position + 1]
+        position += 2
+        for _ in range(count):
+            value, position = each(data, position)
+            items.append(value)
+        return items, position
+
+    return read
