@@ -1,0 +1,140 @@
+"""What certificates prove: a higher lock, a later term, a commit. They are verified before they count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from tanpo.consensus.chain import Held
+from tanpo.consensus.messages import TermCertificate
+from tanpo.consensus.state import Core, TermState, broadcast, get_base_certificate, halt
+from tanpo.ledger.certificate import (
+    CommitProof,
+    QuorumCertificate,
+    SignedKind,
+    TimeoutCertificate,
+    verify_certificate,
+    verify_commit_proof,
+    verify_timeout_certificate,
+)
+from tanpo.ledger.errors import PeerFault, Reason
+from tanpo.ledger.types import Term
+
+CERTIFICATES_MAX: Final = 32
+"""Verified certificates remembered, so that one seen in several messages is checked once."""
+
+
+def verify_quorum(core: Core, certificate: QuorumCertificate) -> QuorumCertificate:
+    """Return a verified certificate for the same claim, ours if we hold one. Raises `PeerFault`."""
+    if certificate == get_base_certificate(core):
+        return certificate
+    _check_epoch(core, certificate.epoch)
+    claim = (certificate.kind, certificate.term, certificate.height, certificate.block_hash)
+    known = core.certificates.get(claim)
+    if known is not None:
+        return known
+    verify_certificate(certificate, core.config.network_id, core.checker)
+    _remember(core, certificate)
+    return certificate
+
+
+def accept_certificate(core: Core, certificate: QuorumCertificate) -> None:
+    """Take a verified certificate: lock on it, follow its term, commit what it commits (S3, S4, T1)."""
+    if certificate.rank > core.high_qc.rank:
+        core.record = replace(core.record, high_qc=certificate)
+    if certificate.term > core.term:
+        # At least f+1 honest validators voted in that term, so it is safe to follow them.
+        enter_term(core, certificate.term, None)
+    proposal = core.round.proposal
+    if proposal is not None and proposal.append.block.block_hash == certificate.block_hash:
+        core.chain.add(proposal.append.block)
+    if certificate.kind is SignedKind.VOTE_COMMIT:
+        accept_commit_proof(core, CommitProof(certificate=certificate))
+    held = core.chain.find(certificate.block_hash)
+    if held is not None:
+        accept_certified(core, held, certificate)
+
+
+def accept_certified(core: Core, held: Held, certificate: QuorumCertificate) -> None:
+    """Take a block whose certificate is known: keep it, and commit its parent by the same-term rule (S4)."""
+    _mark_certified(core, held)
+    header = held.block.header
+    is_prepare = certificate.kind is SignedKind.VOTE_PREPARE
+    base_height = get_base_certificate(core).height
+    if is_prepare and header.parent_term == header.term and header.height - 1 > base_height:
+        accept_commit_proof(core, CommitProof(certificate=certificate, child=header))
+
+
+def check_commit_proof(core: Core, proof: CommitProof) -> None:
+    """Raise `PeerFault` unless the proof shows its block final in this epoch."""
+    _check_epoch(core, proof.certificate.epoch)
+    verify_commit_proof(proof, core.config.network_id, core.checker)
+    _remember(core, proof.certificate)
+
+
+def accept_commit_proof(core: Core, proof: CommitProof) -> None:
+    """Take a verified proof: `committing.py` commits up to it as soon as blocks and results are here."""
+    tip = core.chain.tip
+    if proof.height == tip.height and proof.block_hash != tip.block_hash:
+        halt(core, f"conflicting commit at height {tip.height}: more validators are faulty than tolerated")
+        return
+    known = core.record.commit_proof
+    if known is None or proof.height > known.height:
+        core.record = replace(core.record, commit_proof=proof)
+
+
+def accept_term_certificate(core: Core, certificate: TimeoutCertificate) -> None:
+    """Verify a certificate that opens a later term than ours and enter it (T1). Raises `PeerFault`."""
+    if certificate.term < core.term:
+        return
+    _check_epoch(core, certificate.epoch)
+    verify_timeout_certificate(certificate, core.config.network_id, core.checker)
+    accept_certificate(core, certificate.high_qc)
+    enter_term(core, Term(certificate.term + 1), certificate)
+
+
+def enter_term(core: Core, term: Term, certificate: TimeoutCertificate | None) -> None:
+    """Move to a later term; never back (T1)."""
+    if term <= core.term:
+        return
+    core.record = replace(core.record, term=term, term_certificate=certificate)
+    now_ms = core.clock.now_ms
+    core.round = TermState(entered_ms=now_ms)
+    core.clock.heard_ms = core.clock.progress_ms = now_ms
+    core.clock.linger_until_ms = None
+    if certificate is not None:
+        broadcast(core, TermCertificate(certificate=certificate))
+
+
+def check_results(core: Core, held: Held) -> None:
+    """Halt if a quorum certified other results of the parent than ours (H1)."""
+    header = held.block.header
+    roots = core.chain.find_roots(header.parent_hash)
+    if not held.is_certified or roots is None:
+        return
+    if (roots.state_root, roots.receipts_root) != (header.state_root, header.receipts_root):
+        halt(
+            core,
+            f"state divergence: a quorum certified state root {header.state_root.hex()[:16]} after height "
+            f"{header.height - 1}, ours is {roots.state_root.hex()[:16]}",
+        )
+
+
+def _mark_certified(core: Core, held: Held) -> None:
+    at: Held | None = held
+    while at is not None and not at.is_certified:
+        at.is_certified = at.is_kept = True
+        check_results(core, at)
+        at = core.chain.find(at.block.header.parent_hash)
+
+
+def _remember(core: Core, certificate: QuorumCertificate) -> None:
+    claim = (certificate.kind, certificate.term, certificate.height, certificate.block_hash)
+    core.certificates[claim] = certificate
+    while len(core.certificates) > CERTIFICATES_MAX:
+        del core.certificates[next(iter(core.certificates))]
+
+
+def _check_epoch(core: Core, epoch: int) -> None:
+    if epoch != core.config.epoch:
+        raise PeerFault(Reason.PROTOCOL, "certificate of another epoch", value=epoch, limit=core.config.epoch)

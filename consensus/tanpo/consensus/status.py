@@ -1,0 +1,80 @@
+"""Why nothing moves, in words for the operator."""
+
+from __future__ import annotations
+
+from tanpo.consensus.chain import LAG_MAX
+from tanpo.consensus.state import Core, Proposal, compute_leader
+from tanpo.consensus.tally import Tally
+from tanpo.consensus.terms import find_complaint, has_work
+
+
+def explain_stall(core: Core) -> str | None:
+    """Return the reason why nothing commits, naming who is missing; None when nothing is amiss."""
+    if core.halted is not None:
+        return f"halted: {core.halted}"
+    if core.config.validator is not None and not core.can_sign:
+        return "the chain survived but the record of our votes did not: this validator must not sign"
+    if core.has_timed_out:
+        return _explain_timeout(core)
+    if core.catch_up.committed is not None:
+        request = core.catch_up.committed
+        return f"catching up from height {request.height}, asking validator {request.peer}"
+    complaint = find_complaint(core)
+    if complaint is None:
+        return None
+    detail = _explain_leader(core) if core.is_leader else _explain_follower(core)
+    return f"term {core.term}, leader {compute_leader(core.config, core.term)}: {complaint}{detail}"
+
+
+def _explain_timeout(core: Core) -> str:
+    present = sorted(core.round.timeouts)
+    missing = [i for i in range(core.config.validator_count) if i not in core.round.timeouts]
+    return (
+        f"gave up term {core.term}: timeouts of {len(present)} of {core.quorum} needed, "
+        f"missing those of validators {missing}"
+    )
+
+
+def _explain_leader(core: Core) -> str:
+    tally = core.round.prepare
+    if tally is None or tally.certificate is not None:
+        tally = core.round.commit
+    if tally is None or tally.certificate is not None:
+        return _explain_execution(core)
+    return f"; {_explain_votes(core, tally)}"
+
+
+def _explain_votes(core: Core, tally: Tally) -> str:
+    missing = [i for i in range(core.config.validator_count) if i not in tally.votes]
+    return (
+        f"height {tally.height} has {len(tally.votes)} of {core.quorum} votes, "
+        f"missing those of validators {missing}"
+    )
+
+
+def _explain_follower(core: Core) -> str:
+    proposal = core.round.proposal
+    if proposal is None or proposal.rank <= core.voted_rank:
+        return _explain_execution(core) if has_work(core) else ""
+    return f"; proposal at height {proposal.rank[1]} is not voted for: {_explain_proposal(core, proposal)}"
+
+
+def _explain_proposal(core: Core, proposal: Proposal) -> str:
+    justify = proposal.append.justify
+    if proposal.refusal is not None:
+        return proposal.refusal
+    if proposal.rank[1] > core.chain.stored_height + LAG_MAX:
+        return f"our stored height is only {core.chain.stored_height}"
+    if core.chain.walk(justify.block_hash, justify.height).missing is not None:
+        return "blocks below it are missing"
+    if core.chain.find_roots(justify.block_hash) is None:
+        return f"height {justify.height} is still being executed"
+    return "its body is still being checked" if not proposal.is_checked else "its time is ahead of ours"
+
+
+def _explain_execution(core: Core) -> str:
+    walk = core.chain.walk(core.high_qc.block_hash, core.high_qc.height)
+    if walk.missing is not None:
+        return f"; block {walk.missing.height} is missing"
+    waiting = [held.height for held in walk.path if held.roots is None]
+    return f"; height {waiting[0]} is still being executed" if waiting else ""
