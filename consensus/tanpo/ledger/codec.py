@@ -81,8 +81,7 @@ class Writer:
 class Reader:
     """Reads fields in the order they were written. Every failure is a `PeerFault`.
 
-    `data` and `position` are open to decoders that scan a hot structure in place; they call `jump` when
-    they are done.
+    `data` and `position` are open to decoders that scan a hot structure in place.
     """
 
     __slots__ = ("_end", "data", "position")
@@ -96,12 +95,6 @@ class Reader:
     def remaining(self) -> int:
         """How many bytes have not been read."""
         return self._end - self.position
-
-    def jump(self, position: int) -> None:
-        """Go on at `position`; refuse one beyond the end, which a scan reaches over truncated data."""
-        if position > self._end:
-            raise malformed("truncated", value=f"{self._end} bytes", limit=f"{position} needed")
-        self.position = position
 
     def raw(self, size: int) -> bytes:
         """Return the next `size` bytes."""

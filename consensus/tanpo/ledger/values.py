@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from tanpo.ledger.codec import Reader, Writer, malformed
-from tanpo.ledger.errors import Reason, TransactionRejected
+from tanpo.ledger.errors import PeerFault, Reason, TransactionRejected
 
 Value: TypeAlias = "bool | int | str | bytes | tuple[Value, ...] | Mapping[str, Value]"
 Fields: TypeAlias = "tuple[tuple[str, Value], ...]"
@@ -88,8 +88,10 @@ def read_value(reader: Reader, depth: int = 0) -> Value:
     try:
         value, position = _scan_value(reader.data, reader.position, depth)
     except IndexError:
-        raise malformed("truncated", value=f"{len(reader.data)} bytes") from None
-    reader.jump(position)
+        raise _truncated(reader) from None
+    if position > len(reader.data):
+        raise _truncated(reader)
+    reader.position = position
     return value
 
 
@@ -112,8 +114,10 @@ def read_fields(reader: Reader, depth: int = 0) -> Fields:
     try:
         fields, position = _scan_fields(reader.data, reader.position, depth)
     except IndexError:
-        raise malformed("truncated", value=f"{len(reader.data)} bytes") from None
-    reader.jump(position)
+        raise _truncated(reader) from None
+    if position > len(reader.data):
+        raise _truncated(reader)
+    reader.position = position
     return tuple(fields)
 
 
@@ -239,6 +243,10 @@ def _scan_count(data: bytes, position: int, count_max: int, what: str) -> int:
         count = int.from_bytes(data[position : position + 4], "big")
         raise malformed(what, value=count, limit=count_max)
     return count
+
+
+def _truncated(reader: Reader) -> PeerFault:
+    return malformed("truncated", value=f"{len(reader.data)} bytes", limit="every field whole")
 
 
 def _write_text(writer: Writer, value: str) -> None:
