@@ -1,0 +1,206 @@
+"""A ledger in memory for tests of contracts: deploy, call, look; nothing between the test and the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import Final
+
+from tanpo.contracts import PRODUCT_CONTRACTS, load_source
+from tanpo.ledger.errors import Reason, UsageError
+from tanpo.ledger.receipt import Event
+from tanpo.ledger.transaction import Call
+from tanpo.ledger.values import Value
+from tanpo.testing.state import MemoryState
+from tanpo.vm import CallContext, CompiledContract, Interface, Machine, Outcome, Session, compile_contract
+
+GAS_LIMIT: Final = 1_000_000
+"""What every call may spend; tests look at what it did spend."""
+
+START_MS: Final = 1_767_225_600_000
+"""The time at which a new ledger stands: 2026-01-01 00:00 UTC."""
+
+
+class CallFailed(AssertionError):
+    """A call ended with a code. As an assertion error it fails the test that did not expect it."""
+
+    def __init__(self, call: str, outcome: Outcome) -> None:
+        self.code = outcome.code
+        self.details = dict(outcome.details)
+        self.contract = outcome.contract
+        self.line = outcome.line
+        shown = ", ".join(f"{name}={value!r}" for name, value in outcome.details)
+        super().__init__(f"{call} failed with {outcome.code}({shown}) at {outcome.contract}:{outcome.line}")
+
+
+@lru_cache(maxsize=64)
+def _compile(source: str, contract: str, known: tuple[tuple[str, Interface], ...]) -> CompiledContract:
+    # Every test of a suite deploys the same few contracts, and checking one costs more than running it.
+    return compile_contract(source, name=contract, interfaces=dict(known))
+
+
+@lru_cache(maxsize=64)
+def _build_machine(contracts: tuple[CompiledContract, ...]) -> Machine:
+    return Machine({one.name: one for one in contracts})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GasUse:
+    """What one call spent."""
+
+    contract: str
+    entry: str
+    gas: int
+
+
+class Ledger:
+    """Contracts and their state in memory. Each call is a transaction: it takes effect whole or not at all."""
+
+    def __init__(self) -> None:
+        self.time_ms = START_MS
+        self.height = 1
+        self.events: list[Event] = []
+        self.gas_report: list[GasUse] = []
+        self._contracts: dict[str, CompiledContract] = {}
+        self._machine = _build_machine(())
+        self._state = MemoryState()
+        self._session: Session | None = None
+        self._calls = 0
+        self._before_failure: dict[bytes, bytes] | None = None
+
+    def deploy(
+        self, contract: str, *, source: str | None = None, arguments: Mapping[str, Value] | None = None
+    ) -> Interface:
+        """Check a contract, install it and run its `@init`. Without a source, deploy the product's own of that name.
+
+        Raises:
+            ContractRefused: the source is not a contract.
+            CallFailed: `@init` failed; the contract is not installed then.
+        """
+        if contract in self._contracts:
+            raise UsageError(Reason.MISUSE, f"contract {contract} is already deployed", value=contract)
+        known = tuple((name, one.interface) for name, one in self._contracts.items())
+        compiled = _compile(load_source(contract) if source is None else source, contract, known)
+        self._flush()
+        self._contracts[contract] = compiled
+        self._machine = _build_machine(tuple(self._contracts.values()))
+        given = tuple(sorted((arguments or {}).items()))
+        outcome = self._open_session().initialise(contract, given, self._context("genesis", ()), GAS_LIMIT)
+        if not outcome.ok:
+            del self._contracts[contract]
+            self._machine = _build_machine(tuple(self._contracts.values()))
+            self._session = None
+            raise CallFailed(f"{contract}.@init", outcome)
+        self.events.extend(outcome.events)
+        return compiled.interface
+
+    def deploy_product(
+        self,
+        members: Sequence[Mapping[str, Value]],
+        *,
+        operators: Sequence[str] = ("settlement", "collateral"),
+    ) -> None:
+        """Deploy the product's contracts for these members, each a record of `member` and `roles`.
+
+        `operators` are the contracts that the register of instruments lets act for members.
+        """
+        arguments: dict[str, Mapping[str, Value]] = {
+            "members": {"members": tuple(members)},
+            "instruments": {"contracts": tuple(operators)},
+        }
+        for contract in PRODUCT_CONTRACTS:
+            self.deploy(contract, arguments=arguments.get(contract))
+
+    def call(
+        self,
+        contract: str,
+        entry: str,
+        /,
+        *,
+        sender: str,
+        signers: Sequence[str] | None = None,
+        **arguments: Value,
+    ) -> Value | None:
+        """Call an entry point as `sender`, signed by it or by `signers`, and return the result.
+
+        Raises:
+            CallFailed: the call ended with a code; nothing changed.
+        """
+        signed = (sender,) if signers is None else tuple(sorted(set(signers)))
+        call = Call.create(contract, entry, arguments)
+        outcome = self._open_session().run(call, self._context(sender, signed), GAS_LIMIT)
+        self.gas_report.append(GasUse(contract=contract, entry=entry, gas=outcome.gas_used))
+        if not outcome.ok:
+            raise CallFailed(f"{contract}.{entry}", outcome)
+        self.events.extend(outcome.events)
+        if self._before_failure is not None:
+            self._before_failure = self.copy_state()
+        return outcome.value
+
+    def view(
+        self, contract: str, name: str, /, *, sender: str = "reader", **arguments: Value
+    ) -> Value | None:
+        """Return what a view returns.
+
+        Raises:
+            CallFailed: the view ended with a code.
+        """
+        call = Call.create(contract, name, arguments)
+        outcome = self._open_session().view(call, self._context(sender, ()), GAS_LIMIT)
+        if not outcome.ok:
+            raise CallFailed(f"{contract}.{name}", outcome)
+        return outcome.value
+
+    @contextmanager
+    def expect_abort(self, code: str, **details: Value) -> Iterator[None]:
+        """Expect the last call inside to fail with `code` and at least these details, and to change nothing."""
+        self._before_failure = self.copy_state()
+        try:
+            yield
+        except CallFailed as failure:
+            found = {name: failure.details.get(name) for name in details}
+            if failure.code != code or found != details:
+                raise AssertionError(f"expected {code}({details}), but {failure}") from failure
+        else:
+            raise AssertionError(f"expected {code}({details}), but the call succeeded")
+        if self.copy_state() != self._before_failure:
+            raise AssertionError(f"the call that failed with {code} has changed the state")
+        self._before_failure = None
+
+    def advance(self, *, blocks: int = 1, milliseconds: int = 0) -> None:
+        """Move on in height and block time."""
+        self.height += blocks
+        self.time_ms += milliseconds
+
+    def list_events(self, name: str) -> list[dict[str, Value]]:
+        """Return the fields of every event of this name so far, oldest first."""
+        return [dict(event.fields) for event in self.events if event.name == name]
+
+    def copy_state(self) -> dict[bytes, bytes]:
+        """Return all of the state, as it would be stored."""
+        self._flush()
+        return self._state.snapshot()
+
+    def _context(self, sender: str, signers: tuple[str, ...]) -> CallContext:
+        self._calls += 1
+        return CallContext(
+            sender=sender,
+            signers=signers,
+            time_ms=self.time_ms,
+            height=self.height,
+            tx_id=sha256(self._calls.to_bytes(8, "big")).digest(),
+        )
+
+    def _open_session(self) -> Session:
+        if self._session is None:
+            self._session = self._machine.open_session(self._state)
+        return self._session
+
+    def _flush(self) -> None:
+        """Store what the session holds. The next call opens a new one, as the next block would."""
+        if self._session is not None:
+            self._state.apply(self._session.collect_changes().items())
+            self._session = None

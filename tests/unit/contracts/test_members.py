@@ -1,0 +1,85 @@
+"""Members and their roles."""
+
+from __future__ import annotations
+
+import pytest
+
+from tanpo.testing import CallFailed, Ledger, Market
+
+VOTERS = ("trust-bank", "custody-bank", "dealer-a", "dealer-b")
+
+
+def test_roles_given_at_genesis_are_held(market: Market) -> None:
+    ledger = market.ledger
+    assert ledger.view("members", "has_role", member="trust-bank", role="registrar") is True
+    assert ledger.view("members", "has_role", member="dealer-a", role="registrar") is False
+    assert ledger.view("members", "has_role", member="nobody", role="registrar") is False
+    assert ledger.view("members", "exists", member="dealer-a") is True
+    assert ledger.view("members", "exists", member="nobody") is False
+    assert ledger.view("members", "roles_of", member="dealer-a") == ("participant",)
+
+
+def test_roles_of_a_stranger_are_refused(market: Market) -> None:
+    with market.ledger.expect_abort("MEMBER_UNKNOWN", member="nobody"):
+        market.ledger.view("members", "roles_of", member="nobody")
+
+
+def test_a_role_is_granted_by_more_than_two_thirds_of_the_members(market: Market) -> None:
+    market.ledger.call(
+        "members", "grant", sender="dealer-a", signers=VOTERS, member="dealer-a", role="price_source"
+    )
+    assert market.ledger.view("members", "has_role", member="dealer-a", role="price_source") is True
+
+
+def test_a_role_is_revoked_by_more_than_two_thirds_of_the_members(market: Market) -> None:
+    market.ledger.call(
+        "members", "revoke", sender="dealer-a", signers=VOTERS, member="trust-bank", role="price_source"
+    )
+    assert market.ledger.view("members", "has_role", member="trust-bank", role="price_source") is False
+
+
+def test_three_of_five_members_are_not_enough(market: Market) -> None:
+    with market.ledger.expect_abort("UNAUTHORISED", votes=3, members=5):
+        market.ledger.call(
+            "members", "grant", sender="dealer-a", signers=VOTERS[:3], member="dealer-a", role="price_source"
+        )
+
+
+def test_signatures_of_strangers_are_no_votes(market: Market) -> None:
+    signers = (*VOTERS[:3], "stranger-a", "stranger-b")
+    with market.ledger.expect_abort("UNAUTHORISED", votes=3):
+        market.ledger.call(
+            "members", "grant", sender="dealer-a", signers=signers, member="dealer-a", role="price_source"
+        )
+
+
+@pytest.mark.parametrize(
+    ("entry", "member", "role", "code"),
+    [
+        ("grant", "dealer-a", "participant", "ROLE_HELD"),
+        ("grant", "dealer-a", "king", "ROLE_UNKNOWN"),
+        ("grant", "dealer-a", "registrar custodian", "ROLE_UNKNOWN"),
+        ("grant", "dealer-a", "", "ROLE_UNKNOWN"),
+        ("grant", "nobody", "participant", "MEMBER_UNKNOWN"),
+        ("revoke", "nobody", "participant", "MEMBER_UNKNOWN"),
+        ("revoke", "dealer-a", "registrar", "ROLE_NOT_HELD"),
+    ],
+)
+def test_votes_on_nonsense_are_refused(market: Market, entry: str, member: str, role: str, code: str) -> None:
+    with market.ledger.expect_abort(code):
+        market.ledger.call("members", entry, sender="dealer-a", signers=VOTERS, member=member, role=role)
+
+
+@pytest.mark.parametrize(
+    ("members", "code"),
+    [
+        (({"member": "a", "roles": ()}, {"member": "a", "roles": ()}), "MEMBER_EXISTS"),
+        (({"member": "a", "roles": ("king",)},), "ROLE_UNKNOWN"),
+    ],
+)
+def test_a_wrong_list_of_members_stops_the_installation(
+    members: tuple[dict[str, object], ...], code: str
+) -> None:
+    with pytest.raises(CallFailed) as failure:
+        Ledger().deploy("members", arguments={"members": members})  # type: ignore[dict-item]  # records
+    assert failure.value.code == code
