@@ -28,7 +28,7 @@ count: int
 
 
 @init
-def init() -> None:
+def setup() -> None:
     count = 0
 
 

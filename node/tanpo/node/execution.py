@@ -8,7 +8,7 @@ votes pass in between.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,17 +21,15 @@ from tanpo.ledger.receipt import Event, Receipt, encode_receipt
 from tanpo.ledger.transaction import Call, Transaction
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot, Term
 from tanpo.node.body import DecodedBlock, decode_body
-from tanpo.node.installing import install_genesis, load_machine
+from tanpo.node.installing import install_genesis, load_contracts
 from tanpo.node.keyring import KeyRing
 from tanpo.node.metrics import Metrics
 from tanpo.node.requests import REQUESTS_PREFIX, RequestMemory, RequestStep, decode_record
 from tanpo.storage import BlockCommit, LedgerStore, Overlay, Plan, StoredBlock
-from tanpo.vm import CallContext, Machine, Outcome, Session
+from tanpo.vm import GAS_LIMIT_MAX, CallContext, CompiledContract, Machine, Outcome, Session
 
 SLICE_TRANSACTIONS: Final = 100
 """Transactions run between two looks at the network: fewer raise the p99, more delay votes."""
-
-VIEW_GAS_MAX: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +58,20 @@ class ExecutedBlock:
 
 
 class Execution:
-    """Executes, holds and commits blocks. `store` and `machine` are for reading by others."""
+    """Executes, holds and commits blocks. `store`, `contracts` and `machine` are for reading by others."""
 
     def __init__(
         self,
         *,
         store: LedgerStore,
-        machine: Machine,
+        contracts: Mapping[str, CompiledContract],
         keyring: KeyRing,
         memory: RequestMemory,
         metrics: Metrics,
     ) -> None:
         self.store = store
-        self.machine = machine
+        self.contracts = contracts
+        self.machine = Machine(contracts)
         self._keyring = keyring
         self._memory = memory
         self._metrics = metrics
@@ -96,7 +95,7 @@ class Execution:
         records = store.scan(REQUESTS_PREFIX, REQUESTS_PREFIX + b"\xff" * 9, 1 << 30)
         execution = cls(
             store=store,
-            machine=load_machine(store),
+            contracts=load_contracts(store),
             keyring=keyring,
             memory=RequestMemory(decode_record(value) for _, value in records),
             metrics=metrics,
@@ -166,11 +165,12 @@ class Execution:
         return executed
 
     def view(self, call: Call, *, time_ms: int) -> Outcome:
-        """Run a view on the committed state."""
+        """Run a view on the committed state. Raises `TransactionRejected` for one that does not exist."""
+        self.machine.check_view(call)
         context = CallContext(
             sender="", signers=(), time_ms=time_ms, height=self.store.executed_height, tx_id=bytes(32)
         )
-        return self.machine.open_session(self.store).view(call, context, VIEW_GAS_MAX)
+        return self.machine.open_session(self.store).view(call, context, GAS_LIMIT_MAX)
 
     def get_ancestor_steps(self, block_hash: BlockHash) -> list[RequestStep]:
         """Return the request steps of a block's uncommitted chain, itself included, oldest first."""

@@ -8,11 +8,18 @@ from typing import Final
 from tanpo.ledger.codec import Reader, Writer
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason, UsageError
 from tanpo.ledger.genesis import Genesis
-from tanpo.vm import CallContext, CompiledContract, Interface, Machine, StateReader, compile_contract
+from tanpo.vm import (
+    GAS_LIMIT_MAX,
+    CallContext,
+    CompiledContract,
+    Interface,
+    Machine,
+    StateReader,
+    compile_contract,
+)
 
 CONTRACTS_PREFIX: Final = b"\x02\x00contract/"
 SOURCE_BYTES_MAX: Final = 64 * 1024
-INSTALL_GAS_MAX: Final = 10_000_000
 CONTRACTS_MAX: Final = 1_000
 
 
@@ -42,7 +49,7 @@ def install_genesis(genesis: Genesis) -> dict[bytes, bytes | None]:
         context = CallContext(
             sender="", signers=(), time_ms=genesis.time_ms, height=0, tx_id=genesis.network_id
         )
-        outcome = session.initialise(contract.name, contract.arguments, context, INSTALL_GAS_MAX)
+        outcome = session.initialise(contract.name, contract.arguments, context, GAS_LIMIT_MAX)
         if not outcome.ok:
             raise UsageError(
                 Reason.CONFIGURATION,
@@ -55,8 +62,8 @@ def install_genesis(genesis: Genesis) -> dict[bytes, bytes | None]:
     return {**changes, **session.collect_changes()}
 
 
-def load_machine(state: StateReader) -> Machine:
-    """Return the machine for the contracts in the state.
+def load_contracts(state: StateReader) -> dict[str, CompiledContract]:
+    """Return the contracts in the state, compiled.
 
     Raises:
         CorruptState: what is stored does not compile, although it did when it was installed.
@@ -69,7 +76,7 @@ def load_machine(state: StateReader) -> Machine:
         name = key[len(CONTRACTS_PREFIX) :].decode("ascii")
         stored.append((order, name, source.decode("utf-8")))
     try:
-        return Machine(compile_contracts((name, source) for _, name, source in sorted(stored)))
+        return compile_contracts((name, source) for _, name, source in sorted(stored))
     except LedgerError as error:
         raise CorruptState(
             Reason.DATA_CORRUPT,

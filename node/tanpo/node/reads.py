@@ -220,7 +220,7 @@ class Reads:
                 language_version=contract.language_version,
                 interface_json=json.dumps(contract.interface.describe()),
             )
-            for name, contract in sorted(self._execution.machine.contracts.items())
+            for name, contract in sorted(self._execution.contracts.items())
         ]
 
     def _committed(self, height: Height, index: int, *, member: str, request_id: str) -> Outcome:
