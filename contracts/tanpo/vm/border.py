@@ -7,15 +7,16 @@ ascending order of key. Nothing is converted: `True` is not an integer, a subcla
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from itertools import pairwise
+from typing import Any, Final
 
 from tanpo.ledger.errors import Reason
 from tanpo.ledger.values import Value
 from tanpo.vm.limits import DICT_KEY_MAX, INT_MAX, ITEM_COUNT_MAX, TEXT_SIZE_MAX
 from tanpo.vm.types import DictOf, ListOf, Record, TupleOf, Type
 
-Import = Callable[[object], object]
-Export = Callable[[object], Value]
+Import = Callable[[object], Any]
+Export = Callable[[Any], Value]
 
 
 class Mismatch(Exception):
@@ -59,9 +60,9 @@ def build_exporter(kind: Type) -> Export | None:
     return None
 
 
-def export_value(export: Export | None, value: object) -> Value:
+def export_value(export: Export | None, value: Any) -> Value:
     """Apply an exporter, or pass the value on."""
-    return value if export is None else export(value)  # type: ignore[return-value]  # scalars and tuples of them
+    return value if export is None else export(value)
 
 
 def _type_name(value: object) -> str:
@@ -148,8 +149,8 @@ def _check_sequence(value: object, wanted: str) -> tuple[object, ...] | list[obj
     return value
 
 
-def _import_items(each: Import, items: tuple[object, ...] | list[object]) -> list[object]:
-    loaded: list[object] = []
+def _import_items(each: Import, items: tuple[object, ...] | list[object]) -> list[Any]:
+    loaded: list[Any] = []
     for item in items:
         try:
             loaded.append(each(item))
@@ -180,19 +181,19 @@ def _import_dict(key: Type, each: Import) -> Import:
 
     def load(value: object) -> object:
         pairs = _import_items(each, _check_sequence(value, "list of (key, value)"))
-        keys = [pair[0] for pair in pairs]  # type: ignore[index]  # pairs
-        if any(not first < second for first, second in zip(keys, keys[1:], strict=False)):
+        keys = [pair[0] for pair in pairs]
+        if any(not first < second for first, second in pairwise(keys)):
             raise Mismatch(Reason.ARGUMENT_RANGE, "unordered keys", "keys strictly ascending")
         if bounded and any(abs(number) > DICT_KEY_MAX for number in keys):
             raise Mismatch(Reason.ARGUMENT_RANGE, "integer key", f"at most {DICT_KEY_MAX} either sign")
-        return dict(pairs)  # type: ignore[call-overload]  # pairs
+        return dict(pairs)
 
     return load
 
 
 def _export_row(parts: list[Export | None]) -> Export:
-    def export(row: object) -> Value:
-        return tuple([export_value(part, item) for part, item in zip(parts, row, strict=True)])  # type: ignore[call-overload]  # a tuple
+    def export(row: Any) -> Value:
+        return tuple([export_value(part, item) for part, item in zip(parts, row, strict=True)])
 
     return export
 
@@ -201,28 +202,28 @@ def _export_record(fields: tuple[tuple[str, Type], ...]) -> Export:
     parts = [(name, position, build_exporter(kind)) for position, (name, kind) in enumerate(fields)]
     parts.sort()
 
-    def export(row: object) -> Value:
-        return {name: export_value(part, row[position]) for name, position, part in parts}  # type: ignore[index]  # a list
+    def export(row: Any) -> Value:
+        return {name: export_value(part, row[position]) for name, position, part in parts}
 
     return export
 
 
 def _export_list(each: Export | None) -> Export:
-    def export(items: object) -> Value:
+    def export(items: list[Any]) -> Value:
         if each is None:
-            return tuple(items)  # type: ignore[arg-type]  # a list
-        return tuple([each(item) for item in items])  # type: ignore[attr-defined]  # a list
+            return tuple(items)
+        return tuple([each(item) for item in items])
 
     return export
 
 
 def _export_dict(each: Export | None) -> Export:
-    def export(entries: object) -> Value:
-        pairs = sorted(entries.items(), key=_first)  # type: ignore[attr-defined]  # a dict
+    def export(entries: dict[Any, Any]) -> Value:
+        pairs = sorted(entries.items(), key=_first)
         return tuple([export_value(each, pair) for pair in pairs])
 
     return export
 
 
-def _first(pair: tuple[object, object]) -> object:
+def _first(pair: tuple[Any, object]) -> Any:
     return pair[0]

@@ -6,6 +6,7 @@ import ast
 from typing import Final
 
 from tanpo.vm import ir
+from tanpo.vm.access import ACCESS_RULES
 from tanpo.vm.expressions import EXPRESSION_RULES, check_as, check_value
 from tanpo.vm.interface import Parameter
 from tanpo.vm.scope import NOTHING_KNOWN, RESERVED, FunctionScope, Rule
@@ -288,5 +289,5 @@ def match_arguments(
     return tuple(check_as(scope, given[parameter.name], parameter.type) for parameter in parameters)
 
 
-RULES: Final[dict[type[ast.expr], Rule]] = {**EXPRESSION_RULES, ast.Call: check_call}
+RULES: Final[dict[type[ast.expr], Rule]] = {**EXPRESSION_RULES, **ACCESS_RULES, ast.Call: check_call}
 """How every kind of expression is checked."""

@@ -12,10 +12,12 @@ from typing import Final
 
 from tanpo.ledger.errors import invariant
 from tanpo.vm import ir
-from tanpo.vm.emitter import Emitter, literal_text
+from tanpo.vm.emitter import Emitter
 from tanpo.vm.engine import Host, Instance
-from tanpo.vm.helpers import Factory, build_helpers, build_typed_helper
+from tanpo.vm.helpers import build_helpers
 from tanpo.vm.limits import INT_MAX, INT_MIN
+from tanpo.vm.texts import ExpressionText, literal_text
+from tanpo.vm.typed_helpers import Factory, build_typed_helper
 from tanpo.vm.types import Type
 
 _INDENT: Final = "    "
@@ -83,7 +85,8 @@ def build_program(unit: ir.Unit) -> GeneratedProgram:
 
 def generate(unit: ir.Unit) -> tuple[str, list[int], dict[tuple[str, Type], str]]:
     """Return the generated text, the source line of each of its lines, and the typed helpers it needs."""
-    emitter = Emitter(unit)
+    texts = ExpressionText(unit)
+    emitter = Emitter(texts)
     emitter.write("c_sender = ''")
     emitter.write("c_signers = []")
     emitter.write("c_time = c_height = 0")
@@ -96,10 +99,10 @@ def generate(unit: ir.Unit) -> tuple[str, list[int], dict[tuple[str, Type], str]
         emitter.write_function(function)
     table = ", ".join(f"{literal_text(function.name)}: f_{function.name}" for function in unit.functions)
     emitter.write(f"return bind, {{{table}}}")
-    names = ", ".join(_environment_names(unit, list(emitter.needs.values())))
+    names = ", ".join(_environment_names(unit, list(texts.needs.values())))
     header = f"def make({names}):"
     lines = [0, *emitter.lines]
-    return "\n".join([header, *(_INDENT + line for line in emitter.text)]) + "\n", lines, emitter.needs
+    return "\n".join([header, *(_INDENT + line for line in emitter.text)]) + "\n", lines, texts.needs
 
 
 def _environment_names(unit: ir.Unit, needs: list[str]) -> list[str]:

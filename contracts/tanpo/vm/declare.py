@@ -207,16 +207,14 @@ def _fold(scope: ModuleScope, node: ast.expr) -> ir.Const:
             if inner.type == INT and isinstance(inner.value, int):
                 return ir.Const(INT, -inner.value)
         case ast.BinOp(left=left, op=operator, right=right):
-            folded = _fold_binary(scope, operator, _fold(scope, left), _fold(scope, right))
+            folded = _fold_binary(operator, _fold(scope, left), _fold(scope, right))
             if folded is not None:
                 return folded
     scope.fault("CONSTANT", node, "this is not a constant expression")
     return ir.Const(UNKNOWN, 0)
 
 
-def _fold_binary(
-    scope: ModuleScope, operator: ast.operator, left: ir.Const, right: ir.Const
-) -> ir.Const | None:
+def _fold_binary(operator: ast.operator, left: ir.Const, right: ir.Const) -> ir.Const | None:
     if UNKNOWN in (left.type, right.type):
         return ir.Const(UNKNOWN, 0)
     if left.type != INT or right.type != INT:

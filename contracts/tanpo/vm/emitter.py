@@ -1,116 +1,25 @@
-"""Writes the functions of a contract as Python text, statement by statement."""
+"""Writes the functions of a contract as Python text, statement by statement, each on a line of its own."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from tanpo.ledger.errors import InvariantViolation, invariant
+from tanpo.ledger.errors import InvariantViolation
 from tanpo.vm import ir
-from tanpo.vm.isolation import is_borrowed, is_isolated
-from tanpo.vm.types import INT, NOTHING, DictOf, ListOf, Record, TupleOf, Type, is_mutable
+from tanpo.vm.texts import ExpressionText, literal_text
+from tanpo.vm.types import NOTHING, ListOf
 
 _INDENT: Final = "    "
-
-_TEMPLATES: Final[dict[str, str]] = {
-    "int.div": "({} // {})",
-    "int.mod": "({} % {})",
-    "int.shl": "h_shl({}, {})",
-    "int.shr": "h_shr({}, {})",
-    "int.neg": "(-{})",
-    "int.abs": "h_b_abs({})",
-    "bool.not": "(not {})",
-    "choose": "({1} if {0} else {2})",
-    "item.str": "{}[{}]",
-    "item.bytes": "{}[{}]",
-    "item.list": "{}[{}]",
-    "item.dict": "h_item_key({}, {})",
-    "contains.str": "h_has_str({}, {})",
-    "contains.bytes": "h_has_bytes({}, {})",
-    "contains.dict": "({} in {})",
-    "concat.str": "h_cat_str({}, {})",
-    "concat.bytes": "h_cat_bytes({}, {})",
-    "concat.list": "h_cat_list({}, {})",
-    "len": "h_b_len({})",
-    "str.int": "h_b_str({})",
-    "int.parse": "h_parse({})",
-    "str.find": "h_find({}, {})",
-    "str.startswith": "h_starts({}, {})",
-    "str.endswith": "h_ends({}, {})",
-    "str.join": "h_join({}, {})",
-    "sha256": "h_sha256({})",
-    "list.append": "h_append({}, {})",
-    "list.pop": "h_pop({})",
-    "dict.get": "{}.get({}, {})",
-    "ctx.signers": "c_signers",
-}
-"""Operations whose text is their operands in a fixed frame."""
-
-_CHECKED: Final = {
-    "int.add": "+",
-    "int.sub": "-",
-    "int.mul": "*",
-    "int.and": "&",
-    "int.or": "|",
-    "int.xor": "^",
-}
-_STATE: Final = {
-    "state.get": "get",
-    "state.find": "find",
-    "state.has": "has",
-    "index.add": "add",
-    "index.remove": "remove",
-    "index.contains": "contains",
-    "index.page": "page",
-    "index.first": "first",
-}
-_READS_ONLY: Final = frozenset(
-    [
-        "field",
-        "item.list",
-        "item.dict",
-        "item.str",
-        "item.bytes",
-        "contains.list",
-        "contains.dict",
-        "compare",
-        "same",
-        "order",
-        "len",
-        "sort.list",
-        "sort.dict",
-        "str.join",
-        "slice",
-        "call.cross",
-        "state.find",
-    ]
-)
-"""Operations that keep no reference to mutable operands, or whose result is copied instead."""
-
-
-def literal_text(value: object) -> str:
-    """Return a checked literal as Python text."""
-    if type(value) in (bool, str, bytes):
-        return repr(value)
-    if type(value) is int:
-        return repr(value) if value >= 0 else f"({value!r})"
-    if type(value) is tuple:
-        return f"({''.join(literal_text(part) + ', ' for part in value)})"
-    raise InvariantViolation(f"a literal of type {type(value).__name__} reached the generator")
 
 
 class Emitter:
     """Collects generated lines, and for each the line of the source it stands for."""
 
-    def __init__(self, unit: ir.Unit) -> None:
+    def __init__(self, texts: ExpressionText) -> None:
         self.text: list[str] = []
         self.lines: list[int] = []
-        self.needs: dict[tuple[str, Type], str] = {}
-        self._unit = unit
+        self._texts = texts
         self._depth = 0
-        self._imports = {
-            (handle, function): place for place, (handle, _, function) in enumerate(unit.imports)
-        }
-        self._in_source = False
 
     def write(self, text: str, line: int = 0) -> None:
         """Append one line at the current depth."""
@@ -158,35 +67,47 @@ class Emitter:
                 self.write(self._simple_text(node), node.line)
 
     def _simple_text(self, node: ir.Statement) -> str:
+        """Return the text of a statement that takes one line and changes locals only, or jumps."""
+        own, borrow = self._texts.own, self._texts.borrow
         match node:
-            case ir.Assign(name=name, value=value):
-                return f"v_{name} = {self.own(value)}"
-            case ir.Unpack(names=names, value=value):
-                return f"{''.join(f'v_{name}, ' for name in names)}= {self.own(value)}"
-            case ir.SetField(base=base, position=position, value=value):
-                return f"{self.borrow(base)}[{position}] = {self.own(value)}"
-            case ir.SetItem(base=base, key=key, value=value) if isinstance(base.type, ListOf):
-                return f"{self.borrow(base)}[{self.borrow(key)}] = {self.own(value)}"
-            case ir.SetItem(base=base, key=key, value=value):
-                return f"h_set_key({self.own(value)}, {self.borrow(base)}, {self._dict_key(key)})"
-            case ir.DeleteItem(base=base, key=key):
-                return f"h_del_key({self.borrow(base)}, {self.borrow(key)})"
-            case ir.Store(slot=slot, key=None, value=value):
-                return f"s_put_{slot}({self._isolated(value)})"
-            case ir.Store(slot=slot, key=key, value=value) if key is not None:
-                return f"s_put_{slot}({self._isolated(value)}, {self.borrow(key)})"
-            case ir.Erase(slot=slot, key=key):
-                return f"s_erase_{slot}({self.borrow(key)})"
-            case ir.Evaluate(value=value):
-                return self.borrow(value)
-            case ir.Jump(kind=kind):
-                return kind
-            case ir.Return(value=value):
-                return "return ()" if value is None else f"return {self.own(value)}"
+            case ir.Assign():
+                return f"v_{node.name} = {own(node.value)}"
+            case ir.Unpack():
+                return f"{''.join(f'v_{name}, ' for name in node.names)}= {own(node.value)}"
+            case ir.SetField():
+                return f"{borrow(node.base)}[{node.position}] = {own(node.value)}"
+            case ir.SetItem() if isinstance(node.base.type, ListOf):
+                return f"{borrow(node.base)}[{borrow(node.key)}] = {own(node.value)}"
+            case ir.Evaluate():
+                return borrow(node.value)
+            case ir.Jump():
+                return node.kind
+            case ir.Return():
+                return "return ()" if node.value is None else f"return {own(node.value)}"
+        return self._keyed_text(node)
+
+    def _keyed_text(self, node: ir.Statement) -> str:
+        """Return the text of a write to a dict or to the state: the value comes first, the key last."""
+        borrow, isolated = self._texts.borrow, self._texts.isolated
+        match node:
+            case ir.SetItem():
+                value, base, key = (
+                    self._texts.own(node.value),
+                    borrow(node.base),
+                    self._texts.dict_key(node.key),
+                )
+                return f"h_set_key({value}, {base}, {key})"
+            case ir.DeleteItem():
+                return f"h_del_key({borrow(node.base)}, {borrow(node.key)})"
+            case ir.Store():
+                key = "" if node.key is None else f", {borrow(node.key)}"
+                return f"s_put_{node.slot}({isolated(node.value)}{key})"
+            case ir.Erase():
+                return f"s_erase_{node.slot}({borrow(node.key)})"
         raise InvariantViolation(f"no text for {type(node).__name__}")
 
     def _write_if(self, node: ir.If, keyword: str) -> None:
-        self.write(f"{keyword} {self.borrow(node.test)}:", node.line)
+        self.write(f"{keyword} {self._texts.borrow(node.test)}:", node.line)
         self._write_block(node.then, node.line)
         if node.otherwise is None:
             return
@@ -201,35 +122,27 @@ class Emitter:
         self.write("while True:", node.line)
         self._depth += 1
         self._write_charge(node.cost, node.line)
-        self.write(f"if not {self.borrow(node.test)}: break", node.line)
+        self.write(f"if not {self._texts.borrow(node.test)}: break", node.line)
         self._depth -= 1
         self._write_block(node.body, node.line, charged=True)
 
     def _write_for(self, node: ir.For) -> None:
-        self.write(f"for v_{node.variable} in {self._source_text(node.source, None)}:", node.line)
+        self.write(f"for v_{node.variable} in {self._texts.source(node.source, None)}:", node.line)
         self._write_block(node.body, node.line)
 
-    def _source_text(self, source: ir.Expr, prepaid: int | None) -> str:
-        """Return what a loop runs over; a comprehension pays for all its turns here."""
-        outer, self._in_source = self._in_source, self._in_source or prepaid is not None
-        if isinstance(source, ir.Op) and source.op == "range":
-            bounds = ", ".join(self.borrow(part) for part in source.args)
-            text = f"h_b_range({bounds})" if prepaid is None else f"h_prepay_range({prepaid}, {bounds})"
-        else:
-            items = self.own(source) if _holds_mutable(source.type) else self.borrow(source)
-            text = items if prepaid is None else f"h_prepay({prepaid}, {items})"
-        self._in_source = outer
-        return text
-
     def _write_fail(self, node: ir.Fail) -> None:
-        details = ", ".join(f"{literal_text(name)}: {self.borrow(value)}" for name, value in node.details)
+        details = ", ".join(
+            f"{literal_text(name)}: {self._texts.borrow(value)}" for name, value in node.details
+        )
         call = f"h_fail({literal_text(node.code)}, {{{details}}})"
-        self.write(call if node.test is None else f"if not {self.borrow(node.test)}: {call}", node.line)
+        self.write(
+            call if node.test is None else f"if not {self._texts.borrow(node.test)}: {call}", node.line
+        )
 
     def _write_emit(self, node: ir.Emit) -> None:
         """Emit with the values in ascending order of field; they are evaluated in the order written."""
         names = [name for name, _ in node.fields]
-        values = [self.borrow(value) for _, value in node.fields]
+        values = [self._texts.borrow(value) for _, value in node.fields]
         if names != sorted(names) and not all(
             isinstance(value, ir.Const | ir.Local) for _, value in node.fields
         ):
@@ -238,146 +151,3 @@ class Emitter:
             values = holders
         ordered = [value for _, value in sorted(zip(names, values, strict=True))]
         self.write(f"e_{node.name}(({''.join(value + ', ' for value in ordered)}))", node.line)
-
-    def own(self, node: ir.Expr) -> str:
-        """Return the text of an expression whose value the receiver may keep and change."""
-        text = self.borrow(node)
-        return self._copy_text(node.type, text) if is_mutable(node.type) and is_borrowed(node) else text
-
-    def _isolated(self, node: ir.Expr) -> str:
-        """Return the text of an expression whose value nobody else can change."""
-        text = self.borrow(node)
-        return text if is_isolated(node) else self._copy_text(node.type, text)
-
-    def _copy_text(self, kind: Type, text: str) -> str:
-        match kind:
-            case Record(fields=fields) if not any(is_mutable(part) for _, part in fields):
-                return f"{text}[:]"
-            case ListOf(item=item) if not is_mutable(item):
-                return f"{text}[:]"
-        return f"{self._need('copy', kind)}({text})"
-
-    def _need(self, purpose: str, kind: Type) -> str:
-        return self.needs.setdefault((purpose, kind), f"k_{len(self.needs)}")
-
-    def borrow(self, node: ir.Expr) -> str:
-        """Return the text of an expression whose value is only looked at."""
-        match node:
-            case ir.Const(value=value):
-                return literal_text(value)
-            case ir.Local(name=name):
-                return f"v_{name}"
-            case ir.Comprehension():
-                return self._comprehension_text(node)
-            case ir.Op(op="dict.get"):
-                base, key, default = node.args
-                return self._op_text(node, [self.borrow(base), self.borrow(key), self.own(default)])
-            case ir.Op():
-                read = self.borrow if node.op in _READS_ONLY else self.own
-                return self._op_text(node, [read(part) for part in node.args])
-
-    def _comprehension_text(self, node: ir.Comprehension) -> str:
-        source = self._source_text(node.source, node.cost)
-        test = "" if node.test is None else f" if {self.borrow(node.test)}"
-        return f"h_bounded([{self.own(node.element)} for v_{node.variable} in {source}{test}])"
-
-    def _op_text(self, node: ir.Op, args: list[str]) -> str:
-        op = node.op
-        if op in _TEMPLATES:
-            return _TEMPLATES[op].format(*args)
-        if op in _CHECKED:
-            return self._checked_text(f"{args[0]} {_CHECKED[op]} {args[1]}")
-        if op in _STATE:
-            return f"s_{_STATE[op]}_{node.detail}({', '.join(args)})"
-        family = op.partition(".")[0]
-        if family == "make":
-            return self._display_text(node, args)
-        if family in ("call", "sort", "contains", "same", "order"):
-            return self._helper_text(node, args)
-        return self._other_text(node, args)
-
-    def _checked_text(self, text: str) -> str:
-        # The iterable of a comprehension admits no assignment, so there a helper looks at the result.
-        return f"h_checked({text})" if self._in_source else f"(t if LO <= (t := {text}) <= HI else h_ovf())"
-
-    def _display_text(self, node: ir.Op, args: list[str]) -> str:
-        items = "".join(f"{part}, " for part in args)
-        if node.op == "make.tuple":
-            return f"({items})"
-        if node.op != "make.dict":
-            return f"[{items}]"
-        keys = [self._dict_key(part) for part in node.args[::2]]
-        return f"{{{', '.join(f'{key}: {value}' for key, value in zip(keys, args[1::2], strict=True))}}}"
-
-    def _dict_key(self, key: ir.Expr) -> str:
-        text = self.borrow(key)
-        return f"h_key_int({text})" if key.type == INT else text
-
-    def _helper_text(self, node: ir.Op, args: list[str]) -> str:
-        listed = ", ".join(args)
-        kind = node.args[0].type if node.args else node.type
-        match node.op:
-            case "call":
-                return f"f_{node.detail}({listed})"
-            case "call.cross":
-                return self._cross_text(node, args)
-            case "sort.list":
-                return f"{self._need('sort', kind)}({listed})"
-            case "sort.dict" if isinstance(kind, DictOf):
-                return f"{self._need('sort_keys', kind.key)}({listed})"
-            case "contains.list":
-                return f"{self._need('contains', kind)}({listed})"
-            case "same":
-                call = f"{self._need('same', kind)}({listed})"
-                return call if node.detail == "==" else f"(not {call})"
-        return self._order_text(str(node.detail), kind, args)
-
-    def _order_text(self, operator: str, kind: Type, args: list[str]) -> str:
-        """Return an ordering of text or tuples; `a > b` is `not a <= b`, so operands keep their order."""
-        purpose, negated = {
-            "<": ("less", False),
-            "<=": ("less_or_same", False),
-            ">": ("less_or_same", True),
-            ">=": ("less", True),
-        }[operator]
-        call = f"{self._need(purpose, kind)}({', '.join(args)})"
-        return f"(not {call})" if negated else call
-
-    def _cross_text(self, node: ir.Op, args: list[str]) -> str:
-        place = self._imports[node.detail]  # type: ignore[index]  # (handle, function)
-        passed = [
-            f"{self._need('pass', part.type)}({text})" if is_mutable(part.type) else text
-            for part, text in zip(node.args, args, strict=True)
-        ]
-        return f"x_{place}({', '.join(passed)})"
-
-    def _other_text(self, node: ir.Op, args: list[str]) -> str:
-        match node.op:
-            case "compare":
-                operators = node.detail if isinstance(node.detail, tuple) else ()
-                rest = "".join(f" {op} {arg}" for op, arg in zip(operators, args[1:], strict=True))
-                return f"({args[0]}{rest})"
-            case "bool.and":
-                return f"({' and '.join(args)})"
-            case "bool.or":
-                return f"({' or '.join(args)})"
-            case "field":
-                return f"{args[0]}[{node.detail}]"
-            case "slice":
-                has_start, has_stop = node.detail if isinstance(node.detail, tuple) else (False, False)
-                bounds = iter(args[1:])
-                return f"h_cut({args[0]}, {next(bounds) if has_start else None}, {next(bounds) if has_stop else None})"
-            case "format":
-                return f"h_join_parts(({''.join(part + ', ' for part in args)}))"
-            case "int.min" | "int.max":
-                return f"h_b_{node.op[4:]}({', '.join(args)})"
-            case "mul_div" | "div_round":
-                return f"h_{node.op}({', '.join(args)}, {literal_text(node.detail)})"
-            case "ctx":
-                return literal_text(self._unit.contract) if node.detail == "contract" else f"c_{node.detail}"
-        raise InvariantViolation(f"no text for {node.op}")
-
-
-def _holds_mutable(kind: Type) -> bool:
-    invariant(not isinstance(kind, TupleOf), "a loop over a tuple")
-    return isinstance(kind, ListOf) and is_mutable(kind.item)

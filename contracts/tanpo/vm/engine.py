@@ -35,7 +35,7 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One contract in one session. `bind` sets sender, signers, time, height and tx_id for the calls that follow."""
+    """One contract in one session. `bind` sets sender, signers, time, height and tx_id for later calls."""
 
     bind: Callable[[str, list[str], int, int, bytes], None]
     functions: Mapping[str, Native]

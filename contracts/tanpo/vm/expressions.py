@@ -10,19 +10,16 @@ from tanpo.vm.declare import literal
 from tanpo.vm.scope import NOTHING_KNOWN, RESERVED, FunctionScope, Rule
 from tanpo.vm.types import (
     BOOL,
-    BYTES,
     INT,
     NOTHING,
     STR,
     UNKNOWN,
     DictOf,
     ListOf,
-    Record,
     Scalar,
     TupleOf,
     Type,
     agrees,
-    is_ordered,
 )
 
 _ARITHMETIC: Final[dict[type[ast.operator], str]] = {
@@ -36,22 +33,6 @@ _ARITHMETIC: Final[dict[type[ast.operator], str]] = {
     ast.BitXor: "int.xor",
     ast.LShift: "int.shl",
     ast.RShift: "int.shr",
-}
-_COMPARISONS: Final[dict[type[ast.cmpop], str]] = {
-    ast.Eq: "==",
-    ast.NotEq: "!=",
-    ast.Lt: "<",
-    ast.LtE: "<=",
-    ast.Gt: ">",
-    ast.GtE: ">=",
-}
-_CONTEXT: Final[dict[str, Type]] = {
-    "sender": STR,
-    "signers": ListOf(STR),
-    "time": INT,
-    "height": INT,
-    "tx_id": BYTES,
-    "contract": STR,
 }
 
 
@@ -196,59 +177,6 @@ def _choose(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Exp
     return ir.Op(first.type, "choose", (test, first, second))
 
 
-def _compare(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
-    if not isinstance(node, ast.Compare):
-        return NOTHING_KNOWN
-    if any(isinstance(op, ast.In | ast.NotIn) for op in node.ops):
-        if len(node.ops) > 1:
-            return scope.wrong("OPERATOR", node, "in is not chained with other comparisons", "in")
-        return _contains(scope, node)
-    operators = tuple(_COMPARISONS.get(type(op), "") for op in node.ops)
-    operands = [check_value(scope, node.left)]
-    for part in node.comparators:
-        operands.append(check_as(scope, part, operands[0].type))
-    kind = operands[0].type
-    if UNKNOWN in [part.type for part in operands] or "" in operators:
-        return ir.Op(BOOL, "compare", tuple(operands), operators)
-    if any(op not in ("==", "!=") for op in operators) and not is_ordered(kind):
-        return scope.wrong("OPERATOR", node, f"{kind} has no order", str(kind))
-    if kind in (INT, BOOL) or (kind in (STR, BYTES) and all(op in ("==", "!=") for op in operators)):
-        return ir.Op(BOOL, "compare", tuple(operands), operators)
-    if len(operators) > 1:
-        return scope.wrong("OPERATOR", node, f"compare {kind} two at a time, joined with and", str(kind))
-    return ir.Op(BOOL, "same" if operators[0] in ("==", "!=") else "order", tuple(operands), operators[0])
-
-
-def _contains(scope: FunctionScope, node: ast.Compare) -> ir.Expr:
-    result = _find_membership(scope, node)
-    return ir.Op(BOOL, "bool.not", (result,)) if isinstance(node.ops[0], ast.NotIn) else result
-
-
-def _find_membership(scope: FunctionScope, node: ast.Compare) -> ir.Expr:
-    right = node.comparators[0]
-    if isinstance(right, ast.Name) and right.id not in scope.types:
-        slot = scope.module.slots.get(right.id)
-        if isinstance(slot, ir.MapSlot):
-            return ir.Op(BOOL, "state.has", (check_as(scope, node.left, slot.key),), slot.name)
-        if isinstance(slot, ir.IndexSlot):
-            return scope.wrong("OPERATOR", node, "use .contains(group, member) on an Index", right.id)
-    container = check_value(scope, right)
-    match container.type:
-        case ListOf(item=kind):
-            name = "list"
-        case DictOf(key=kind):
-            name = "dict"
-        case Scalar(name=("str" | "bytes") as name):
-            kind = container.type
-        case _:
-            if container.type == UNKNOWN:
-                return NOTHING_KNOWN
-            return scope.wrong(
-                "OPERATOR", node, f"in is not defined for {container.type}", str(container.type)
-            )
-    return ir.Op(BOOL, f"contains.{name}", (check_as(scope, node.left, kind), container))
-
-
 def _list(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
     if not isinstance(node, ast.List):
         return NOTHING_KNOWN
@@ -302,67 +230,6 @@ def _tuple(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr
     return ir.Op(TupleOf(tuple(part.type for part in parts)), "make.tuple", parts)
 
 
-def _attribute(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
-    if not isinstance(node, ast.Attribute):
-        return NOTHING_KNOWN
-    if isinstance(node.value, ast.Name) and node.value.id == "ctx":
-        kind = _CONTEXT.get(node.attr)
-        if kind is None:
-            message = f"ctx has no {node.attr}; it has {', '.join(_CONTEXT)}"
-            return scope.wrong("FIELD", node, message, node.attr)
-        return ir.Op(kind, "ctx.signers" if node.attr == "signers" else "ctx", (), node.attr)
-    base = check_value(scope, node.value)
-    if isinstance(base.type, Record):
-        position = base.type.position(node.attr)
-        if position >= 0:
-            return ir.Op(base.type.fields[position][1], "field", (base,), position)
-        known = ", ".join(name for name, _ in base.type.fields)
-        return scope.wrong("FIELD", node, f"{base.type} has no field {node.attr}; it has {known}", node.attr)
-    if base.type == UNKNOWN:
-        return NOTHING_KNOWN
-    return scope.wrong("FIELD", node, f"{base.type} has no fields", node.attr)
-
-
-def _subscript(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
-    if not isinstance(node, ast.Subscript):
-        return NOTHING_KNOWN
-    if isinstance(node.value, ast.Name) and node.value.id not in scope.types:
-        slot = scope.module.slots.get(node.value.id)
-        if isinstance(slot, ir.MapSlot):
-            return ir.Op(slot.value, "state.get", (check_as(scope, node.slice, slot.key),), slot.name)
-    base = check_value(scope, node.value)
-    if isinstance(node.slice, ast.Slice):
-        return _slice(scope, node, base, node.slice)
-    match base.type:
-        case ListOf(item=item):
-            return ir.Op(item, "item.list", (base, check_as(scope, node.slice, INT)))
-        case DictOf(key=key, value=value):
-            return ir.Op(value, "item.dict", (base, check_as(scope, node.slice, key)))
-        case Scalar(name="str"):
-            return ir.Op(STR, "item.str", (base, check_as(scope, node.slice, INT)))
-        case Scalar(name="bytes"):
-            return ir.Op(INT, "item.bytes", (base, check_as(scope, node.slice, INT)))
-        case TupleOf(items=items):
-            position = check_as(scope, node.slice, INT)
-            if (
-                isinstance(position, ir.Const)
-                and isinstance(position.value, int)
-                and 0 <= position.value < len(items)
-            ):
-                return ir.Op(items[position.value], "field", (base,), position.value)
-            return scope.wrong("TUPLE_INDEX", node, f"index is not a literal from 0 to {len(items) - 1}")
-    if base.type == UNKNOWN:
-        return NOTHING_KNOWN
-    return scope.wrong("OPERATOR", node, f"{base.type} is not indexed", ast.unparse(node))
-
-
-def _slice(scope: FunctionScope, node: ast.Subscript, base: ir.Expr, bounds: ast.Slice) -> ir.Expr:
-    if not isinstance(base.type, ListOf) and base.type not in (STR, BYTES, UNKNOWN):
-        return scope.wrong("OPERATOR", node, f"{base.type} is not sliced", ast.unparse(node))
-    parts = tuple(check_as(scope, part, INT) for part in (bounds.lower, bounds.upper) if part is not None)
-    return ir.Op(base.type, "slice", (base, *parts), (bounds.lower is not None, bounds.upper is not None))
-
-
 def _format(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
     if not isinstance(node, ast.JoinedStr):
         return NOTHING_KNOWN
@@ -408,13 +275,10 @@ EXPRESSION_RULES: Final[dict[type[ast.expr], Rule]] = {
     ast.UnaryOp: _unary,
     ast.BoolOp: _logic,
     ast.IfExp: _choose,
-    ast.Compare: _compare,
     ast.List: _list,
     ast.Dict: _dict,
     ast.Tuple: _tuple,
-    ast.Attribute: _attribute,
-    ast.Subscript: _subscript,
     ast.JoinedStr: _format,
     ast.ListComp: _comprehension,
 }
-"""How each kind of expression is checked; `tanpo.vm.calls` adds the rule for calls."""
+"""How most kinds of expression are checked; `tanpo.vm.access` and `tanpo.vm.calls` add the others."""

@@ -117,8 +117,13 @@ class Fault:
     message: str
     remedy: str
 
+    @property
+    def place(self) -> str:
+        """Line and column, as an editor reads them."""
+        return f"{self.line}:{self.column}"
+
     def __str__(self) -> str:
-        return f"{self.line}:{self.column}: {self.code}: {self.message} ({self.remedy})"
+        return f"{self.place}: {self.code}: {self.message} ({self.remedy})"
 
 
 class ContractRefused(TransactionRejected):
@@ -129,7 +134,7 @@ class ContractRefused(TransactionRejected):
         more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
         super().__init__(
             Reason.CONTRACT_REFUSED,
-            f"contract {clip(name)} is refused: {first.line}:{first.column}: {first.code}: {first.message}{more}",
+            f"contract {clip(name)} is refused: {first.place}: {first.code}: {first.message}{more}",
             value=first.construct,
             limit=first.code,
             remedy=first.remedy,

@@ -8,7 +8,7 @@ work is done. Sizes are measured in *weight*: one unit for a value, one more for
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from tanpo.vm import ir
 from tanpo.vm.types import BYTES, STR, DictOf, ListOf, Record, TupleOf, Type
@@ -114,37 +114,47 @@ def price_turn(element: ir.Expr, test: ir.Expr | None) -> int:
     return LOOP + price_expression(element) + price_expression(test)
 
 
+_KIND_PRICES: Final[dict[type[ir.Statement], int]] = {
+    ir.Store: STORE,
+    ir.Erase: ERASE,
+    ir.SetItem: DICT_STORE,
+    ir.DeleteItem: DICT_STORE,
+    ir.For: LOOP,
+    ir.Fail: FAIL,
+    ir.Emit: EMIT,
+}
+"""What a statement costs beside its expressions; 1 if it is not listed."""
+
+_OPERANDS: Final[dict[type[ir.Statement], tuple[str, ...]]] = {
+    ir.Assign: ("value",),
+    ir.Unpack: ("value",),
+    ir.Evaluate: ("value",),
+    ir.Return: ("value",),
+    ir.SetField: ("value", "base"),
+    ir.SetItem: ("value", "base", "key"),
+    ir.Store: ("value", "key"),
+    ir.DeleteItem: ("base", "key"),
+    ir.Erase: ("key",),
+    ir.If: ("test",),
+    ir.For: ("source",),
+    ir.Fail: ("test",),
+}
+"""The expressions a statement evaluates itself; named values of failures and events come on top."""
+
+
 def _price_statement(node: ir.Statement) -> int:
+    price = _KIND_PRICES.get(type(node), 1)
+    for name in _OPERANDS.get(type(node), ()):
+        price += price_expression(getattr(node, name))
     match node:
-        case ir.Assign(value=value) | ir.Unpack(value=value) | ir.Evaluate(value=value):
-            return 1 + price_expression(value)
-        case ir.SetField(base=base, value=value):
-            return 1 + price_expression(base) + price_expression(value)
-        case ir.SetItem(base=base, key=key, value=value):
-            return DICT_STORE + price_expression(base) + price_expression(key) + price_expression(value)
-        case ir.DeleteItem(base=base, key=key):
-            return DICT_STORE + price_expression(base) + price_expression(key)
-        case ir.Store(key=index, value=value):
-            return STORE + price_expression(index) + price_expression(value)
-        case ir.Erase(key=key):
-            return ERASE + price_expression(key)
-        case ir.If(test=test, otherwise=ir.Block(statements=(ir.If() as following,), cost=0)):
-            return 1 + price_expression(test) + _price_statement(following)
-        case ir.If(test=test):
-            return 1 + price_expression(test)
-        case ir.For(source=source):
-            return LOOP + price_expression(source)
-        case ir.Fail(test=condition, details=details):
-            return FAIL + price_expression(condition) + sum(price_expression(part) for _, part in details)
-        case ir.Emit(fields=fields):
-            return EMIT + sum(price_expression(part) for _, part in fields)
-        case ir.Return(value=result):
-            return 1 + price_expression(result)
-        case ir.While() | ir.Jump():
-            return 1
+        case ir.If(otherwise=ir.Block(statements=(ir.If() as following,), cost=0)):
+            price += _price_statement(following)
+        case ir.Fail(details=named) | ir.Emit(fields=named):
+            price += sum(price_expression(value) for _, value in named)
+    return price
 
 
-Weigh = Callable[[object], int]
+Weigh = Callable[[Any], int]
 
 
 def build_weigher(kind: Type) -> tuple[int, Weigh | None]:
@@ -169,8 +179,8 @@ def weigher(kind: Type) -> Weigh:
     return function if function is not None else lambda _: constant
 
 
-def _weigh_text(value: object) -> int:
-    return 1 + (len(value) >> 5)  # type: ignore[arg-type]  # the static type is str or bytes
+def _weigh_text(value: str | bytes) -> int:
+    return 1 + (len(value) >> 5)
 
 
 def _weigher_of_row(parts: tuple[Type, ...]) -> tuple[int, Weigh | None]:
@@ -192,29 +202,31 @@ def _weigher_of_row(parts: tuple[Type, ...]) -> tuple[int, Weigh | None]:
 
 
 def _row_function(constant: int, texts: tuple[int, ...], others: tuple[tuple[int, Weigh], ...]) -> Weigh:
-    def weigh_texts(row: object) -> int:
+    def weigh_texts(row: Any) -> int:
         total = constant
         for position in texts:
-            total += len(row[position]) >> 5  # type: ignore[index]  # rows are lists or tuples
+            total += len(row[position]) >> 5
         return total
 
-    def weigh_all(row: object) -> int:
+    def weigh_all(row: Any) -> int:
         total = weigh_texts(row)
         for position, function in others:
-            total += function(row[position])  # type: ignore[index]  # rows are lists or tuples
+            total += function(row[position])
         return total
 
     return weigh_all if others else weigh_texts
 
 
 def _weigher_of_list(constant: int, function: Weigh | None) -> Weigh:
-    def weigh_flat(items: object) -> int:
-        return 1 + constant * len(items)  # type: ignore[arg-type]  # lists and dict items
+    each = function or (lambda _: constant)
 
-    def weigh_each(items: object) -> int:
+    def weigh_flat(items: Any) -> int:
+        return 1 + constant * len(items)
+
+    def weigh_each(items: Any) -> int:
         total = 1
-        for item in items:  # type: ignore[attr-defined]  # the static type is a list
-            total += function(item)  # type: ignore[misc]  # used only where there is a function
+        for item in items:
+            total += each(item)
         return total
 
     return weigh_flat if function is None else weigh_each
@@ -222,4 +234,4 @@ def _weigher_of_list(constant: int, function: Weigh | None) -> Weigh:
 
 def _weigher_of_dict(pair: tuple[int, Weigh | None]) -> Weigh:
     each = _weigher_of_list(*pair)
-    return lambda entries: each(entries.items())  # type: ignore[attr-defined]  # the static type is a dict
+    return lambda entries: each(entries.items())

@@ -7,15 +7,13 @@ CPython's own errors leaves them: what can fail, fails with an `Abort`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final, NoReturn
 
-from tanpo.ledger.errors import invariant
 from tanpo.vm import gas
 from tanpo.vm.limits import DICT_KEY_MAX, INT_MAX, ITEM_COUNT_MAX, SHIFT_MAX, TEXT_SIZE_MAX
 from tanpo.vm.outcome import Abort, Native
-from tanpo.vm.types import DictOf, ListOf, Record, TupleOf, Type, is_mutable
 
 Meter = list[int]
 """One cell: the gas that is left."""
@@ -71,6 +69,7 @@ def build_helpers(meter: Meter) -> dict[str, Native]:
         "item_key": _item_key,
         "del_key": _delete_key,
         **_build_text_helpers(meter),
+        **_build_search_helpers(meter),
         **_build_list_helpers(meter),
     }
 
@@ -183,6 +182,10 @@ def _build_text_helpers(meter: Meter) -> dict[str, Native]:
         charge(meter, size // gas.CHARACTERS_PER_GAS)
         return _check_text("".join(parts))
 
+    return {"cat_str": concat, "cat_bytes": concat_bytes, "join": join, "join_parts": join_parts}
+
+
+def _build_search_helpers(meter: Meter) -> dict[str, Native]:
     def find(text: str, part: str) -> int:
         charge(meter, len(text) * len(part) // gas.SEARCH_PER_GAS + len(text) // gas.CHARACTERS_PER_GAS)
         return text.find(part)
@@ -207,10 +210,6 @@ def _build_text_helpers(meter: Meter) -> dict[str, Native]:
         return sha256(data).digest()
 
     return {
-        "cat_str": concat,
-        "cat_bytes": concat_bytes,
-        "join": join,
-        "join_parts": join_parts,
         "find": find,
         "has_str": contains,
         "has_bytes": contains_bytes,
@@ -257,138 +256,3 @@ def _build_list_helpers(meter: Meter) -> dict[str, Native]:
         "prepay_range": prepay_range,
         "bounded": bounded,
     }
-
-
-Factory = Callable[[Meter], Native]
-"""Makes a helper that was prepared for a type, for one session."""
-
-
-def build_typed_helper(purpose: str, kind: Type) -> Factory:
-    """Return a maker of the helper that does `purpose` on values of type `kind`."""
-    if purpose == "copy":
-        copy = build_copier(kind)
-        return lambda _: copy
-    invariant(purpose in _TYPED, f"no helper for {purpose}")
-    return _TYPED[purpose](kind)
-
-
-def _make_pass(kind: Type) -> Factory:
-    copy, weigh = build_copier(kind), gas.weigher(kind)
-
-    def make(meter: Meter) -> Native:
-        def hand_over(value: object) -> object:
-            charge(meter, weigh(value))
-            return copy(value)
-
-        return hand_over
-
-    return make
-
-
-def _make_same(kind: Type) -> Factory:
-    weigh = gas.weigher(kind)
-
-    def make(meter: Meter) -> Native:
-        def same(a: object, b: object) -> bool:
-            charge(meter, weigh(a) + weigh(b))
-            return a == b
-
-        return same
-
-    return make
-
-
-def _make_order(operator: str) -> Callable[[Type], Factory]:
-    def prepare(kind: Type) -> Factory:
-        weigh = gas.weigher(kind)
-
-        def make(meter: Meter) -> Native:
-            def less(a: object, b: object) -> bool:
-                charge(meter, weigh(a) + weigh(b))
-                return a < b  # type: ignore[operator,no-any-return]  # only ordered types get here
-
-            def less_or_same(a: object, b: object) -> bool:
-                charge(meter, weigh(a) + weigh(b))
-                return a <= b  # type: ignore[operator,no-any-return]  # only ordered types get here
-
-            return less if operator == "<" else less_or_same
-
-        return make
-
-    return prepare
-
-
-def _make_sort(kind: Type) -> Factory:
-    weigh = gas.weigher(kind)
-
-    def make(meter: Meter) -> Native:
-        def sort(items: list[object]) -> list[object]:
-            charge(meter, weigh(items) * len(items).bit_length())
-            return sorted(items)  # type: ignore[type-var]  # only ordered types get here
-
-        return sort
-
-    return make
-
-
-def _make_sort_keys(kind: Type) -> Factory:
-    weigh = gas.weigher(ListOf(kind))
-
-    def make(meter: Meter) -> Native:
-        def sort_keys(entries: dict[object, object]) -> list[object]:
-            keys = list(entries)
-            charge(meter, weigh(keys) * len(keys).bit_length())
-            return sorted(keys)  # type: ignore[type-var]  # only ordered types get here
-
-        return sort_keys
-
-    return make
-
-
-def _make_contains(kind: Type) -> Factory:
-    weigh = gas.weigher(kind)
-
-    def make(meter: Meter) -> Native:
-        def contains(item: object, items: list[object]) -> bool:
-            charge(meter, len(items) * weigh(item) >> 2)
-            return item in items
-
-        return contains
-
-    return make
-
-
-_TYPED: Final[dict[str, Callable[[Type], Factory]]] = {
-    "pass": _make_pass,
-    "same": _make_same,
-    "less": _make_order("<"),
-    "less_or_same": _make_order("<="),
-    "sort": _make_sort,
-    "sort_keys": _make_sort_keys,
-    "contains": _make_contains,
-}
-
-
-def build_copier(kind: Type) -> Native:
-    """Return a function that copies a value so deep that no change to one is seen in the other."""
-    if not is_mutable(kind):
-        return lambda value: value
-    match kind:
-        case Record(fields=fields):
-            return _copy_row(tuple(part for _, part in fields), list)
-        case TupleOf(items=items):
-            return _copy_row(items, tuple)
-        case ListOf(item=item) if is_mutable(item):
-            each = build_copier(item)
-            return lambda items: [each(item) for item in items]
-        case DictOf(value=value) if is_mutable(value):
-            each = build_copier(value)
-            return lambda entries: {key: each(item) for key, item in entries.items()}
-    return lambda value: value.copy()
-
-
-def _copy_row(kinds: tuple[Type, ...], shape: type[list[object]] | type[tuple[object, ...]]) -> Native:
-    if not any(is_mutable(kind) for kind in kinds):
-        return lambda row: row[:]
-    parts = [build_copier(kind) for kind in kinds]
-    return lambda row: shape([part(item) for part, item in zip(parts, row, strict=True)])

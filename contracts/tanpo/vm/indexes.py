@@ -24,8 +24,7 @@ class IndexLayout:
 
     def __init__(self, contract: str, slot: ir.IndexSlot) -> None:
         self.prefix = slot_prefix(contract, slot.name)
-        encode = build_key_encoder(slot.group)
-        self.encode_group = lambda group: len(encode(group)).to_bytes(2, "big") + encode(group)
+        self.encode_group = build_key_encoder(slot.group)
         self.encode_member, self.decode_member = build_member_codec(slot.member)
 
 
@@ -73,7 +72,8 @@ class IndexState:
         return {"add": add, "remove": remove, "contains": contains, "page": page, "first": first}
 
     def _spell_group(self, group: object) -> bytes:
-        return self._layout.prefix + self._layout.encode_group(group)
+        spelled = self._layout.encode_group(group)
+        return self._layout.prefix + len(spelled).to_bytes(2, "big") + spelled
 
     def _is_present(self, group: bytes, member: bytes) -> bool:
         members = self.groups.setdefault(group, {})

@@ -58,8 +58,10 @@ def install(compiled: CompiledContract, engine: Engine) -> Installed:
         )
     layouts: dict[str, SlotLayout | IndexLayout] = {}
     for slot in unit.slots:
-        is_index = isinstance(slot, ir.IndexSlot)
-        layouts[slot.name] = IndexLayout(unit.contract, slot) if is_index else SlotLayout(unit.contract, slot)
+        if isinstance(slot, ir.IndexSlot):
+            layouts[slot.name] = IndexLayout(unit.contract, slot)
+        else:
+            layouts[slot.name] = SlotLayout(unit.contract, slot)
     return Installed(compiled=compiled, program=engine(unit), doors=doors, layouts=layouts)
 
 
@@ -117,7 +119,7 @@ def _rejected(reason: Reason, message: str, value: object, limit: object) -> Tra
         Reason.ARGUMENT_TYPE: "send the type that the interface declares; nothing is converted",
         Reason.ARGUMENT_RANGE: "send a value inside the limit",
         Reason.CONTRACT_UNKNOWN: "call an installed contract, or install this one first",
-        Reason.ENTRY_UNKNOWN: "call one of the functions listed; views are queried, entry points are submitted",
+        Reason.ENTRY_UNKNOWN: "call one of those listed; views are queried, entry points are submitted",
     }
     return TransactionRejected(reason, message, value=value, limit=limit, remedy=remedies[reason])
 

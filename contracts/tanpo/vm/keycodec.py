@@ -8,14 +8,14 @@ the natural order of members: that is the order in which pages list them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from tanpo.ledger.errors import CorruptState, Reason
 from tanpo.vm.limits import KEY_BYTES_MAX
 from tanpo.vm.outcome import Abort
 from tanpo.vm.types import BOOL, BYTES, INT, STR, TupleOf, Type
 
-Encode = Callable[[object], bytes]
+Encode = Callable[[Any], bytes]
 Decode = Callable[[bytes], object]
 
 _SIGN: Final = 0x80
@@ -34,9 +34,7 @@ def build_key_encoder(kind: Type) -> Encode:
     encoders = [_PLAIN[str(part)] for part in (kind.items if isinstance(kind, TupleOf) else (kind,))]
     if not isinstance(kind, TupleOf):
         return _bounded(encoders[0])
-    return _bounded(
-        lambda key: b"".join([encode(part) for encode, part in zip(encoders, key, strict=True)])  # type: ignore[call-overload]  # a tuple
-    )
+    return _bounded(lambda key: b"".join([encode(part) for encode, part in zip(encoders, key, strict=True)]))
 
 
 def build_member_codec(kind: Type) -> tuple[Encode, Decode]:
@@ -46,14 +44,14 @@ def build_member_codec(kind: Type) -> tuple[Encode, Decode]:
         return _bounded(_LAST_ENCODE.get(name, _ORDERED[name])), lambda data: _read_last(kind, data)
     encoders = [_ORDERED[str(part)] for part in kind.items]
 
-    def encode_row(member: object) -> bytes:
-        return b"".join([encode(part) for encode, part in zip(encoders, member, strict=True)])  # type: ignore[call-overload]  # a tuple
+    def encode_row(member: tuple[object, ...]) -> bytes:
+        return b"".join([encode(part) for encode, part in zip(encoders, member, strict=True)])
 
     return _bounded(encode_row), lambda data: _read_row(kind.items, data)
 
 
 def _bounded(encode: Encode) -> Encode:
-    def encode_bounded(key: object) -> bytes:
+    def encode_bounded(key: Any) -> bytes:
         encoded = encode(key)
         if len(encoded) > KEY_BYTES_MAX:
             raise Abort("KEY_RANGE", (("limit", KEY_BYTES_MAX), ("size", len(encoded))))
@@ -62,21 +60,20 @@ def _bounded(encode: Encode) -> Encode:
     return encode_bounded
 
 
-def _plain_text(value: object) -> bytes:
-    encoded = value.encode("utf-8")  # type: ignore[attr-defined]  # the static type is str
-    return len(encoded).to_bytes(2, "big") + encoded  # type: ignore[no-any-return]  # bytes
+def _plain_text(value: str) -> bytes:
+    encoded = value.encode("utf-8")
+    return len(encoded).to_bytes(2, "big") + encoded
 
 
-def _plain_bytes(value: object) -> bytes:
-    return len(value).to_bytes(2, "big") + value  # type: ignore[arg-type,operator,no-any-return]  # bytes
+def _plain_bytes(value: bytes) -> bytes:
+    return len(value).to_bytes(2, "big") + value
 
 
-def _plain_bool(value: object) -> bytes:
+def _plain_bool(value: bool) -> bytes:
     return b"\x01" if value else b"\x00"
 
 
-def _ordered_int(value: object) -> bytes:
-    number = int(value)  # type: ignore[call-overload]  # the static type is int
+def _ordered_int(number: int) -> bytes:
     size = (abs(number).bit_length() + 7) // 8
     magnitude = abs(number).to_bytes(size, "big")
     if number >= 0:
@@ -84,12 +81,12 @@ def _ordered_int(value: object) -> bytes:
     return bytes((_SIGN - 1 - size,)) + bytes(255 - byte for byte in magnitude)
 
 
-def _ordered_text(value: object) -> bytes:
-    return _ordered_bytes(value.encode("utf-8"))  # type: ignore[attr-defined]  # the static type is str
+def _ordered_text(value: str) -> bytes:
+    return _ordered_bytes(value.encode("utf-8"))
 
 
-def _ordered_bytes(value: object) -> bytes:
-    return value.replace(b"\x00", _ESCAPE) + _END  # type: ignore[attr-defined,no-any-return]  # the static type is bytes
+def _ordered_bytes(value: bytes) -> bytes:
+    return value.replace(b"\x00", _ESCAPE) + _END
 
 
 _PLAIN: Final[dict[str, Encode]] = {
@@ -106,8 +103,8 @@ _ORDERED: Final[dict[str, Encode]] = {
     "bytes": _ordered_bytes,
 }
 _LAST_ENCODE: Final[dict[str, Encode]] = {
-    "str": lambda value: value.encode("utf-8"),  # type: ignore[attr-defined]  # the static type is str
-    "bytes": lambda value: value,  # type: ignore[return-value]  # the static type is bytes
+    "str": lambda value: value.encode("utf-8"),
+    "bytes": lambda value: value,
 }
 
 

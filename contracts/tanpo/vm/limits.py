@@ -29,7 +29,7 @@ EXPRESSION_DEPTH_MAX: Final = 32
 """Deepest expression: generated text opens up to three brackets a level, and CPython stops at 200."""
 
 CALL_CHAIN_MAX: Final = 32
-"""Longest chain of functions inside one contract: 8 contracts of 32 stay far below Python's limit of 1,000."""
+"""Longest chain of functions inside one contract: 8 contracts of 32 stay far below Python's 1,000."""
 
 CALL_DEPTH_MAX: Final = 8
 """How many contracts may be active in one transaction."""
@@ -48,7 +48,7 @@ KEY_BYTES_MAX: Final = 512
 """Longest encoded key, group or member; leaves room for contract and slot in a state key."""
 
 DICT_KEY_MAX: Final = 2**61 - 2
-"""Largest integer key of a dict, either sign: beyond it CPython's hashes repeat and can be made to collide."""
+"""Largest integer key of a dict, either sign: beyond it CPython's hashes repeat, and collisions are free."""
 
 __all__ = [
     "BRACKET_DEPTH_MAX",

@@ -54,7 +54,7 @@ def _hashes_safely(kind: Type) -> bool:
 
 
 class SlotState:
-    """One plain variable or `Map` in one session. Keys are native where their hashes are safe, else encoded."""
+    """One plain variable or `Map` in one session. Keys are native if their hashes are safe, else encoded."""
 
     __slots__ = ("_journal", "_layout", "_meter", "_reader", "changed", "entries")
 
@@ -71,8 +71,8 @@ class SlotState:
         layout = self._layout
         for key in self.changed:
             value = self.entries[key][0]
-            spelled = layout.encode_key(key) if layout.is_plain else key
-            yield layout.prefix + spelled, None if value is None else layout.encode(value)  # type: ignore[operator]  # bytes
+            spelled = layout.encode_key(key) if layout.is_plain or not isinstance(key, bytes) else key
+            yield layout.prefix + spelled, None if value is None else layout.encode(value)
 
     def build_accessors(self) -> dict[str, Native]:
         """Return get, find, has, put and erase for generated code; a plain variable leaves the key out."""

@@ -9,13 +9,13 @@ tuple, record   the parts one after the other
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from tanpo.ledger.errors import CorruptState, Reason
 from tanpo.vm.types import DictOf, ListOf, Record, TupleOf, Type
 
-Encode = Callable[[object], bytes]
-Read = Callable[[bytes, int], tuple[object, int]]
+Encode = Callable[[Any], bytes]
+Read = Callable[[bytes, int], tuple[Any, int]]
 
 
 def build_encoder(kind: Type) -> Encode:
@@ -29,7 +29,7 @@ def build_encoder(kind: Type) -> Encode:
             return _list_encoder(build_encoder(item))
         case DictOf(key=key, value=value):
             each = _list_encoder(_row_encoder([build_encoder(key), build_encoder(value)]))
-            return lambda entries: each(sorted(entries.items(), key=_first))  # type: ignore[attr-defined]  # a dict
+            return lambda entries: each(sorted(entries.items(), key=_first))
     return _ENCODERS[str(kind)]
 
 
@@ -49,29 +49,27 @@ def build_decoder(kind: Type) -> Callable[[bytes], object]:
     return decode
 
 
-def _first(pair: tuple[object, object]) -> object:
+def _first(pair: tuple[Any, object]) -> Any:
     return pair[0]
 
 
-def _encode_int(value: object) -> bytes:
-    number: int = value  # type: ignore[assignment]  # the static type is int
+def _encode_int(number: int) -> bytes:
     if number == 0:
         return b"\x00"
     size = ((~number if number < 0 else number).bit_length() + 8) // 8
     return size.to_bytes(1, "big") + number.to_bytes(size, "big", signed=True)
 
 
-def _encode_bool(value: object) -> bytes:
+def _encode_bool(value: bool) -> bytes:
     return b"\x01" if value else b"\x00"
 
 
-def _encode_text(value: object) -> bytes:
-    encoded: bytes = value.encode("utf-8")  # type: ignore[attr-defined]  # the static type is str
+def _encode_text(value: str) -> bytes:
+    encoded = value.encode("utf-8")
     return len(encoded).to_bytes(2, "big") + encoded
 
 
-def _encode_bytes(value: object) -> bytes:
-    raw: bytes = value  # type: ignore[assignment]  # the static type is bytes
+def _encode_bytes(raw: bytes) -> bytes:
     return len(raw).to_bytes(2, "big") + raw
 
 
@@ -84,15 +82,15 @@ _ENCODERS: Final[dict[str, Encode]] = {
 
 
 def _row_encoder(parts: list[Encode]) -> Encode:
-    def encode(row: object) -> bytes:
-        return b"".join([part(item) for part, item in zip(parts, row, strict=True)])  # type: ignore[call-overload]  # a list or tuple
+    def encode(row: list[object] | tuple[object, ...]) -> bytes:
+        return b"".join([part(item) for part, item in zip(parts, row, strict=True)])
 
     return encode
 
 
 def _list_encoder(each: Encode) -> Encode:
-    def encode(items: object) -> bytes:
-        encoded = [each(item) for item in items]  # type: ignore[attr-defined]  # a list
+    def encode(items: list[object]) -> bytes:
+        encoded = [each(item) for item in items]
         return len(encoded).to_bytes(2, "big") + b"".join(encoded)
 
     return encode
@@ -113,12 +111,12 @@ def _build_reader(kind: Type) -> Read:
     return _READERS[str(kind)]
 
 
-def _as_tuple(result: tuple[object, int]) -> tuple[object, int]:
-    return tuple(result[0]), result[1]  # type: ignore[arg-type]  # a list
+def _as_tuple(result: tuple[list[object], int]) -> tuple[object, int]:
+    return tuple(result[0]), result[1]
 
 
-def _as_dict(result: tuple[object, int]) -> tuple[object, int]:
-    return dict(result[0]), result[1]  # type: ignore[call-overload]  # a list of pairs
+def _as_dict(result: tuple[Any, int]) -> tuple[object, int]:
+    return dict(result[0]), result[1]
 
 
 def _read_int(data: bytes, position: int) -> tuple[object, int]:

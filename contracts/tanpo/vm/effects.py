@@ -1,0 +1,68 @@
+"""Type-checks `require`, `abort` and `emit`: literal names, and named values of known types."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Final
+
+from tanpo.vm import ir
+from tanpo.vm.expressions import check_as, check_value
+from tanpo.vm.limits import NAME_CHARACTERS_MAX
+from tanpo.vm.scope import RUNTIME_CODES, FunctionScope
+from tanpo.vm.types import BOOL, UNKNOWN, Scalar
+
+_CODE: Final = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+
+
+def check_fail(scope: FunctionScope, node: ast.Call, name: str, out: list[ir.Statement]) -> None:
+    """Append a `require` or `abort`."""
+    count = 2 if name == "require" else 1
+    if len(node.args) != count:
+        scope.fault("ARGUMENTS", node, f"{name} takes {'a condition and ' * (count - 1)}a literal code", name)
+        return
+    test = check_as(scope, node.args[0], BOOL) if name == "require" else None
+    code = node.args[-1]
+    text = code.value if isinstance(code, ast.Constant) else None
+    if not isinstance(text, str) or not _CODE.match(text) or len(text) > NAME_CHARACTERS_MAX:
+        scope.fault("CODE", code, "this is not a literal code", ast.unparse(code))
+        text = ""
+    elif text in RUNTIME_CODES:
+        scope.fault("CODE_RESERVED", code, f"{text} is raised only by the machine", text)
+    details = [
+        (field, value) for field, value in _named_values(scope, node) if _check_detail(scope, node, value)
+    ]
+    out.append(ir.Fail(node.lineno, test, text, tuple(details)))
+    if test is None:
+        scope.assigned = None
+
+
+def _check_detail(scope: FunctionScope, node: ast.Call, value: ir.Expr) -> bool:
+    if isinstance(value.type, Scalar) or value.type == UNKNOWN:
+        return True
+    scope.fault("DETAIL", node, f"a detail is a scalar, not {value.type}", str(value.type))
+    return False
+
+
+def _named_values(scope: FunctionScope, node: ast.Call) -> list[tuple[str, ir.Expr]]:
+    return [(part.arg, check_value(scope, part.value)) for part in node.keywords if part.arg is not None]
+
+
+def check_emit(scope: FunctionScope, node: ast.Call, out: list[ir.Statement]) -> None:
+    """Append an `emit`; every place that emits an event must give it the same fields."""
+    scope.note_write(node, "emits an event")
+    name = node.args[0].value if len(node.args) == 1 and isinstance(node.args[0], ast.Constant) else None
+    if not isinstance(name, str) or not name.isidentifier() or len(name) > NAME_CHARACTERS_MAX:
+        scope.fault("EVENT", node, "emit takes a literal name and named fields", ast.unparse(node))
+        return
+    fields = _named_values(scope, node)
+    shape = tuple(sorted((field, value.type) for field, value in fields)) if _distinct(fields) else ()
+    known = scope.module.events.setdefault(name, shape)
+    if known != shape and not any(kind == UNKNOWN for _, kind in (*known, *shape)):
+        listed = ", ".join(f"{field}: {kind}" for field, kind in known)
+        scope.fault("EVENT", node, f"event {name} was emitted before with {listed}", name)
+    out.append(ir.Emit(node.lineno, name, tuple(fields)))
+
+
+def _distinct(fields: list[tuple[str, ir.Expr]]) -> bool:
+    return len({name for name, _ in fields}) == len(fields)
