@@ -29,14 +29,16 @@ from tanpo.ledger.types import Height, ValidatorIndex
 
 def advance(core: Core) -> None:
     """Propose the next block, or nudge the last one, if it is our turn and nothing is in flight (P1)."""
-    if not core.can_sign or not core.is_leader or core.has_timed_out or _is_proposal_open(core):
+    clock = core.clock
+    if clock.linger_until_ms is not None and clock.now_ms >= clock.linger_until_ms:
+        clock.linger_until_ms = None
+    if core.halted is not None or not _may_propose(core):
         return
     justify = _find_justify(core)
     if justify is None or justify.height + 1 > core.chain.stored_height + LAG_MAX:
         return
     roots = core.chain.find_roots(justify.block_hash)
-    clock = core.clock
-    if roots is None or (clock.linger_until_ms is not None and clock.now_ms < clock.linger_until_ms):
+    if roots is None or clock.linger_until_ms is not None:
         return
     parent = core.chain.find(justify.block_hash)
     parent_time_ms = core.chain.tip.time_ms if parent is None else parent.block.header.time_ms
@@ -108,6 +110,11 @@ def send_heartbeat(core: Core) -> None:
     """Broadcast where we stand, as a sign of life."""
     core.clock.heartbeat_ms = core.clock.now_ms
     broadcast(core, build_heartbeat(core))
+
+
+def _may_propose(core: Core) -> bool:
+    may_lead = core.can_sign and core.is_leader and not core.has_timed_out  # R1
+    return may_lead and not _is_proposal_open(core)
 
 
 def _is_proposal_open(core: Core) -> bool:

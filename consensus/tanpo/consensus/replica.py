@@ -207,13 +207,14 @@ def _dispatch_catch_up(
 def _settle(core: Core) -> None:
     """Do what has become possible until nothing more follows."""
     for _ in range(_SETTLE_MAX):
+        if core.halted is not None:
+            return
         before = (len(core.effects), core.record)
         core.catch_up.wanted.clear()
         committing.advance(core)
-        if core.halted is not None:
-            return
         voting.advance(core)
         proposing.advance(core)
         if before[0] == len(core.effects) and before[1] is core.record:
             break
-    catch_up.advance(core)
+    if core.halted is None:
+        catch_up.advance(core)

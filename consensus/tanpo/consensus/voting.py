@@ -86,7 +86,9 @@ def on_checked(core: Core, block_hash: bytes, fault: str | None) -> None:
 def advance(core: Core) -> None:
     """Vote for the proposal we hold once everything it needs is here; wait or refuse otherwise."""
     proposal = core.round.proposal
-    if proposal is None or proposal.refusal is not None or not _is_vote_open(core, proposal):
+    if core.halted is not None or proposal is None or proposal.refusal is not None:
+        return
+    if not _is_vote_open(core, proposal):
         return
     block, justify = proposal.append.block, proposal.append.justify
     proposal.refusal = _find_late(core, proposal)
