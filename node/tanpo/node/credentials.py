@@ -1,4 +1,4 @@
-"""The files a node proves itself with, checked at start: a wrong one must not surface as a failed handshake."""
+"""The files a node proves itself with, checked at start: a wrong one must not show as a handshake error."""
 
 from __future__ import annotations
 

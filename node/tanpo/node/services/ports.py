@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tanpo.ledger.errors import LedgerError
-from tanpo.ledger.genesis import Genesis
-from tanpo.node.events import EventRead
-from tanpo.node.outcome import Outcome, OutcomeListener
-from tanpo.node.reads import (
-    BlockRead,
-    ContractRead,
-    ReceiptProofRead,
-    ReceiptRead,
-    TransactionRead,
-    ViewRead,
-)
-from tanpo.node.transport import PeerState
+if TYPE_CHECKING:
+    # Types alone: the services must load without the machinery behind them.
+    from tanpo.ledger.errors import LedgerError
+    from tanpo.ledger.genesis import Genesis
+    from tanpo.node.events import EventRead
+    from tanpo.node.outcome import Outcome, OutcomeListener
+    from tanpo.node.reads import (
+        BlockRead,
+        ContractRead,
+        ReceiptProofRead,
+        ReceiptRead,
+        TransactionRead,
+        ViewRead,
+    )
+    from tanpo.node.transport import PeerState
 
 
 class StatusRead(Protocol):

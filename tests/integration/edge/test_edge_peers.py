@@ -1,0 +1,257 @@
+"""Links between validators: frames, bounds, garbage, restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
+from tanpo.ledger.errors import InvariantViolation, PeerFault, Reason
+from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.types import ValidatorIndex
+from tanpo.node.metrics import Metrics
+from tanpo.node.tls import PEER_MESSAGE_BYTES_MAX
+from tanpo.node.transport import FRAME_MESSAGES_MAX, GrpcTransport
+
+TIMEOUT_S = 10
+ALPHA, BETA = ValidatorIndex(0), ValidatorIndex(1)
+
+
+def make_transport(world: Any, address: Any, genesis: Genesis | None = None) -> GrpcTransport:
+    network_id = (genesis or world.genesis).network_id
+    return GrpcTransport(peers=[address], network_id=network_id, version="test", metrics=Metrics())
+
+
+async def open_stream(node: Any, channel: grpc.aio.Channel) -> Any:
+    """Return a stream as a validator, welcomed."""
+    stub: Any = peer_pb2_grpc.PeerStub(channel)
+    call = stub.Exchange()
+    hello = peer_pb2.PeerHello(network_id=node.world.genesis.network_id, protocol_version=1)
+    await call.write(peer_pb2.PeerFrame(hello=hello))
+    assert (await call.read()).network_id == node.world.genesis.network_id
+    return call
+
+
+async def test_messages_arrive_in_order_with_their_sender(world: Any, start_node: Any, dial: Any) -> None:
+    async with start_node("alpha") as node:
+        transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"))
+        messages = [f"m{number}".encode() for number in range(1000)]
+        for message in messages:  # queued before there is a link: they leave when it is up
+            transport.send(ALPHA, message)
+        transport.share([b"e1", b"e2"])
+        await transport.start()
+        await node.inbox.wait_for(1002)
+        state = transport.peers()[0]
+        await transport.stop()
+    assert node.inbox.messages == [(BETA, message) for message in messages]
+    assert node.inbox.envelopes == [(BETA, b"e1"), (BETA, b"e2")]
+    assert node.inbox.frames == 1
+    assert (state.is_connected, state.queued_bytes, state.last_error) == (True, 0, "")
+
+
+async def test_broadcast_reaches_the_peer_and_self_sends_go_nowhere(
+    world: Any, start_node: Any, dial: Any
+) -> None:
+    async with start_node("alpha") as node:
+        transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"))
+        await transport.start()
+        transport.send(BETA, b"to myself")
+        transport.broadcast(b"to all")
+        await node.inbox.wait_for(1)
+        await transport.stop()
+    assert node.inbox.messages == [(BETA, b"to all")]
+
+
+async def test_peer_that_restarts_is_connected_again(
+    world: Any, start_node: Any, dial: Any, wait_until: Any
+) -> None:
+    async with start_node("alpha") as node:
+        port = node.servers.peer_port
+        transport = make_transport(world, dial(port, to="alpha", by="beta"))
+        await transport.start()
+        transport.send(ALPHA, b"before")
+        await node.inbox.wait_for(1)
+    await wait_until(lambda: not transport.peers()[0].is_connected)
+    await wait_until(lambda: "refused" in transport.peers()[0].last_error.lower())
+    async with start_node("alpha", peer_port=port) as node:
+        transport.send(ALPHA, b"after")
+        await node.inbox.wait_for(1)
+        assert node.inbox.messages == [(BETA, b"after")]
+        await transport.stop()
+
+
+async def test_peer_of_another_network_is_refused_with_the_reason(
+    world: Any, start_node: Any, dial: Any, wait_until: Any
+) -> None:
+    other = Genesis(
+        network="other",
+        time_ms=1,
+        parameters=world.genesis.parameters,
+        members=world.genesis.members,
+        validators=world.genesis.validators,
+        contracts=(),
+    )
+    async with start_node("alpha") as node:
+        transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"), other)
+        await transport.start()
+        await wait_until(lambda: transport.peers()[0].last_error)
+        state = transport.peers()[0]
+        await transport.stop()
+    assert not state.is_connected
+    assert "another network" in state.last_error
+
+
+async def test_peer_that_another_member_impersonates_is_not_trusted(
+    world: Any, start_node: Any, dial: Any, wait_until: Any
+) -> None:
+    async with start_node("beta") as node:
+        # beta listens where alpha is expected; its certificate is of its own CA.
+        transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="gamma"))
+        await transport.start()
+        await wait_until(lambda: transport.peers()[0].last_error)
+        state = transport.peers()[0]
+        await transport.stop()
+    assert not state.is_connected
+    assert "UNAVAILABLE" in state.last_error
+
+
+async def test_garbage_frames_are_dropped_counted_and_logged_seldom(
+    world: Any, start_node: Any, wait_until: Any
+) -> None:
+    async with start_node("alpha") as node:
+        certificate = world.issue("beta", "node", "n1")
+        async with node.channel(certificate, port=node.servers.peer_port) as channel:
+            call = await open_stream(node, channel)
+            node.inbox.fail_with = PeerFault(Reason.MALFORMED, "no such message", value="ff")
+            for _ in range(20):
+                await call.write(peer_pb2.PeerFrame(messages=[b"\xff"]))
+            faults = node.metrics.peer_faults.labels("beta/n1")
+            await wait_until(lambda: faults._value.get() == 20)
+            node.inbox.fail_with = None
+            await call.write(peer_pb2.PeerFrame(messages=[b"fine"]))
+            await node.inbox.wait_for(1)
+            call.cancel()
+    lines = [json.loads(line) for line in node.logs.getvalue().splitlines()]
+    dropped = [line["frames_dropped"] for line in lines if line["event"] == "frame dropped"]
+    assert dropped == [1, 2, 4, 8, 16]
+    assert node.fatal == []
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        peer_pb2.PeerFrame(hello=peer_pb2.PeerHello(protocol_version=1)),
+        peer_pb2.PeerFrame(messages=[b""] * (FRAME_MESSAGES_MAX + 1)),
+        peer_pb2.PeerFrame(envelopes=[b""] * (FRAME_MESSAGES_MAX + 1)),
+    ],
+    ids=["second hello", "too many messages", "too many envelopes"],
+)
+async def test_frames_against_the_rules_are_dropped(world: Any, start_node: Any, frame: Any) -> None:
+    async with start_node("alpha") as node:
+        certificate = world.issue("beta", "node", "n1")
+        async with node.channel(certificate, port=node.servers.peer_port) as channel:
+            call = await open_stream(node, channel)
+            await call.write(frame)
+            await call.write(peer_pb2.PeerFrame(messages=[b"fine"]))
+            await node.inbox.wait_for(1)
+            call.cancel()
+    assert node.inbox.messages == [(BETA, b"fine")]
+
+
+@pytest.mark.parametrize("first", [peer_pb2.PeerFrame(), peer_pb2.PeerFrame(messages=[b"x"])])
+async def test_stream_without_a_hello_is_ended(world: Any, start_node: Any, refused: Any, first: Any) -> None:
+    async with start_node("alpha") as node:
+        certificate = world.issue("beta", "node", "n1")
+        async with node.channel(certificate, port=node.servers.peer_port) as channel:
+            stub: Any = peer_pb2_grpc.PeerStub(channel)
+            call = stub.Exchange(timeout=TIMEOUT_S)
+            await call.write(first)
+            with refused() as refusal:
+                await call.read()
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "PROTOCOL")
+
+
+async def test_bytes_that_are_no_frame_end_the_stream_and_not_the_node(
+    world: Any, start_node: Any, refused: Any, dial: Any
+) -> None:
+    async with start_node("alpha") as node:
+        certificate = world.issue("beta", "node", "n1")
+        async with node.channel(certificate, port=node.servers.peer_port) as channel:
+            call = channel.stream_stream("/tanpo.api.v1.Peer/Exchange")(timeout=TIMEOUT_S)
+            await call.write(b"\xff" * 100)
+            with refused() as refusal:
+                await call.read()
+        transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"))
+        await transport.start()
+        transport.send(ALPHA, b"fine")
+        await node.inbox.wait_for(1)
+        await transport.stop()
+    assert refusal.reason == "MALFORMED"
+    assert node.fatal == []
+
+
+async def test_frame_above_the_limit_ends_the_stream_and_not_the_node(world: Any, start_node: Any) -> None:
+    async with start_node("alpha") as node:
+        certificate = world.issue("beta", "node", "n1")
+        async with node.channel(certificate, port=node.servers.peer_port) as channel:
+            call = await open_stream(node, channel)
+            await call.write(peer_pb2.PeerFrame(messages=[bytes(PEER_MESSAGE_BYTES_MAX + 1)]))
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+            again = await open_stream(node, channel)
+            await again.write(peer_pb2.PeerFrame(messages=[b"fine"]))
+            await node.inbox.wait_for(1)
+            again.cancel()
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_newer_stream_of_a_validator_replaces_the_older(
+    world: Any, start_node: Any, refused: Any
+) -> None:
+    async with start_node("alpha") as node:
+        certificate = world.issue("beta", "node", "n1")
+        async with node.channel(certificate, port=node.servers.peer_port) as channel:
+            older = await open_stream(node, channel)
+            newer = await open_stream(node, channel)
+            with refused() as refusal:
+                await older.read()
+            await newer.write(peer_pb2.PeerFrame(messages=[b"fine"]))
+            await node.inbox.wait_for(1)
+            newer.cancel()
+    assert refusal.reason == "PROTOCOL"
+
+
+async def test_core_that_must_stop_is_reported(world: Any, start_node: Any, wait_until: Any) -> None:
+    async with start_node("alpha") as node:
+        node.inbox.fail_with = InvariantViolation("roots differ")
+        certificate = world.issue("beta", "node", "n1")
+        async with node.channel(certificate, port=node.servers.peer_port) as channel:
+            call = await open_stream(node, channel)
+            await call.write(peer_pb2.PeerFrame(messages=[b"x"]))
+            await wait_until(lambda: node.fatal)
+            call.cancel()
+    assert node.fatal == [node.inbox.fail_with]
+
+
+async def test_peer_that_does_not_read_costs_bounded_memory(
+    world: Any, start_node: Any, dial: Any, wait_until: Any
+) -> None:
+    async with start_node("alpha") as node:
+        node.inbox.gate.clear()
+        transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"))
+        await transport.start()
+        await wait_until(lambda: transport.peers()[0].is_connected)
+        block = bytes(1_000_000)
+        for _ in range(100):
+            transport.send(ALPHA, block)
+            transport.share([block])
+            await asyncio.sleep(0)
+        state = transport.peers()[0]
+        assert state.queued_bytes <= 40 * 1024 * 1024
+        assert state.dropped_messages >= 100
+        node.inbox.gate.set()
+        await transport.stop()
