@@ -1,0 +1,95 @@
+"""The client SDK: submit, query, follow events, and verify proofs without trusting any node."""
+
+from tanpo.client.aio import AsyncClient
+from tanpo.client.batch import WINDOW
+from tanpo.client.blocking import Client
+from tanpo.client.config import DEADLINE_S, GAS_LIMIT, VALID_FOR_S, ClientConfig, load_genesis
+from tanpo.client.draft import (
+    Draft,
+    PartialSignature,
+    build_draft,
+    load_draft,
+    load_envelope,
+    load_signature,
+    save_draft,
+    save_envelope,
+    save_signature,
+)
+from tanpo.client.errors import ContractFailed, HandshakeFailed, NodeFailed, OutcomeUnknown, Unreachable
+from tanpo.client.events import Checkpoint, LedgerEvent
+from tanpo.client.identity import Identity
+from tanpo.client.keyfile import FileSigner, load_key, save_key
+from tanpo.client.plan import RetryPolicy
+from tanpo.client.profile import Profile, load_profile, parse_profile, render_profile
+from tanpo.client.proofs import ReceiptProof, VerifiedReceipt, load_proof, save_proof, verify_proof
+from tanpo.client.results import (
+    BatchResult,
+    Committed,
+    CommittedBlock,
+    CommittedTransaction,
+    ContractView,
+    NodeStatus,
+    Outcome,
+    Pending,
+    QueryResult,
+    Rejected,
+    Result,
+    Unknown,
+    Unresolved,
+    ValidatorsView,
+)
+
+__all__ = [
+    "DEADLINE_S",
+    "GAS_LIMIT",
+    "VALID_FOR_S",
+    "WINDOW",
+    "AsyncClient",
+    "BatchResult",
+    "Checkpoint",
+    "Client",
+    "ClientConfig",
+    "Committed",
+    "CommittedBlock",
+    "CommittedTransaction",
+    "ContractFailed",
+    "ContractView",
+    "Draft",
+    "FileSigner",
+    "HandshakeFailed",
+    "Identity",
+    "LedgerEvent",
+    "NodeFailed",
+    "NodeStatus",
+    "Outcome",
+    "OutcomeUnknown",
+    "PartialSignature",
+    "Pending",
+    "Profile",
+    "QueryResult",
+    "ReceiptProof",
+    "Rejected",
+    "Result",
+    "RetryPolicy",
+    "Unknown",
+    "Unreachable",
+    "Unresolved",
+    "ValidatorsView",
+    "VerifiedReceipt",
+    "build_draft",
+    "load_draft",
+    "load_envelope",
+    "load_genesis",
+    "load_key",
+    "load_profile",
+    "load_proof",
+    "load_signature",
+    "parse_profile",
+    "render_profile",
+    "save_draft",
+    "save_envelope",
+    "save_key",
+    "save_proof",
+    "save_signature",
+    "verify_proof",
+]

@@ -1,0 +1,254 @@
+"""`AsyncClient`: the asynchronous client, on grpc.aio. It has the surface of `Client`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tanpo.client import requests
+from tanpo.client.aio_link import AsyncLink, read_events, submit_batch
+from tanpo.client.batch import WINDOW, Batch
+from tanpo.client.config import DEADLINE_S, VALID_FOR_S, ClientConfig
+from tanpo.client.context import Context, make_call
+from tanpo.client.draft import Draft
+from tanpo.client.events import RECONNECT_FOR_S, Checkpoint, EventCursor, LedgerEvent
+from tanpo.client.identity import Identity
+from tanpo.client.proofs import VerifiedReceipt
+from tanpo.client.results import (
+    BatchResult,
+    Committed,
+    CommittedBlock,
+    CommittedTransaction,
+    ContractView,
+    NodeStatus,
+    Outcome,
+    QueryResult,
+    Result,
+    ValidatorsView,
+    in_order_of,
+)
+from tanpo.ledger.genesis import Genesis, Member, Parameters
+from tanpo.ledger.receipt import Receipt
+from tanpo.ledger.transaction import Call, Envelope, Signer
+from tanpo.ledger.types import KeyId, MemberId, TxId
+from tanpo.ledger.values import Value
+
+
+class AsyncClient:
+    """A member's way to its ledger. Every call waits at most its deadline, retries included.
+
+    `network` tells of members, validators and the node itself, `chain` of blocks and proofs. Every method
+    raises `LedgerError`: `TransactionRejected` and `UsageError` for what the caller must change,
+    `Unavailable` for what may work later, `PeerFault` for a node that answers wrongly.
+    """
+
+    def __init__(self, config: ClientConfig) -> None:
+        self.config = config
+        self._context = Context.create(config)
+        self._link = AsyncLink(self._context)
+        self.network = NetworkCalls(self._link)
+        self.chain = ChainCalls(self._link)
+
+    @classmethod
+    def connect(
+        cls,
+        addresses: str | Sequence[str],
+        *,
+        identity: Identity,
+        genesis: Genesis | Path | str,
+        signers: Iterable[Signer] = (),
+        member: str = "",
+        deadline_s: float = DEADLINE_S,
+    ) -> AsyncClient:
+        """Return a client of the node at `host:port`; further addresses are nodes to fall back to.
+
+        The connection is made by the first call.
+
+        Raises:
+            UsageError: an argument is unusable, or the certificate is not valid now.
+        """
+        return cls(
+            ClientConfig.create(
+                addresses,
+                identity=identity,
+                genesis=genesis,
+                signers=signers,
+                member=member,
+                deadline_s=deadline_s,
+            )
+        )
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. Calls in progress fail, later ones raise `UsageError`."""
+        await self._link.close()
+
+    async def submit(
+        self,
+        call: Call | str,
+        entry: str = "",
+        arguments: Mapping[str, Value] | None = None,
+        *,
+        signers: Iterable[Signer] | None = None,
+        request_id: str | None = None,
+        valid_for_s: float = VALID_FOR_S,
+        gas_limit: int | None = None,
+        deadline_s: float | None = None,
+    ) -> Committed:
+        """Sign and submit one call, and wait until it is committed.
+
+        Its contract may have failed: see `succeeded`, or call `raise_for_failure()`.
+
+        Raises:
+            TransactionRejected: it is in no block and will be in none.
+            OutcomeUnknown: no answer came in time; it says how to find out.
+        """
+        envelope = self._context.compose(
+            make_call(call, entry, arguments),
+            signers=signers,
+            request_id=request_id,
+            valid_for_s=valid_for_s,
+            gas_limit=gas_limit,
+        )
+        plan = requests.submit_one(self._context, envelope, self._context.compute_deadline(deadline_s))
+        return await self._link.run(plan)
+
+    async def submit_envelope(
+        self, envelope: Envelope | bytes, *, deadline_s: float | None = None
+    ) -> tuple[Result, ...]:
+        """Submit a sealed envelope and return its transactions' outcomes in order. Repeating it is safe.
+
+        Raises as `submit` does; a rejection only when no transaction of the envelope was committed.
+        """
+        found = self._context.read_envelope(envelope)
+        plan = requests.submit(self._context, found, self._context.compute_deadline(deadline_s))
+        return await self._link.run(plan)
+
+    def submit_batch(
+        self,
+        envelopes: Iterable[Envelope] | AsyncIterable[Envelope],
+        *,
+        deadline_s: float | None = None,
+        window: int = WINDOW,
+    ) -> AsyncIterator[BatchResult]:
+        """Submit many envelopes on one stream and yield one result a transaction, as they arrive.
+
+        At most `window` envelopes are in flight, each for at most the deadline. The envelopes may come at
+        their own pace; answers are read meanwhile.
+        """
+        batch = Batch(self._context, deadline_s=self._context.compute_deadline(deadline_s), window=window)
+        return submit_batch(self._link, batch, envelopes)
+
+    async def submit_many(
+        self, envelopes: Sequence[Envelope], *, deadline_s: float | None = None
+    ) -> tuple[BatchResult, ...]:
+        """Submit envelopes as `submit_batch` does and return the results in the order of the envelopes."""
+        return in_order_of(
+            envelopes, [result async for result in self.submit_batch(envelopes, deadline_s=deadline_s)]
+        )
+
+    def build(
+        self,
+        calls: Call | Sequence[Call],
+        *,
+        signers: Iterable[KeyId] | None = None,
+        request_id: str | None = None,
+        valid_for_s: float = VALID_FOR_S,
+        gas_limit: int | None = None,
+    ) -> Draft:
+        """Return a draft for the keys named to sign, ordinarily this client's own. Nothing is sent."""
+        return self._context.build(
+            calls, signers=signers, request_id=request_id, valid_for_s=valid_for_s, gas_limit=gas_limit
+        )
+
+    async def outcome(self, request_id: str, member: str | None = None) -> Outcome:
+        """Return what the node knows of a request, of this client's member unless another is named."""
+        named = self.config.member if member is None else MemberId(member)
+        return await self._link.run(requests.outcome(self._context, named, request_id))
+
+    async def query(self, contract: str, view: str, /, **arguments: Value) -> QueryResult:
+        """Run a view of a contract on the latest state. Raises `TransactionRejected` if it fails."""
+        return await self._link.run(requests.query(self._context, contract, view, arguments))
+
+    def events(
+        self,
+        contracts: Iterable[str] = (),
+        checkpoint: Checkpoint | None = None,
+        *,
+        reconnect_for_s: float = RECONNECT_FOR_S,
+    ) -> AsyncIterator[LedgerEvent]:
+        """Yield events from a checkpoint on and then as blocks commit, each once, across lost connections.
+
+        Raises `Unavailable` when no node could be reached for `reconnect_for_s`.
+        """
+        cursor = EventCursor(
+            self._context.route,
+            contracts=contracts,
+            checkpoint=checkpoint,
+            reconnect_for_s=reconnect_for_s,
+        )
+        return read_events(self._link, cursor)
+
+
+class ChainCalls:
+    """Blocks, transactions, receipts and proofs: `client.chain`."""
+
+    def __init__(self, link: AsyncLink) -> None:
+        self._link = link
+
+    async def block(self, height: int = 0) -> CommittedBlock:
+        """Return a block, 0 for the latest, having verified that it is final."""
+        return await self._link.run(requests.block(self._link.context, height))
+
+    async def transaction(self, tx_id: TxId) -> CommittedTransaction:
+        """Return a committed transaction with its envelope."""
+        return await self._link.run(requests.transaction(self._link.context, tx_id))
+
+    async def receipt(self, tx_id: TxId) -> Receipt:
+        """Return the receipt of a committed transaction, by the node's word."""
+        return await self._link.run(requests.receipt(self._link.context, tx_id))
+
+    async def prove(self, tx_id: TxId) -> VerifiedReceipt:
+        """Return the receipt of a committed transaction, verified against the genesis."""
+        return await self._link.run(requests.prove(self._link.context, tx_id))
+
+    async def query_at(
+        self, height: int, contract: str, view: str, arguments: Mapping[str, Value]
+    ) -> QueryResult:
+        """Run a view on the state at a height, which the node must hold."""
+        return await self._link.run(requests.query(self._link.context, contract, view, arguments, height))
+
+
+class NetworkCalls:
+    """The network as the node sees it: `client.network`."""
+
+    def __init__(self, link: AsyncLink) -> None:
+        self._link = link
+
+    async def status(self) -> NodeStatus:
+        """Return the node's status."""
+        return await self._link.run(requests.status(self._link.context))
+
+    async def members(self) -> tuple[Member, ...]:
+        """Return the members."""
+        return await self._link.run(requests.members(self._link.context))
+
+    async def validators(self) -> ValidatorsView:
+        """Return the validators of the current epoch."""
+        return await self._link.run(requests.validators(self._link.context))
+
+    async def parameters(self) -> Parameters:
+        """Return the limits that the network enforces."""
+        return await self._link.run(requests.parameters(self._link.context))
+
+    async def contracts(self) -> tuple[ContractView, ...]:
+        """Return the installed contracts with their interfaces."""
+        return await self._link.run(requests.contracts(self._link.context))

@@ -1,0 +1,250 @@
+"""`Client`: the synchronous client, on synchronous gRPC (D11). Threads may share one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tanpo.client import requests
+from tanpo.client.batch import WINDOW, Batch
+from tanpo.client.blocking_link import BlockingLink, read_events, submit_batch
+from tanpo.client.config import DEADLINE_S, VALID_FOR_S, ClientConfig
+from tanpo.client.context import Context, make_call
+from tanpo.client.draft import Draft
+from tanpo.client.events import RECONNECT_FOR_S, Checkpoint, EventCursor, LedgerEvent
+from tanpo.client.identity import Identity
+from tanpo.client.proofs import VerifiedReceipt
+from tanpo.client.results import (
+    BatchResult,
+    Committed,
+    CommittedBlock,
+    CommittedTransaction,
+    ContractView,
+    NodeStatus,
+    Outcome,
+    QueryResult,
+    Result,
+    ValidatorsView,
+    in_order_of,
+)
+from tanpo.ledger.genesis import Genesis, Member, Parameters
+from tanpo.ledger.receipt import Receipt
+from tanpo.ledger.transaction import Call, Envelope, Signer
+from tanpo.ledger.types import KeyId, MemberId, TxId
+from tanpo.ledger.values import Value
+
+
+class Client:
+    """A member's way to its ledger. Every call waits at most its deadline, retries included.
+
+    `network` tells of members, validators and the node itself, `chain` of blocks and proofs. Every method
+    raises `LedgerError`: `TransactionRejected` and `UsageError` for what the caller must change,
+    `Unavailable` for what may work later, `PeerFault` for a node that answers wrongly.
+    """
+
+    def __init__(self, config: ClientConfig) -> None:
+        self.config = config
+        self._context = Context.create(config)
+        self._link = BlockingLink(self._context)
+        self.network = NetworkCalls(self._link)
+        self.chain = ChainCalls(self._link)
+
+    @classmethod
+    def connect(
+        cls,
+        addresses: str | Sequence[str],
+        *,
+        identity: Identity,
+        genesis: Genesis | Path | str,
+        signers: Iterable[Signer] = (),
+        member: str = "",
+        deadline_s: float = DEADLINE_S,
+    ) -> Client:
+        """Return a client of the node at `host:port`; further addresses are nodes to fall back to.
+
+        The connection is made by the first call.
+
+        Raises:
+            UsageError: an argument is unusable, or the certificate is not valid now.
+        """
+        return cls(
+            ClientConfig.create(
+                addresses,
+                identity=identity,
+                genesis=genesis,
+                signers=signers,
+                member=member,
+                deadline_s=deadline_s,
+            )
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. Calls in progress fail, later ones raise `UsageError`."""
+        self._link.close()
+
+    def submit(
+        self,
+        call: Call | str,
+        entry: str = "",
+        arguments: Mapping[str, Value] | None = None,
+        *,
+        signers: Iterable[Signer] | None = None,
+        request_id: str | None = None,
+        valid_for_s: float = VALID_FOR_S,
+        gas_limit: int | None = None,
+        deadline_s: float | None = None,
+    ) -> Committed:
+        """Sign and submit one call, and wait until it is committed.
+
+        Its contract may have failed: see `succeeded`, or call `raise_for_failure()`.
+
+        Raises:
+            TransactionRejected: it is in no block and will be in none.
+            OutcomeUnknown: no answer came in time; it says how to find out.
+        """
+        envelope = self._context.compose(
+            make_call(call, entry, arguments),
+            signers=signers,
+            request_id=request_id,
+            valid_for_s=valid_for_s,
+            gas_limit=gas_limit,
+        )
+        plan = requests.submit_one(self._context, envelope, self._context.compute_deadline(deadline_s))
+        return self._link.run(plan)
+
+    def submit_envelope(
+        self, envelope: Envelope | bytes, *, deadline_s: float | None = None
+    ) -> tuple[Result, ...]:
+        """Submit a sealed envelope and return its transactions' outcomes in order. Repeating it is safe.
+
+        Raises as `submit` does; a rejection only when no transaction of the envelope was committed.
+        """
+        found = self._context.read_envelope(envelope)
+        plan = requests.submit(self._context, found, self._context.compute_deadline(deadline_s))
+        return self._link.run(plan)
+
+    def submit_batch(
+        self,
+        envelopes: Iterable[Envelope],
+        *,
+        deadline_s: float | None = None,
+        window: int = WINDOW,
+    ) -> Iterator[BatchResult]:
+        """Submit many envelopes on one stream and yield one result a transaction, as they arrive.
+
+        At most `window` envelopes are in flight, each for at most the deadline; the iterable is read ahead
+        by as many. Use `AsyncClient` for envelopes that come at their own pace.
+        """
+        batch = Batch(self._context, deadline_s=self._context.compute_deadline(deadline_s), window=window)
+        return submit_batch(self._link, batch, envelopes)
+
+    def submit_many(
+        self, envelopes: Sequence[Envelope], *, deadline_s: float | None = None
+    ) -> tuple[BatchResult, ...]:
+        """Submit envelopes as `submit_batch` does and return the results in the order of the envelopes."""
+        return in_order_of(envelopes, list(self.submit_batch(envelopes, deadline_s=deadline_s)))
+
+    def build(
+        self,
+        calls: Call | Sequence[Call],
+        *,
+        signers: Iterable[KeyId] | None = None,
+        request_id: str | None = None,
+        valid_for_s: float = VALID_FOR_S,
+        gas_limit: int | None = None,
+    ) -> Draft:
+        """Return a draft for the keys named to sign, ordinarily this client's own. Nothing is sent."""
+        return self._context.build(
+            calls, signers=signers, request_id=request_id, valid_for_s=valid_for_s, gas_limit=gas_limit
+        )
+
+    def outcome(self, request_id: str, member: str | None = None) -> Outcome:
+        """Return what the node knows of a request, of this client's member unless another is named."""
+        named = self.config.member if member is None else MemberId(member)
+        return self._link.run(requests.outcome(self._context, named, request_id))
+
+    def query(self, contract: str, view: str, /, **arguments: Value) -> QueryResult:
+        """Run a view of a contract on the latest state. Raises `TransactionRejected` if it fails."""
+        return self._link.run(requests.query(self._context, contract, view, arguments))
+
+    def events(
+        self,
+        contracts: Iterable[str] = (),
+        checkpoint: Checkpoint | None = None,
+        *,
+        reconnect_for_s: float = RECONNECT_FOR_S,
+    ) -> Iterator[LedgerEvent]:
+        """Yield events from a checkpoint on and then as blocks commit, each once, across lost connections.
+
+        Raises `Unavailable` when no node could be reached for `reconnect_for_s`.
+        """
+        cursor = EventCursor(
+            self._context.route,
+            contracts=contracts,
+            checkpoint=checkpoint,
+            reconnect_for_s=reconnect_for_s,
+        )
+        return read_events(self._link, cursor)
+
+
+class ChainCalls:
+    """Blocks, transactions, receipts and proofs: `client.chain`."""
+
+    def __init__(self, link: BlockingLink) -> None:
+        self._link = link
+
+    def block(self, height: int = 0) -> CommittedBlock:
+        """Return a block, 0 for the latest, having verified that it is final."""
+        return self._link.run(requests.block(self._link.context, height))
+
+    def transaction(self, tx_id: TxId) -> CommittedTransaction:
+        """Return a committed transaction with its envelope."""
+        return self._link.run(requests.transaction(self._link.context, tx_id))
+
+    def receipt(self, tx_id: TxId) -> Receipt:
+        """Return the receipt of a committed transaction, by the node's word."""
+        return self._link.run(requests.receipt(self._link.context, tx_id))
+
+    def prove(self, tx_id: TxId) -> VerifiedReceipt:
+        """Return the receipt of a committed transaction, verified against the genesis."""
+        return self._link.run(requests.prove(self._link.context, tx_id))
+
+    def query_at(self, height: int, contract: str, view: str, arguments: Mapping[str, Value]) -> QueryResult:
+        """Run a view on the state at a height, which the node must hold."""
+        return self._link.run(requests.query(self._link.context, contract, view, arguments, height))
+
+
+class NetworkCalls:
+    """The network as the node sees it: `client.network`."""
+
+    def __init__(self, link: BlockingLink) -> None:
+        self._link = link
+
+    def status(self) -> NodeStatus:
+        """Return the node's status."""
+        return self._link.run(requests.status(self._link.context))
+
+    def members(self) -> tuple[Member, ...]:
+        """Return the members."""
+        return self._link.run(requests.members(self._link.context))
+
+    def validators(self) -> ValidatorsView:
+        """Return the validators of the current epoch."""
+        return self._link.run(requests.validators(self._link.context))
+
+    def parameters(self) -> Parameters:
+        """Return the limits that the network enforces."""
+        return self._link.run(requests.parameters(self._link.context))
+
+    def contracts(self) -> tuple[ContractView, ...]:
+        """Return the installed contracts with their interfaces."""
+        return self._link.run(requests.contracts(self._link.context))

@@ -1,0 +1,247 @@
+"""Every unary call of the API as a plan: the request, how its answer is read, and when submitting is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from tanpo.api.v1 import ledger_pb2 as ledger
+from tanpo.api.v1 import network_pb2 as network
+from tanpo.client import answers
+from tanpo.client.context import Context
+from tanpo.client.errors import HandshakeFailed, OutcomeUnknown, Unreachable
+from tanpo.client.plan import Attempts, Plan, Rpc, call
+from tanpo.client.proofs import VerifiedReceipt, read_proof, verify_proof_with
+from tanpo.client.results import (
+    Committed,
+    CommittedBlock,
+    CommittedTransaction,
+    ContractView,
+    NodeStatus,
+    Outcome,
+    QueryResult,
+    Rejected,
+    Result,
+    ValidatorsView,
+)
+from tanpo.ledger.codec import U64_MAX, Writer
+from tanpo.ledger.errors import LedgerError, PeerFault, Reason, TransactionRejected, Unavailable, invariant
+from tanpo.ledger.genesis import Member, Parameters
+from tanpo.ledger.receipt import Receipt
+from tanpo.ledger.transaction import TX_ID_BYTES, Envelope
+from tanpo.ledger.types import MemberId, TxId
+from tanpo.ledger.values import Value, write_fields
+
+SUBMIT: Final[Rpc[ledger.SubmitRequest, ledger.SubmitResponse]] = Rpc("ledger", "Submit")
+OUTCOME: Final[Rpc[ledger.GetOutcomeRequest, ledger.Outcome]] = Rpc("ledger", "GetOutcome")
+BLOCK: Final[Rpc[ledger.GetBlockRequest, ledger.GetBlockResponse]] = Rpc("ledger", "GetBlock")
+TRANSACTION: Final[Rpc[ledger.GetTransactionRequest, ledger.GetTransactionResponse]] = Rpc(
+    "ledger", "GetTransaction"
+)
+RECEIPT: Final[Rpc[ledger.GetReceiptRequest, ledger.GetReceiptResponse]] = Rpc("ledger", "GetReceipt")
+QUERY: Final[Rpc[ledger.QueryRequest, ledger.QueryResponse]] = Rpc("ledger", "Query")
+PROOF: Final[Rpc[ledger.GetProofRequest, ledger.GetProofResponse]] = Rpc("ledger", "GetProof")
+STATUS: Final[Rpc[network.GetStatusRequest, network.NodeStatus]] = Rpc("network", "GetStatus")
+MEMBERS: Final[Rpc[network.GetMembersRequest, network.GetMembersResponse]] = Rpc("network", "GetMembers")
+VALIDATORS: Final[Rpc[network.GetValidatorsRequest, network.GetValidatorsResponse]] = Rpc(
+    "network", "GetValidators"
+)
+PARAMETERS: Final[Rpc[network.GetParametersRequest, network.GetParametersResponse]] = Rpc(
+    "network", "GetParameters"
+)
+CONTRACTS: Final[Rpc[network.GetContractsRequest, network.GetContractsResponse]] = Rpc(
+    "network", "GetContracts"
+)
+
+_NOT_ADMITTED: Final = frozenset({Reason.MEMPOOL_FULL, Reason.MEMBER_QUOTA, Reason.STARTING})
+"""Refusals to come back from later, which a node gives before it takes anything in."""
+
+
+def submit(context: Context, envelope: Envelope, deadline_s: float) -> Plan[tuple[Result, ...]]:
+    """Submit until every transaction's outcome is final, always with the same bytes.
+
+    Raises:
+        TransactionRejected, UsageError: refused whole, and no earlier attempt can have been admitted.
+        Unavailable: no attempt reached a node that took it in.
+        OutcomeUnknown: anything else: it may yet be committed.
+    """
+    attempts = Attempts(context.route, deadline_s)
+    request = ledger.SubmitRequest(envelope=envelope.encoded)
+    is_doubtful = False
+    while True:
+        failure: LedgerError | None = None
+        try:
+            response = yield attempts.next_attempt(SUBMIT, request)
+            outcomes = answers.read_submitted(envelope.transactions, response)
+            final = tuple(found for found in outcomes if is_final(found))
+            if len(final) == len(outcomes):
+                return _settle(final)
+        except LedgerError as error:
+            failure = error
+        # A refusal after an attempt that may have got through proves nothing: the node that refuses may lag
+        # behind the one that committed.
+        is_doubtful = is_doubtful or failure is None or may_be_admitted(failure)
+        try:
+            yield attempts.after_waiting() if failure is None else attempts.after_failure(failure)
+        except LedgerError as last:
+            if is_doubtful:
+                raise OutcomeUnknown(envelope, last.message) from last
+            raise
+
+
+def submit_one(context: Context, envelope: Envelope, deadline_s: float) -> Plan[Committed]:
+    """Submit an envelope of one transaction; raises as `submit` does."""
+    results = yield from submit(context, envelope, deadline_s)
+    invariant(len(results) == 1, "the envelope held one transaction")
+    return results[0].raise_for_failure() if isinstance(results[0], Rejected) else results[0]
+
+
+def outcome(context: Context, member: MemberId, request_id: str) -> Plan[Outcome]:
+    """Ask what became of a request."""
+    return call(
+        context.route,
+        OUTCOME,
+        ledger.GetOutcomeRequest(member=member, request_id=request_id),
+        lambda answer: answers.read_outcome(member, request_id, answer),
+        context.config.deadline_s,
+    )
+
+
+def query(
+    context: Context, contract: str, view: str, arguments: Mapping[str, Value], height: int = 0
+) -> Plan[QueryResult]:
+    """Run a view of a contract. Raises `TransactionRejected` at once for arguments that no view takes."""
+    writer = Writer()
+    write_fields(writer, tuple(sorted(arguments.items())))
+    request = ledger.QueryRequest(contract=contract, view=view, arguments=writer.finish(), height=height)
+    return call(context.route, QUERY, request, answers.read_query, context.config.deadline_s)
+
+
+def block(context: Context, height: int) -> Plan[CommittedBlock]:
+    """Fetch a block and verify that it is final."""
+    config = context.config
+    return call(
+        context.route,
+        BLOCK,
+        ledger.GetBlockRequest(height=_check_height(height)),
+        lambda answer: answers.read_block(config.network_id, config.validators, height, answer),
+        config.deadline_s,
+    )
+
+
+def transaction(context: Context, tx_id: TxId) -> Plan[CommittedTransaction]:
+    """Fetch a committed transaction."""
+    return call(
+        context.route,
+        TRANSACTION,
+        ledger.GetTransactionRequest(tx_id=_check_tx_id(tx_id)),
+        lambda answer: answers.read_transaction(context.config.network_id, tx_id, answer),
+        context.config.deadline_s,
+    )
+
+
+def receipt(context: Context, tx_id: TxId) -> Plan[Receipt]:
+    """Fetch the receipt of a committed transaction, by the node's word."""
+    return call(
+        context.route,
+        RECEIPT,
+        ledger.GetReceiptRequest(tx_id=_check_tx_id(tx_id)),
+        lambda answer: answers.read_receipt(tx_id, answer),
+        context.config.deadline_s,
+    )
+
+
+def prove(context: Context, tx_id: TxId) -> Plan[VerifiedReceipt]:
+    """Fetch the proof of a receipt and verify it against the genesis."""
+    config = context.config
+    return call(
+        context.route,
+        PROOF,
+        ledger.GetProofRequest(tx_id=_check_tx_id(tx_id)),
+        lambda answer: verify_proof_with(read_proof(answer), tx_id, config.network_id, config.validators),
+        config.deadline_s,
+    )
+
+
+def status(context: Context) -> Plan[NodeStatus]:
+    """Ask a node for its status."""
+    network_id = context.config.network_id
+    return call(
+        context.route,
+        STATUS,
+        network.GetStatusRequest(),
+        lambda answer: answers.read_status(network_id, answer),
+        context.config.deadline_s,
+    )
+
+
+def members(context: Context) -> Plan[tuple[Member, ...]]:
+    """Ask for the members."""
+    request = network.GetMembersRequest()
+    return call(context.route, MEMBERS, request, answers.read_members, context.config.deadline_s)
+
+
+def validators(context: Context) -> Plan[ValidatorsView]:
+    """Ask for the validators of the current epoch."""
+    request = network.GetValidatorsRequest()
+    return call(context.route, VALIDATORS, request, answers.read_validators, context.config.deadline_s)
+
+
+def parameters(context: Context) -> Plan[Parameters]:
+    """Ask for the limits that the network enforces."""
+    request = network.GetParametersRequest()
+    return call(context.route, PARAMETERS, request, answers.read_parameters, context.config.deadline_s)
+
+
+def contracts(context: Context) -> Plan[tuple[ContractView, ...]]:
+    """Ask for the installed contracts."""
+    request = network.GetContractsRequest()
+    return call(context.route, CONTRACTS, request, answers.read_contracts, context.config.deadline_s)
+
+
+def is_final(found: Outcome) -> bool:
+    """Return whether an outcome is the last word. A refusal to come back from later is not."""
+    return isinstance(found, Committed) or (
+        isinstance(found, Rejected) and not isinstance(found.error, Unavailable)
+    )
+
+
+def may_be_admitted(failure: LedgerError) -> bool:
+    """Return whether the node may have taken the envelope in although the call failed."""
+    if isinstance(failure, Unreachable | HandshakeFailed):
+        return False
+    if isinstance(failure, Unavailable):
+        return failure.reason not in _NOT_ADMITTED
+    return isinstance(failure, PeerFault)
+
+
+def _settle(final: tuple[Outcome, ...]) -> tuple[Result, ...]:
+    results = tuple(found for found in final if isinstance(found, Committed | Rejected))
+    refused = [found for found in results if isinstance(found, Rejected)]
+    if len(refused) == len(results):
+        raise refused[0].error
+    return results
+
+
+def _check_height(height: int) -> int:
+    if not 0 <= height <= U64_MAX:
+        raise TransactionRejected(
+            Reason.HEIGHT_UNKNOWN,
+            "a height is out of range",
+            value=height,
+            limit=f"0..{U64_MAX}",
+            remedy="ask for 0, the latest height",
+        )
+    return height
+
+
+def _check_tx_id(tx_id: bytes) -> TxId:
+    if len(tx_id) != TX_ID_BYTES:
+        raise TransactionRejected(
+            Reason.MALFORMED,
+            "a transaction id has a wrong length",
+            value=tx_id.hex(),
+            limit=f"{TX_ID_BYTES} bytes",
+            remedy="give the id that a result or receipt carries",
+        )
+    return TxId(tx_id)
