@@ -11,9 +11,10 @@ import sys
 import time
 
 from tanpo.ledger.transaction import Call
+from tanpo.ledger.values import Value
 from tanpo.vm import CallContext, Machine, Session, compile_contract
 
-SOURCE = '''
+SOURCE = """
 @record
 class Position:
     free: int
@@ -73,22 +74,27 @@ def spin(turns: int) -> int:
     for turn in range(turns):
         total = total + turn * 3 % 7
     return total
-'''
+"""
 
 
 class Memory:
-    """A state that is empty beneath the block."""
+    """A committed state in a dict, empty here: all state is in the session."""
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, bytes] = {}
 
     def get(self, key: bytes) -> bytes | None:
-        """Return nothing: all state is in the session."""
-        return None
+        """Return the value stored under `key`, if any."""
+        return self.entries.get(key)
 
     def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """Return nothing, as above."""
-        return []
+        """Return up to `limit` entries with `start <= key < stop`."""
+        return sorted(item for item in self.entries.items() if start <= item[0] < stop)[:limit]
 
 
-CONTEXT = CallContext(sender="a", signers=("a", "b", "c", "d"), time_ms=1_700_000_000_000, height=9, tx_id=bytes(32))
+CONTEXT = CallContext(
+    sender="a", signers=("a", "b", "c", "d"), time_ms=1_700_000_000_000, height=9, tx_id=bytes(32)
+)
 
 
 def measure(session: Session, call: Call, rounds: int) -> dict[str, float]:
@@ -121,9 +127,14 @@ def main(rounds: int) -> None:
             arguments = {"member": member, "instrument": instrument, "quantity": 10**15}
             session.run(Call.create("bench", "open_position", arguments), CONTEXT, 1_000_000)
     opened = time.perf_counter()
-    legs = [
+    legs: list[Value] = [
         {"giver": giver, "taker": taker, "instrument": instrument, "quantity": 5}
-        for giver, taker, instrument in (("a", "b", "bond"), ("b", "a", "cash"), ("c", "d", "bond"), ("d", "c", "cash"))
+        for giver, taker, instrument in (
+            ("a", "b", "bond"),
+            ("b", "a", "cash"),
+            ("c", "d", "bond"),
+            ("d", "c", "cash"),
+        )
     ]
     transfer = Call.create("bench", "transfer", {"taker": "b", "instrument": "bond", "quantity": 5})
     figures = {
@@ -132,8 +143,10 @@ def main(rounds: int) -> None:
         "generate_ms": round((built - checked) * 1e3, 2),
         "open_ms": round((opened - built) * 1e3, 2),
         "transfer": measure(session, transfer, rounds),
-        "settle_4_legs": measure(session, Call.create("bench", "settle", {"legs": legs}), rounds),
-        "loop_1000_turns": measure(session, Call.create("bench", "spin", {"turns": 1000}), max(rounds // 100, 1)),
+        "settle_4_legs": measure(session, Call.create("bench", "settle", {"legs": tuple(legs)}), rounds),
+        "loop_1000_turns": measure(
+            session, Call.create("bench", "spin", {"turns": 1000}), max(rounds // 100, 1)
+        ),
     }
     start = time.perf_counter()
     changes = session.collect_changes()

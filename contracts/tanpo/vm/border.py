@@ -126,7 +126,7 @@ def _import_record(kind: Record) -> Import:
     def load(value: object) -> object:
         if not isinstance(value, Mapping):
             raise _wrong_type(value, f"record {kind.name}")
-        if len(value) != len(parts) or any(name not in names for name in value):
+        if value.keys() != names:
             found = ", ".join(str(name) for name in list(value)[:10])
             raise Mismatch(Reason.ARGUMENT_TYPE, f"fields {found}", f"exactly the fields {shape}")
         row: list[object] = []

@@ -74,6 +74,18 @@ class GeneratedProgram:
             traceback = traceback.tb_next
         return line
 
+    def find_code(self, error: ZeroDivisionError | IndexError) -> str:
+        """Return the runtime code for an error that the running program itself met, empty if another did."""
+        traceback = error.__traceback__
+        while traceback is not None and traceback.tb_next is not None:
+            traceback = traceback.tb_next
+        is_own = traceback is not None and traceback.tb_frame.f_code.co_filename == self._filename
+        return _CODES[type(error)] if is_own else ""
+
+
+_CODES: Final[dict[type[Exception], str]] = {ZeroDivisionError: "DIV_ZERO", IndexError: "INDEX"}
+"""What generated code lets CPython detect; nothing else of CPython's may come out of it."""
+
 
 def build_program(unit: ir.Unit) -> GeneratedProgram:
     """Generate, compile and return the program of a contract."""

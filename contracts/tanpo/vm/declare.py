@@ -261,6 +261,8 @@ def _declare_function(scope: ModuleScope, node: ast.FunctionDef) -> None:
     kind = _kind_of(scope, node)
     parameters: dict[str, Type] = {}
     for argument in node.args.args:
+        if argument.arg in parameters:
+            scope.fault("DUPLICATE", argument, f"parameter {argument.arg} is declared twice", argument.arg)
         if argument.annotation is None:
             scope.fault("ANNOTATION", argument, f"parameter {argument.arg} has no type", argument.arg)
             parameters[argument.arg] = UNKNOWN

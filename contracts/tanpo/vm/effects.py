@@ -45,7 +45,13 @@ def _check_detail(scope: FunctionScope, node: ast.Call, value: ir.Expr) -> bool:
 
 
 def _named_values(scope: FunctionScope, node: ast.Call) -> list[tuple[str, ir.Expr]]:
-    return [(part.arg, check_value(scope, part.value)) for part in node.keywords if part.arg is not None]
+    values: dict[str, ir.Expr] = {}
+    for part in node.keywords:
+        if part.arg in values:
+            scope.fault("ARGUMENTS", part, f"{part.arg} is given twice", part.arg)
+        elif part.arg is not None:
+            values[part.arg] = check_value(scope, part.value)
+    return list(values.items())
 
 
 def check_emit(scope: FunctionScope, node: ast.Call, out: list[ir.Statement]) -> None:
@@ -56,13 +62,9 @@ def check_emit(scope: FunctionScope, node: ast.Call, out: list[ir.Statement]) ->
         scope.fault("EVENT", node, "emit takes a literal name and named fields", ast.unparse(node))
         return
     fields = _named_values(scope, node)
-    shape = tuple(sorted((field, value.type) for field, value in fields)) if _distinct(fields) else ()
+    shape = tuple(sorted((field, value.type) for field, value in fields))
     known = scope.module.events.setdefault(name, shape)
     if known != shape and not any(kind == UNKNOWN for _, kind in (*known, *shape)):
         listed = ", ".join(f"{field}: {kind}" for field, kind in known)
         scope.fault("EVENT", node, f"event {name} was emitted before with {listed}", name)
     out.append(ir.Emit(node.lineno, name, tuple(fields)))
-
-
-def _distinct(fields: list[tuple[str, ir.Expr]]) -> bool:
-    return len({name for name, _ in fields}) == len(fields)

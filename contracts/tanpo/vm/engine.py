@@ -50,6 +50,9 @@ class Program(Protocol):
     def find_line(self, traceback: TracebackType | None) -> int:
         """Return the source line at which a failure left this contract, 0 if it never ran."""
 
+    def find_code(self, error: ZeroDivisionError | IndexError) -> str:
+        """Return the runtime code for an error that the running program itself met, empty if another did."""
+
 
 Engine = Callable[[ir.Unit], Program]
 """Turns a checked contract into a program."""

@@ -28,8 +28,12 @@ NAME_CHARACTERS_MAX: Final = 48
 EXPRESSION_DEPTH_MAX: Final = 32
 """Deepest expression: generated text opens up to three brackets a level, and CPython stops at 200."""
 
+STATEMENT_DEPTH_MAX: Final = 80
+"""Deepest nesting of statements, where each elif counts as one: checking them recurses."""
+
 CALL_CHAIN_MAX: Final = 32
-"""Longest chain of functions inside one contract: 8 contracts of 32 stay far below Python's 1,000."""
+"""Longest chain of functions inside one contract: 8 contracts of 32 functions, each with one
+comprehension, need some 550 frames, and Python stops at 1,000."""
 
 CALL_DEPTH_MAX: Final = 8
 """How many contracts may be active in one transaction."""
@@ -73,6 +77,7 @@ __all__ = [
     "PAGE_MAX",
     "SHIFT_MAX",
     "SOURCE_BYTES_MAX",
+    "STATEMENT_DEPTH_MAX",
     "STATEMENT_TOKENS_MAX",
     "TEXT_SIZE_MAX",
     "TYPE_DEPTH_MAX",

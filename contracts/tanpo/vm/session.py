@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from tanpo.ledger.errors import InvariantViolation, Reason, TransactionRejected, invariant
@@ -17,15 +18,23 @@ from tanpo.vm.installed import Contracts, Door, Installed, find_door, find_insta
 from tanpo.vm.limits import CALL_DEPTH_MAX, EVENTS_MAX, GAS_LIMIT_MAX
 from tanpo.vm.outcome import Abort, CallContext, CallLike, Native, Outcome, StateReader
 from tanpo.vm.slots import Journal, SlotState
-
-_NATIVE_CODES: Final[dict[type[Exception], str]] = {
-    ZeroDivisionError: "DIV_ZERO",
-    IndexError: "INDEX",
-}
-"""What generated code lets CPython detect; nothing else of CPython's may come out of it."""
+from tanpo.vm.types import TupleOf
 
 CONTRACT_SENDER: Final = "contract:"
 """How a contract appears as `ctx.sender` of the contract it calls; no member id holds a colon."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """What a session's transactions share: one meter, one journal, one list of events."""
+
+    reader: StateReader
+    context: CallContext
+    meter: Meter = field(default_factory=lambda: [0])
+    journal: Journal = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    active: list[str] = field(default_factory=list)
+    states: list[SlotState | IndexState] = field(default_factory=list)
 
 
 class Session:
@@ -33,14 +42,10 @@ class Session:
 
     def __init__(self, contracts: Contracts, reader: StateReader) -> None:
         self._contracts = contracts
-        self._reader = reader
-        self._meter: Meter = [0]
-        self._journal: Journal = []
-        self._events: list[Event] = []
         self._instances: dict[str, Instance] = {}
-        self._states: list[SlotState | IndexState] = []
-        self._active: list[str] = []
-        self._context = CallContext(sender="", signers=(), time_ms=0, height=0, tx_id=b"")
+        self._work = _Work(
+            reader=reader, context=CallContext(sender="", signers=(), time_ms=0, height=0, tx_id=b"")
+        )
 
     def run(self, call: CallLike, context: CallContext, gas_limit: int) -> Outcome:
         """Execute one transaction: all of its writes and events, or none."""
@@ -60,9 +65,9 @@ class Session:
 
     def collect_changes(self) -> dict[bytes, bytes | None]:
         """Return the net writes of the session by state key, None for a deletion."""
-        invariant(not self._journal, "changes are collected between transactions")
+        invariant(not self._work.journal, "changes are collected between transactions")
         changes: dict[bytes, bytes | None] = {}
-        for state in self._states:
+        for state in self._work.states:
             changes.update(state.collect())
         return changes
 
@@ -85,18 +90,22 @@ class Session:
             return _refuse(contract, rejection)
         if door.name == "":
             return _succeed(contract, 0, (), ())
-        self._meter[0] = gas_limit
-        self._context = context
+        self._work.meter[0] = gas_limit
+        self._work.context = context
         try:
-            charge(self._meter, gas.CALL_BASE)
+            charge(self._work.meter, gas.CALL_BASE)
             for value, (_, _, weigh) in zip(loaded, door.parameters, strict=True):
-                charge(self._meter, weigh(value))
+                charge(self._work.meter, weigh(value))
             result = self._call(contract, door.name, context.sender, loaded)
             value = export_value(door.export, result)
         except Abort as abort:
             return self._undo(abort, abort.code, abort.details, contract, gas_limit)
         except (ZeroDivisionError, IndexError) as error:
-            return self._undo(error, _NATIVE_CODES[type(error)], (), contract, gas_limit)
+            code = (
+                self._contracts[self._work.active[-1]].program.find_code(error) if self._work.active else ""
+            )
+            invariant(code != "", f"{type(error).__name__} beside contract {contract}")
+            return self._undo(error, code, (), contract, gas_limit)
         except (
             MemoryError,
             RecursionError,
@@ -111,52 +120,50 @@ class Session:
         return self._keep(contract, gas_limit, value)
 
     def _keep(self, contract: str, gas_limit: int, value: Value) -> Outcome:
-        for _, changed, key, _ in self._journal:
+        for _, changed, key, _ in self._work.journal:
             changed[key] = None
-        self._journal.clear()
-        events = tuple(self._events)
-        self._events.clear()
-        return _succeed(contract, gas_limit - self._meter[0], value, events)
+        self._work.journal.clear()
+        events = tuple(self._work.events)
+        self._work.events.clear()
+        return _succeed(contract, gas_limit - self._work.meter[0], value, events)
 
     def _undo(self, error: Exception, code: str, details: Fields, contract: str, gas_limit: int) -> Outcome:
-        for entries, _, key, old in reversed(self._journal):
+        for entries, _, key, old in reversed(self._work.journal):
             if old is None:
                 del entries[key]
             else:
                 entries[key] = old
-        self._journal.clear()
-        self._events.clear()
+        self._work.journal.clear()
+        self._work.events.clear()
         place, line = contract, 0
-        for name in self._active:
+        for name in self._work.active:
             found = self._contracts[name].program.find_line(error.__traceback__)
             if found:
                 place, line = name, found
-        if not isinstance(error, Abort) and line == 0:
-            raise InvariantViolation(f"{type(error).__name__} outside contract {contract}") from error
-        self._active.clear()
+        self._work.active.clear()
         return Outcome(
             ok=False,
             code=code,
             details=details,
             contract=place,
             line=line,
-            gas_used=min(gas_limit, gas_limit - self._meter[0]),
+            gas_used=min(gas_limit, gas_limit - self._work.meter[0]),
             value=None,
             events=(),
         )
 
-    def _call(self, contract: str, function: str, sender: str, arguments: list[object]) -> object:
+    def _call(self, contract: str, function: str, sender: str, arguments: Sequence[object]) -> object:
         instance = self._instances.get(contract) or self._open(contract)
-        context = self._context
-        self._active.append(contract)
+        context = self._work.context
+        self._work.active.append(contract)
         instance.bind(sender, list(context.signers), context.time_ms, context.height, context.tx_id)
         result = instance.functions[function](*arguments)
-        self._active.pop()
+        self._work.active.pop()
         return result
 
     def _open(self, contract: str) -> Instance:
         installed = self._contracts[contract]
-        instance = installed.program.open(_ContractHost(self, installed))
+        instance = installed.program.open(_ContractHost(self._work, installed, self._call))
         self._instances[contract] = instance
         return instance
 
@@ -164,58 +171,56 @@ class Session:
 class _ContractHost:
     """What one contract's instance gets from its session."""
 
-    def __init__(self, session: Session, installed: Installed) -> None:
-        self._session = session
+    def __init__(self, work: _Work, installed: Installed, call: Native) -> None:
+        self._work = work
         self._installed = installed
         self._name = installed.compiled.name
+        self._call = call
 
     @property
     def meter(self) -> Meter:
         """One cell that holds the gas left."""
-        return self._session._meter
+        return self._work.meter
 
     def open_slot(self, slot: ir.Slot) -> Mapping[str, Native]:
         """Return the accessors of a slot of the contract."""
-        session, layout = self._session, self._installed.layouts[slot.name]
+        work, layout = self._work, self._installed.layouts[slot.name]
         state: SlotState | IndexState
         if isinstance(layout, IndexLayout):
-            state = IndexState(layout, session._meter, session._journal, session._reader)
+            state = IndexState(layout, work.meter, work.journal, work.reader)
         else:
-            state = SlotState(layout, session._meter, session._journal, session._reader)
-        session._states.append(state)
+            state = SlotState(layout, work.meter, work.journal, work.reader)
+        work.states.append(state)
         return state.build_accessors()
 
     def open_event(self, name: str, fields: tuple[str, ...]) -> Native:
         """Return the function that emits an event from a tuple of its values in the order of `fields`."""
         shape = next(event for event in self._installed.compiled.interface.events if event.name == name)
-        exporters = [build_exporter(field.type) for field in shape.fields]
-        weighers = [(place, gas.weigher(field.type)) for place, field in enumerate(shape.fields)]
-        meter, events, contract = self.meter, self._session._events, self._name
+        exporters = [build_exporter(part.type) for part in shape.fields]
+        weigh = gas.weigher(TupleOf(tuple(part.type for part in shape.fields)))
+        meter, events, contract = self._work.meter, self._work.events, self._name
         plain = not any(exporters)
 
         def emit(values: tuple[Value, ...]) -> None:
-            weight = 0
-            for place, weigh in weighers:
-                weight += weigh(values[place])
-            charge(meter, gas.EMIT_WEIGHT * weight)
+            charge(meter, gas.EMIT_WEIGHT * weigh(values))
             if len(events) >= EVENTS_MAX:
                 raise Abort("VALUE_SIZE", (("events", EVENTS_MAX),))
             if not plain:
-                values = tuple(export_value(*pair) for pair in zip(exporters, values, strict=True))
+                values = tuple([export_value(*pair) for pair in zip(exporters, values, strict=True)])
             events.append(Event(contract=contract, name=name, fields=tuple(zip(fields, values, strict=True))))
 
         return emit
 
     def open_import(self, contract: str, function: str) -> Native:
         """Return the function that calls another contract."""
-        session, sender = self._session, CONTRACT_SENDER + self._name
+        active, enter, sender = self._work.active, self._call, CONTRACT_SENDER + self._name
 
         def call(*arguments: object) -> object:
-            if contract in session._active:
+            if contract in active:
                 raise Abort("REENTRANT", (("contract", contract),))
-            if len(session._active) >= CALL_DEPTH_MAX:
+            if len(active) >= CALL_DEPTH_MAX:
                 raise Abort("CALL_DEPTH", (("limit", CALL_DEPTH_MAX),))
-            return session._call(contract, function, sender, list(arguments))
+            return enter(contract, function, sender, arguments)
 
         return call
 

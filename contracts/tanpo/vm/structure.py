@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import dataclass
 from typing import Final
 
 from tanpo.vm.faults import FaultLog
-from tanpo.vm.limits import EXPRESSION_DEPTH_MAX
+from tanpo.vm.limits import EXPRESSION_DEPTH_MAX, STATEMENT_DEPTH_MAX
 
 _REFUSED: Final[dict[str, tuple[str, str]]] = {
     "Import": ("IMPORT", "import"),
@@ -110,22 +111,52 @@ _ALLOWED: Final = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """Where a node stands: how deep in expressions and statements, and inside what."""
+
+    place: tuple[int, int] = (1, 0)
+    expressions: int = 0
+    statements: int = 0
+    in_declaration: bool = False
+    in_comprehension: bool = False
+
+
 def check_structure(tree: ast.Module, faults: FaultLog) -> bool:
     """Note every construct outside the dialect. Return whether the tree is shallow enough to go on."""
     shallow = True
-    pending: list[tuple[ast.AST, int, tuple[int, int], bool]] = [(tree, 0, (1, 0), False)]
+    pending: list[tuple[ast.AST, _Surroundings]] = [(tree, _Surroundings())]
     while pending:
-        node, depth, place, in_function = pending.pop()
-        place = _place(node, place)
-        depth = depth + 1 if isinstance(node, ast.expr) else 0
-        if depth == EXPRESSION_DEPTH_MAX + 1:
+        node, outer = pending.pop()
+        inner = _enter(node, outer)
+        if not _check_depth(inner, faults):
             shallow = False
-            faults.add("EXPRESSION_DEPTH", *place, f"expression is nested deeper than {EXPRESSION_DEPTH_MAX}")
-        if not _check_node(node, place, faults, in_function=in_function):
-            continue
-        inside = in_function or isinstance(node, ast.FunctionDef | ast.ClassDef)
-        pending.extend((child, depth, place, inside) for child in _children(node))
+        elif _check_node(node, inner.place, outer, faults):
+            pending.extend((child, inner) for child in _children(node))
     return shallow
+
+
+def _enter(node: ast.AST, outer: _Surroundings) -> _Surroundings:
+    return _Surroundings(
+        place=_place(node, outer.place),
+        expressions=outer.expressions + 1 if isinstance(node, ast.expr) else 0,
+        statements=outer.statements + 1 if isinstance(node, ast.stmt) else outer.statements,
+        in_declaration=outer.in_declaration or isinstance(node, ast.FunctionDef | ast.ClassDef),
+        in_comprehension=isinstance(node, ast.expr | ast.comprehension)
+        and (outer.in_comprehension or isinstance(node, ast.ListComp)),
+    )
+
+
+def _check_depth(inner: _Surroundings, faults: FaultLog) -> bool:
+    if inner.expressions > EXPRESSION_DEPTH_MAX:
+        message = f"expression is nested deeper than {EXPRESSION_DEPTH_MAX}"
+        faults.add("EXPRESSION_DEPTH", *inner.place, message)
+        return False
+    if inner.statements > STATEMENT_DEPTH_MAX:
+        message = f"statements are nested deeper than {STATEMENT_DEPTH_MAX}, counting each elif"
+        faults.add("INDENT_DEPTH", *inner.place, message)
+        return False
+    return True
 
 
 def _place(node: ast.AST, outer: tuple[int, int]) -> tuple[int, int]:
@@ -145,7 +176,8 @@ def _is_none(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-def _check_node(node: ast.AST, place: tuple[int, int], faults: FaultLog, *, in_function: bool) -> bool:
+def _check_node(node: ast.AST, place: tuple[int, int], outer: _Surroundings, faults: FaultLog) -> bool:
+    """Note what is wrong with one node; return whether to look inside it."""
     kind = type(node).__name__
     if kind in _REFUSED:
         code, written = _REFUSED[kind]
@@ -154,10 +186,14 @@ def _check_node(node: ast.AST, place: tuple[int, int], faults: FaultLog, *, in_f
     if kind not in _ALLOWED:
         faults.add("CONSTRUCT", *place, f"{kind} is not part of the dialect", kind)
         return False
-    if in_function and isinstance(node, ast.FunctionDef | ast.ClassDef):
+    if outer.in_declaration and isinstance(node, ast.FunctionDef | ast.ClassDef):
         faults.add(
             "NESTED_FUNCTION", *place, f"{node.name} is declared inside another declaration", node.name
         )
+        return False
+    if outer.in_comprehension and isinstance(node, ast.ListComp):
+        # Each would add a frame to the stack, and some versions of CPython crash on deep nests.
+        faults.add("COMPREHENSION", *place, "a list comprehension stands inside another", kind)
         return False
     fault = _find_fault(node)
     if fault:
