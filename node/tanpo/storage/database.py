@@ -61,6 +61,18 @@ class Database:
             raise _translate(error, self._path, self._remedy) from error
         return value
 
+    def get_hashed(self, key: bytes) -> bytes | None:
+        """Return a value under a key that never changes hands, for a caller who knows its hash.
+
+        LevelDB need not check its block then, which for tree records it would do at every read.
+        """
+        self._check_usable()
+        try:
+            value: bytes | None = self._handle.get(key)
+        except plyvel.Error as error:
+            raise _translate(error, self._path, self._remedy) from error
+        return value
+
     def get_sealed(self, key: bytes) -> bytes | None:
         """Return the payload of a sealed value, or `None`. Raises `CorruptState` on a wrong checksum."""
         value = self.get(key)
@@ -108,6 +120,10 @@ class Database:
         except plyvel.Error as error:
             self._failure = _translate(error, self._path, self._remedy)
             raise self._failure from error
+
+    def refuse(self, failure: LedgerError) -> None:
+        """Answer every later call with `failure`: what belongs with this database could not be written."""
+        self._failure = failure
 
     def damaged(self, what: str, *, value: object = "", limit: object = "") -> LedgerError:
         """Return the error for content that contradicts itself."""

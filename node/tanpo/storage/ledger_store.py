@@ -29,7 +29,6 @@ from tanpo.storage.layout import (
     STATE_NAME,
     Executed,
     Progress,
-    decode_position,
     decode_receipts,
     encode_executed,
     encode_position,
@@ -42,6 +41,7 @@ from tanpo.storage.layout import (
     state_key,
     tx_key,
 )
+from tanpo.storage.positions import PositionIndex
 from tanpo.storage.recovery import count_logged_max, load_executed, verify_state
 from tanpo.storage.segments import SEGMENT_BYTES_DEFAULT, BlockSegments
 from tanpo.storage.tree import CACHE_RECORDS_DEFAULT, NO_HEIGHT, WINDOW_DEFAULT, Plan, StateTree
@@ -73,15 +73,18 @@ class BlockCommit:
 class LedgerStore:
     """Blocks, state, receipts and indexes of one node. Calls block; use it from one thread at a time.
 
-    `tree.begin` makes the plan that `commit` takes. `rolled_back_from` is the executed height that the guard
-    remembers if LevelDB came up behind it, else `None`: the state was then audited, and holds for the
-    height it is at.
+    `tree.begin` makes the plan that `commit` takes; `find_transaction` and `find_request` are those of
+    `PositionIndex`. `rolled_back_from` is the executed height that the guard remembers if LevelDB came up
+    behind it, else `None`: the state was then audited, and is right for the height it is at.
     """
 
     def __init__(
         self, *, lock: int, database: Database, tree: StateTree, segments: BlockSegments, guard: GuardFile
     ) -> None:
+        index = PositionIndex(database)
         self.tree = tree
+        self.find_transaction = index.find_transaction
+        self.find_request = index.find_request
         self.rolled_back_from: Height | None = None
         self._lock = lock
         self._database = database
@@ -210,7 +213,7 @@ class LedgerStore:
             self._segments.append(block)
             self._write_guard()
         except (CorruptState, Unavailable) as error:
-            self._failure = error
+            self._refuse(error)
             raise
 
     def commit(self, commit: BlockCommit) -> None:
@@ -275,14 +278,6 @@ class LedgerStore:
             raise self._database.damaged("receipts are missing", value=f"height {height}")
         return decode_receipts(record)
 
-    def find_transaction(self, tx_id: TxId) -> tuple[Height, int] | None:
-        """Return height and index of an executed transaction, or `None`."""
-        return self._find(tx_key(tx_id))
-
-    def find_request(self, digest: bytes) -> tuple[Height, int] | None:
-        """Return height and index of the transaction that answered a request, or `None`."""
-        return self._find(request_key(digest))
-
     def close(self) -> None:
         """Close every file and unlock the folder. Closing twice does nothing."""
         if self._lock < 0:
@@ -295,10 +290,9 @@ class LedgerStore:
         if self._failure is None:
             self._failure = _misuse("the store is closed", "closed", "open it again")
 
-    def _find(self, key: bytes) -> tuple[Height, int] | None:
-        self._check_usable()
-        record = self._database.get_sealed(key)
-        return None if record is None else decode_position(record)
+    def _refuse(self, failure: LedgerError) -> None:
+        self._failure = failure
+        self._database.refuse(failure)
 
     def _check_usable(self) -> None:
         if self._failure is not None:
@@ -326,7 +320,7 @@ class LedgerStore:
             self._executed = executed
             self._write_guard()
         except (CorruptState, Unavailable) as error:
-            self._failure = error
+            self._refuse(error)
             raise
 
     def _write_guard(self) -> None:

@@ -156,7 +156,7 @@ class Update:
 
     def _read(self, pid: int, slot: Slot, size: int) -> bytes:
         """Return a record from disk. What does not match its parent's slot halts the node."""
-        record = self._database.get(node_key(pid, slot[1]))
+        record = self._database.get_hashed(node_key(pid, slot[1]))
         if record is None or len(record) != size:
             found = "missing" if record is None else f"{len(record)} bytes long"
             raise self._database.damaged(

@@ -63,7 +63,7 @@ FULL_DISK = (
     + """
 store, error = run(int(sys.argv[2]))
 print(type(error).__name__, error.reason, flush=True)
-for call in (lambda: store.get(b"genesis"), lambda: store.read_block(1), lambda: store.state_root):
+for call in (lambda: store.get(b"genesis"), lambda: store.find_request(b""), lambda: store.state_root):
     try:
         call()
     except LedgerError as later:
