@@ -139,14 +139,13 @@ async def submit_batch(
                 continue
             stream = stream or _BatchStream(link, batch.open_stream(), feeder.changed)
             answer = await stream.exchange(batch, feeder)
-            fault = None
             if isinstance(answer, ledger_pb2.SubmitBatchResponse):
-                results, fault = batch.on_response(answer)
-                for result in results:
+                for result in batch.on_response(answer):
                     yield result
             for result in batch.expire():
                 yield result
             feeder.make_room()
+            fault = batch.find_fault()
             if fault is not None or isinstance(answer, _End):
                 await stream.close()
                 stream = None

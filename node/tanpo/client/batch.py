@@ -7,6 +7,7 @@ the same bytes, and what has no answer by its deadline is reported as unresolved
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
@@ -63,6 +64,8 @@ class Batch:
         self._delayed: list[tuple[float, int]] = []
         self._added = 0
         self._position = 0
+        self._heard_at = context.route.now()
+        self._fault: PeerFault | None = None
 
     @property
     def has_room(self) -> bool:
@@ -95,7 +98,15 @@ class Batch:
 
     def open_stream(self) -> int:
         """Return the node to open a stream to; all that is in flight will be sent on it."""
+        self._heard_at = self._route.now()
+        self._fault = None
         return self._attempts.choose_node()
+
+    def find_fault(self) -> LedgerError | None:
+        """Return why the stream should be given up, if it should: a wrong answer, or none for too long."""
+        if self._fault is None and self._route.now() >= self._compute_stall():
+            return Unavailable(Reason.DEADLINE, "the node has long said nothing of what it was sent")
+        return self._fault
 
     def take_message(self) -> ledger_pb2.SubmitBatchRequest | None:
         """Return the next message to send, None when nothing is due."""
@@ -118,25 +129,26 @@ class Batch:
             self._by_position[item.position] = number
             message.envelopes.append(item.envelope.encoded)
             size += len(item.envelope.encoded)
+        if len(self._by_position) == len(message.envelopes):
+            self._heard_at = now
         return message if message.envelopes else None
 
-    def on_response(
-        self, response: ledger_pb2.SubmitBatchResponse
-    ) -> tuple[list[BatchResult], PeerFault | None]:
-        """Return the results in a message, and the fault of the first answer that contradicts what was sent.
+    def on_response(self, response: ledger_pb2.SubmitBatchResponse) -> list[BatchResult]:
+        """Return the results in a message, up to an answer that contradicts what was sent: see `find_fault`.
 
-        Late and repeated answers are dropped. After a fault, close the stream and call `on_stream_end`.
+        Late and repeated answers are dropped.
         """
+        self._heard_at = self._route.now()
         results: list[BatchResult] = []
         try:
             for outcome in response.outcomes:
                 results += self._on_outcome(outcome)
             for refusal in response.refusals:
                 results += self._on_refusal(refusal)
+            self._attempts.restart()
         except PeerFault as fault:
-            return results, fault
-        self._attempts.restart()
-        return results, None
+            self._fault = fault
+        return results
 
     def on_stream_end(self, error: LedgerError | None) -> Pause:
         """Return the pause before opening another stream; None stands for one that the node ended.
@@ -178,9 +190,10 @@ class Batch:
         """Return for how many seconds nothing but an answer can change anything."""
         oldest = next(iter(self._items.values()), None)
         due = [at for at, _ in self._delayed[:1]] + ([oldest.ends] if oldest is not None else [])
+        due.append(self._compute_stall())
         if self._queue:
             due.append(self._compute_due())
-        return max(min(due, default=self._route.now() + self._deadline_s) - self._route.now(), 0.0)
+        return min(max(min(due) - self._route.now(), 0.0), self._deadline_s)
 
     def _on_outcome(self, outcome: ledger_pb2.Outcome) -> list[BatchResult]:
         tx_id = TxId(outcome.tx_id)
@@ -267,6 +280,12 @@ class Batch:
         if not self._queue:
             self._queued_at = self._route.now()
         self._queue.append(number)
+
+    def _compute_stall(self) -> float:
+        """Return when a silent stream counts as stuck: never where there is no other node to turn to."""
+        if self._route.count == 1 or not self._by_position:
+            return math.inf
+        return self._heard_at + self._attempts.compute_share()
 
     def _compute_due(self) -> float:
         """Return when what is queued should go: at once when the stream is idle or a message is full."""

@@ -133,11 +133,10 @@ def submit_batch(link: BlockingLink, batch: Batch, envelopes: Iterable[Envelope]
                 continue
             stream = stream or _BatchStream(link, batch.open_stream())
             answer = stream.exchange(batch, is_waiting=is_exhausted or not batch.has_room)
-            fault = None
             if isinstance(answer, ledger_pb2.SubmitBatchResponse):
-                results, fault = batch.on_response(answer)
-                yield from results
+                yield from batch.on_response(answer)
             yield from batch.expire()
+            fault = batch.find_fault()
             if fault is not None or isinstance(answer, _End):
                 stream.close()
                 stream = None

@@ -112,12 +112,14 @@ class Attempts:
 
     def next_attempt(self, rpc: Rpc[Any, Any], request: object) -> Attempt:
         """Return the next attempt at a unary call."""
-        route = self._route
-        timeout_s = max(self._ends - route.now(), 0.0)
-        if route.count > 1:
-            share = max(self._deadline_s / route.count, route.policy.attempt_min_s)
-            timeout_s = min(timeout_s, share)
+        timeout_s = min(max(self._ends - self._route.now(), 0.0), self.compute_share())
         return Attempt(rpc=rpc, request=request, node=self.choose_node(), timeout_s=timeout_s)
+
+    def compute_share(self) -> float:
+        """Return how long one node gets to answer: not all of the deadline where there is another to ask."""
+        if self._route.count == 1:
+            return self._deadline_s
+        return max(self._deadline_s / self._route.count, self._route.policy.attempt_min_s)
 
     def after_failure(self, error: LedgerError) -> Pause:
         """Return the pause before the next attempt. Raises `error` when there should be none."""
@@ -141,6 +143,8 @@ class Attempts:
     def after_waiting(self) -> Pause:
         """Return the pause before asking again for what is not decided yet."""
         self._failures += 1
+        # It may be cut off from the others without knowing.
+        self._route.leave(self.node)
         return self._pause_or_raise(
             Unavailable(Reason.DEADLINE, "the node has not decided yet", remedy="ask again later")
         )
