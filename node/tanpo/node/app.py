@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Final
 
 from tanpo.consensus import Timing
-from tanpo.ledger.errors import CorruptState, InvariantViolation, LedgerError, Reason, UsageError
+from tanpo.ledger.errors import (
+    CorruptState,
+    InvariantViolation,
+    LedgerError,
+    PeerFault,
+    Reason,
+    Unavailable,
+    UsageError,
+)
 from tanpo.ledger.genesis import Genesis, genesis_from_json
 from tanpo.ledger.types import MemberId
 from tanpo.node.config import NodeConfig, load_config
@@ -87,7 +95,7 @@ def compute_exit_code(error: BaseException) -> ExitCode:
             return _CODE_BY_REASON[error.reason]
         if isinstance(error, CorruptState):
             return ExitCode.DATA_CORRUPT
-        return ExitCode.CONFIGURATION if isinstance(error, UsageError) else ExitCode.INTERNAL
+        return ExitCode.INTERNAL if isinstance(error, Unavailable | PeerFault) else ExitCode.CONFIGURATION
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ExitCode.DISK_FULL
     return ExitCode.INTERNAL
