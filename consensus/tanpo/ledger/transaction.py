@@ -60,7 +60,8 @@ class Transaction:
     """One decoded transaction, with the exact bytes it was decoded from.
 
     `member` submits it and owns `request_id`; `valid_until_ms` is the last block time (Unix ms) at which it
-    may execute; `signers` are the keys that must sign, strictly ascending.
+    may execute; `signers` are the keys that must sign, strictly ascending. `request_digest` is the 32-byte key
+    under which (member, request_id) is remembered.
     """
 
     tx_id: TxId
@@ -71,11 +72,7 @@ class Transaction:
     gas_limit: int
     signers: tuple[KeyId, ...]
     call: Call
-
-    @property
-    def request_digest(self) -> bytes:
-        """The 32-byte key under which (member, request_id) is remembered."""
-        return compute_request_digest(self.member, self.request_id)
+    request_digest: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +150,7 @@ def build_transaction(
         gas_limit=gas_limit,
         signers=ordered,
         call=call,
+        request_digest=compute_request_digest(member, request_id),
     )
 
 
@@ -185,6 +183,7 @@ def decode_transaction(network_id: NetworkId, payload: bytes) -> Transaction:
         gas_limit=gas_limit,
         signers=signers,
         call=call,
+        request_digest=compute_request_digest(member, request_id),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Final
 
 from tanpo.ledger.errors import LedgerError, PeerFault, Reason, TransactionRejected, Unavailable
@@ -94,9 +95,11 @@ class Gateway:
         fresh: list[Envelope] = []
         faults: list[LedgerError] = []
         for encoded in envelopes:
+            if self._mempool.find(sha256(encoded).digest()) is not None:
+                continue
             try:
                 envelope = self._screen(encoded, is_own=False)
-                if self._check_requests(envelope, None):
+                if self._is_wanted(envelope):
                     fresh.append(envelope)
             except PeerFault as fault:
                 faults.append(fault)
@@ -267,9 +270,15 @@ class Gateway:
             self._metrics.admitted.inc(len(admitted))
             self._on_admitted(admitted)
 
+    def _is_wanted(self, envelope: Envelope) -> bool:
+        """Return whether a shared envelope is new here; the one that shared it needs no answer."""
+        if any(self._execution.is_taken(tx.request_digest) for tx in envelope.transactions):
+            return False
+        return self._check_requests(envelope, None)
+
     def _add_shared(self, envelope: Envelope) -> None:
         try:
-            if self._check_requests(envelope, None):
+            if self._is_wanted(envelope):
                 self._mempool.add(envelope, self._clock.monotonic_ms(), is_own=False)
         except LedgerError as error:
             self._metrics.rejected.labels(error.reason).inc()
