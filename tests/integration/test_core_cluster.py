@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from tanpo.consensus import Timing
-from tanpo.ledger.errors import LedgerError, Reason
+from tanpo.ledger.errors import CorruptState, LedgerError, Reason
 from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, Validator
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Call, Envelope, build_transaction, sign_envelope
@@ -139,8 +140,12 @@ class Network:
             settings=CoreSettings(timing=Timing(base_timeout_ms=300, request_timeout_ms=600)),
             metrics=Metrics(),
         )
+        try:
+            self._inboxes[index] = core.attach(Links(index, self))
+        except CorruptState:
+            core.close()
+            raise
         self.cores[index] = core
-        self._inboxes[index] = core.attach(Links(index, self))
         self._runs[index] = asyncio.create_task(core.run())
         return core
 
@@ -271,6 +276,18 @@ async def test_all_nodes_restart_and_remember(tmp_path: Path) -> None:
         [repeat, new] = await again.wait("r7", "new")
         assert repeat.receipt == listener.outcomes["r7"].receipt
         await network.wait_equal(new.height)
+
+
+async def test_a_validator_that_lost_its_promises_does_not_vote(tmp_path: Path) -> None:
+    async with running(tmp_path) as network:
+        listener = Listener()
+        await _submit(network.cores[0], listener, network.envelope("r1", "text"))
+        [outcome] = await listener.wait("r1")
+        await network.wait_equal(outcome.height)
+        await network.stop(3)
+        shutil.rmtree(tmp_path / MEMBERS[3] / "consensus")
+        with pytest.raises(CorruptState, match="what this validator signed"):
+            network.start(3)
 
 
 @pytest.mark.parametrize("seed", range(3))

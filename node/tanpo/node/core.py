@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from tanpo.consensus import CommittedTip, Replica, ReplicaConfig, ReplicaStart, Roots, Ticked, Timing
 from tanpo.ledger.block import decode_block
 from tanpo.ledger.certificate import compute_signed_digest, decode_commit_proof
-from tanpo.ledger.errors import InvariantViolation, Reason, Unavailable, UsageError
+from tanpo.ledger.errors import CorruptState, InvariantViolation, Reason, Unavailable, UsageError
 from tanpo.ledger.genesis import Genesis, ValidatorSet, collect_keys
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Transaction
@@ -256,6 +256,13 @@ class Core:
 
     def _make_replica(self) -> Replica:
         image = self._safety.load()
+        if image.record is None and self._validator is not None and self._execution.store.executed_height:
+            raise CorruptState(
+                Reason.DATA_CORRUPT,
+                "the ledger has blocks, but what this validator signed for them is gone",
+                value=f"height {self._execution.store.executed_height}, no record in consensus/",
+                remedy="do not vote with this key again: restore consensus/, or replace the validator's key",
+            )
         config = ReplicaConfig(
             network_id=self.genesis.network_id,
             epoch=Epoch(0),
