@@ -48,6 +48,7 @@ def setup() -> None:
 @entry
 def swap(legs: list[register.Leg]) -> None:
     """Settle all legs now. Signed by the owner of every delivering account."""
+    check_direct()
     check_count(legs)
     register.settle(legs=legs)
     emit("Swapped", legs=len(legs))

@@ -25,7 +25,7 @@ START_MS: Final = 1_767_225_600_000
 
 
 class CallFailed(AssertionError):
-    """A call ended with a code. As an assertion error it fails the test that did not expect it."""
+    """A call ended with a code; as an assertion error it fails the test that did not expect it."""
 
     def __init__(self, call: str, outcome: Outcome) -> None:
         self.code = outcome.code
@@ -57,7 +57,7 @@ class GasUse:
 
 
 class Ledger:
-    """Contracts and their state in memory. Each call is a transaction: it takes effect whole or not at all."""
+    """Contracts and their state in memory. A call is a transaction: it takes effect whole or not at all."""
 
     def __init__(self) -> None:
         self.time_ms = START_MS
@@ -74,7 +74,7 @@ class Ledger:
     def deploy(
         self, contract: str, *, source: str | None = None, arguments: Mapping[str, Value] | None = None
     ) -> Interface:
-        """Check a contract, install it and run its `@init`. Without a source, deploy the product's own of that name.
+        """Check a contract, install it and run its `@init`. Without a source, the product's own is deployed.
 
         Raises:
             ContractRefused: the source is not a contract.
@@ -156,7 +156,7 @@ class Ledger:
 
     @contextmanager
     def expect_abort(self, code: str, **details: Value) -> Iterator[None]:
-        """Expect the last call inside to fail with `code` and at least these details, and to change nothing."""
+        """Expect the last call inside to fail with this code, these details among others, and no effect."""
         self._before_failure = self.copy_state()
         try:
             yield

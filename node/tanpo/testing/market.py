@@ -1,4 +1,4 @@
-"""A small market on a ledger in memory: members with roles, instruments, holdings, and the checks that must hold.
+"""A small market on a ledger in memory: members, instruments, holdings, and the checks that must hold.
 
 For tests of the product's contracts and of contracts that build on them.
 """
@@ -87,7 +87,7 @@ class Market:
 
     def publish(self, prices: Mapping[str, int], *sources: str) -> None:
         """Publish prices, in units of 1 / PRICE_SCALE, from every source."""
-        rows = tuple({"subject": subject, "value": value} for subject, value in prices.items())
+        rows: tuple[Value, ...] = tuple({"subject": name, "value": value} for name, value in prices.items())
         for source in sources or (REGISTRAR,):
             self.ledger.call("collateral", "publish", sender=source, source=source, prices=rows)
 
@@ -116,7 +116,7 @@ class Market:
         return cast("tuple[str, ...]", page)
 
     def check_conservation(self) -> None:
-        """Check I1 to I4 for every instrument defined here: nothing lost, nothing made, nothing below zero."""
+        """Check I1 to I4 for every instrument defined here: nothing lost, made or below zero."""
         for instrument in self._instruments:
             positions = [self.position(account, instrument) for account in self._list_holders(instrument)]
             supply = self.supply(instrument)

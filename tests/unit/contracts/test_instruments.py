@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tanpo.ledger.values import Value
 from tanpo.testing import CallFailed, Market
 from tanpo.testing.market import BOND, CUSTODIAN, EUR, FUND, REGISTRAR, SHARE, USD, build_instrument
@@ -16,7 +15,7 @@ WORKED = Path(__file__).resolve().parents[4] / "shared" / "data" / "vectors" / "
 QUANTITY_MAX = 10**24
 
 
-def call(market: Market, entry: str, signer: str, **arguments: Value) -> Value | None:
+def call(market: Market, entry: str, signer: str, **arguments: Any) -> Value | None:
     return market.ledger.call("instruments", entry, sender=signer, **arguments)
 
 
@@ -81,7 +80,7 @@ def test_an_unknown_instrument_is_named(market: Market, view: str) -> None:
         ({"id": BOND}, "INSTRUMENT_EXISTS"),
     ],
 )
-def test_a_wrong_definition_is_refused(market: Market, changes: dict[str, Value], code: str) -> None:
+def test_a_wrong_definition_is_refused(market: Market, changes: dict[str, Any], code: str) -> None:
     fields: dict[str, Any] = {**build_instrument("gold-bar"), **changes}
     with market.ledger.expect_abort(code):
         call(market, "define", str(fields["registrar"]), instrument=fields)
@@ -171,7 +170,7 @@ def test_confirmations_never_add_up_beyond_the_largest_balance(market: Market) -
 
 def test_a_burn_is_signed_by_holder_and_registrar_and_released_once(market: Market) -> None:
     market.issue(BOND, "dealer-a", 500)
-    burn: dict[str, Value] = {
+    burn: dict[str, Any] = {
         "instrument": BOND,
         "account": "dealer-a",
         "quantity": 200,
@@ -288,7 +287,7 @@ def test_a_frozen_instrument_does_not_move(market: Market) -> None:
 def test_a_frozen_account_neither_sends_nor_receives(market: Market) -> None:
     market.issue(USD, "dealer-a", 1000)
     market.issue(USD, "dealer-b", 1000)
-    freeze: dict[str, Value] = {"registrar": REGISTRAR, "account": "dealer-a", "reason": "court order"}
+    freeze: dict[str, Any] = {"registrar": REGISTRAR, "account": "dealer-a", "reason": "court order"}
     call(market, "freeze_account", REGISTRAR, **freeze)
     view = {"account": "dealer-a", "instrument": USD}
     assert market.ledger.view("instruments", "frozen_because", **view) == "court order"
@@ -307,7 +306,7 @@ def test_a_frozen_account_neither_sends_nor_receives(market: Market) -> None:
 
 
 def test_only_a_registrar_freezes_and_only_for_itself(market: Market) -> None:
-    freeze: dict[str, Value] = {"registrar": REGISTRAR, "account": "dealer-a", "reason": "grudge"}
+    freeze: dict[str, Any] = {"registrar": REGISTRAR, "account": "dealer-a", "reason": "grudge"}
     with market.ledger.expect_abort("UNAUTHORISED", member=REGISTRAR):
         call(market, "freeze_account", "dealer-b", **freeze)
     with market.ledger.expect_abort("ROLE_MISSING", member="dealer-b"):
@@ -323,7 +322,7 @@ def test_only_a_registrar_freezes_and_only_for_itself(market: Market) -> None:
 def test_a_forced_transfer_reaches_a_frozen_account_with_a_reason(market: Market) -> None:
     market.issue(USD, "dealer-a", 1000)
     call(market, "freeze_account", REGISTRAR, registrar=REGISTRAR, account="dealer-a", reason="court order")
-    order: dict[str, Value] = {
+    order: dict[str, Any] = {
         "deliverer": "dealer-a",
         "receiver": "dealer-b",
         "instrument": USD,
@@ -381,7 +380,9 @@ def release(giver: str, taker: str, instrument: str, quantity: int) -> None:
 
 @entry
 def move_pledged(giver: str, taker: str, receiver: str, instrument: str, quantity: int) -> None:
-    register.move_pledged(giver=giver, taker=taker, receiver=receiver, instrument=instrument, quantity=quantity)
+    register.move_pledged(
+        giver=giver, taker=taker, receiver=receiver, instrument=instrument, quantity=quantity
+    )
 
 
 @entry
@@ -443,7 +444,7 @@ def test_a_lock_needs_the_owners_signature(operators: Market) -> None:
 
 def test_a_pledge_leaves_title_and_is_released_by_its_contract_alone(operators: Market) -> None:
     ledger = operators.ledger
-    pledge: dict[str, Value] = {"giver": "dealer-a", "taker": "dealer-b", "instrument": USD}
+    pledge: dict[str, Any] = {"giver": "dealer-a", "taker": "dealer-b", "instrument": USD}
     with ledger.expect_abort("UNAUTHORISED", account="dealer-a"):
         ledger.call("desk-one", "pledge", sender="dealer-b", quantity=700, **pledge)
     ledger.call("desk-one", "pledge", sender="dealer-a", quantity=700, **pledge)
@@ -471,7 +472,7 @@ def test_a_pledge_leaves_title_and_is_released_by_its_contract_alone(operators: 
 
 def test_a_realised_pledge_passes_title(operators: Market) -> None:
     ledger = operators.ledger
-    pledge: dict[str, Value] = {"giver": "dealer-a", "taker": "dealer-b", "instrument": USD}
+    pledge: dict[str, Any] = {"giver": "dealer-a", "taker": "dealer-b", "instrument": USD}
     ledger.call("desk-one", "pledge", sender="dealer-a", quantity=1000, **pledge)
     with ledger.expect_abort("ENCUMBRANCE_EXCEEDED", needed=1001, available=1000):
         ledger.call(
@@ -496,7 +497,7 @@ def test_a_realised_pledge_passes_title(operators: Market) -> None:
     ],
 )
 def test_a_contract_that_is_no_operator_cannot_use_a_signature(
-    operators: Market, entry: str, arguments: dict[str, Value]
+    operators: Market, entry: str, arguments: dict[str, Any]
 ) -> None:
     with operators.ledger.expect_abort("CALLER_FORBIDDEN", caller="contract:rogue"):
         operators.ledger.call("rogue", entry, sender="dealer-a", instrument=USD, quantity=1, **arguments)
@@ -509,7 +510,7 @@ def test_members_do_not_call_what_is_for_contracts(operators: Market) -> None:
 
 def test_a_frozen_account_keeps_its_locks_and_can_have_them_back(operators: Market) -> None:
     ledger = operators.ledger
-    lock: dict[str, Value] = {"account": "dealer-a", "instrument": USD, "quantity": 10}
+    lock: dict[str, Any] = {"account": "dealer-a", "instrument": USD, "quantity": 10}
     ledger.call("desk-one", "lock", sender="dealer-a", **lock)
     call(operators, "freeze_account", REGISTRAR, registrar=REGISTRAR, account="dealer-a", reason="court")
     with ledger.expect_abort("ACCOUNT_FROZEN"):

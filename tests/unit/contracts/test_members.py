@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tanpo.testing import CallFailed, Ledger, Market
 
 VOTERS = ("trust-bank", "custody-bank", "dealer-a", "dealer-b")
