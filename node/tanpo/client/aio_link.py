@@ -63,9 +63,8 @@ class AsyncLink:
                 load_credentials(config.identity),
                 options=compute_channel_options(config.identity),
             )
-            node = _Node(
-                channel, ledger_pb2_grpc.LedgerAsyncStub(channel), network_pb2_grpc.NetworkAsyncStub(channel)
-            )
+            # The asynchronous stubs exist for type checkers alone: at run time one class serves both.
+            node = _Node(channel, ledger_pb2_grpc.LedgerStub(channel), network_pb2_grpc.NetworkStub(channel))
             self._nodes[position] = node
         return node
 
