@@ -41,7 +41,7 @@ class OpsServer:
         self._render_metrics = render_metrics
         self._metrics_content_type = metrics_content_type
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None] | None] = set()
+        self._connections: dict[asyncio.StreamWriter, asyncio.Event] = {}
 
     async def start(self, host: str, port: int) -> int:
         """Listen, and return the port. Raises `OSError` when it cannot."""
@@ -55,10 +55,10 @@ class OpsServer:
         if self._server is None:
             return
         self._server.close()
-        for task in self._connections:
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*(t for t in self._connections if t is not None), return_exceptions=True)
+        ended = [done.wait() for done in self._connections.values()]
+        for writer in self._connections:
+            writer.transport.abort()
+        await asyncio.gather(*ended)
         await self._server.wait_closed()
 
     def answer(self, method: str, target: str) -> Answer:
@@ -84,15 +84,15 @@ class OpsServer:
         return _text(HTTPStatus.NOT_FOUND, "try /healthz, /readyz or /metrics\n")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        self._connections.add(task)
+        done = self._connections[writer] = asyncio.Event()
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 await self._respond(reader, writer)
         except (TimeoutError, ConnectionError):
             pass  # the other end is slow or gone; it asks again
         finally:
-            self._connections.discard(task)
+            del self._connections[writer]
+            done.set()
             writer.close()
 
     async def _respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

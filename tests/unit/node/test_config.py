@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tanpo.ledger.errors import Reason, UsageError
+from tanpo.node.config import NodeConfig, PeerConfig, TlsConfig, load_config, render_config, split_address
+
+BASE = """
+member = "alpha"
+node = "n1"
+data_dir = "data"
+genesis = "../genesis.json"
+listen = "127.0.0.1:7001"
+peer_listen = "[::1]:7002"
+ops_listen = "127.0.0.1:0"
+
+[tls]
+ca = "ca.pem"
+certificate = "node.pem"
+key = "/keys/node.key"
+"""
+
+
+def write(folder: Path, text: str = BASE) -> Path:
+    path = folder / "node.toml"
+    path.write_text(text)
+    return path
+
+
+def test_paths_are_relative_to_the_file_and_clients_default_to_the_own_member(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path))
+    assert config.data_dir == tmp_path / "data"
+    assert config.tls.certificate == tmp_path / "node.pem"
+    assert config.tls.key == Path("/keys/node.key")
+    assert config.signing_key is None
+    assert config.clients == ("alpha",)
+
+
+def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANPO_LOG_LEVEL", "debug")
+    monkeypatch.setenv("TANPO_TIMING__BASE_TIMEOUT_MS", "2500")
+    monkeypatch.setenv("TANPO_CLIENTS", '["alpha", "beta"]')
+    monkeypatch.setenv("TANPO_TLS__KEY", "other.key")
+    config = load_config(write(tmp_path))
+    assert (config.log_level, config.timing.base_timeout_ms) == ("debug", 2500)
+    assert config.clients == ("alpha", "beta")
+    assert (config.tls.key, config.tls.certificate) == (tmp_path / "other.key", tmp_path / "node.pem")
+
+
+def test_rendered_configuration_reads_back_whatever_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANPO_MEMBER", "intruder")  # a generator's own environment stays out of its files
+    config = NodeConfig(
+        member="alpha",
+        node="n1",
+        data_dir=Path('/a "quoted" \\ path\nwith é'),
+        genesis=Path("/g"),
+        listen="localhost:1",
+        peer_listen="localhost:2",
+        ops_listen="localhost:3",
+        tls=TlsConfig(ca=Path("/ca"), certificate=Path("/c"), key=Path("/k")),
+        signing_key=Path("/s"),
+        clients=("alpha", "beta"),
+        peers=(
+            PeerConfig(member="beta", node="n1", address="b:1"),
+            PeerConfig(member="gamma", node="n1", address="c:1"),
+        ),
+    )
+    monkeypatch.delenv("TANPO_MEMBER")
+    assert load_config(write(tmp_path, render_config(config))) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "value"),
+    [
+        (('member = "alpha"', 'member = "Alpha Bank"'), "member", "Alpha Bank"),
+        (('node = "n1"\n', ""), "node", ""),
+        (('listen = "127.0.0.1:7001"', 'listen = "7001"'), "listen", "7001"),
+        (('listen = "127.0.0.1:7001"', 'listen = "localhost:70000"'), "listen", "localhost:70000"),
+        (('node = "n1"', 'node = "n1"\nlog_level = "loud"'), "log_level", "loud"),
+        (('node = "n1"', 'node = "n1"\ntypo = 3'), "typo", "3"),
+        (("[tls]", "[timing]\nbase_timeout_ms = 0\n[tls]"), "timing.base_timeout_ms", "0"),
+        (("[tls]", "[timing]\nbase_timeout_ms = 1.5\n[tls]"), "timing.base_timeout_ms", "1.5"),
+        (("[tls]", "[mempool]\nbytes_max = 5\n[tls]"), "mempool.bytes_max", "5"),
+        (("[tls]", '[[peers]]\nmember = "b"\nnode = "n1"\naddress = "x"\n[tls]'), "peers.0.address", "x"),
+        (
+            ("[tls]", '[[peers]]\nmember = "alpha"\nnode = "n1"\naddress = "x:1"\n[tls]'),
+            "peers.0 is this node",
+            "alpha/n1",
+        ),
+        (
+            ("[tls]", '[[peers]]\nmember = "b"\nnode = "n"\naddress = "x:1"\n' * 2 + "[tls]"),
+            "peers.1 is listed twice",
+            "b/n",
+        ),
+    ],
+)
+def test_wrong_values_are_named_with_their_key(
+    tmp_path: Path, change: tuple[str, str], key: str, value: str
+) -> None:
+    assert change[0] in BASE
+    with pytest.raises(UsageError) as caught:
+        load_config(write(tmp_path, BASE.replace(*change, 1)))
+    assert caught.value.reason is Reason.CONFIGURATION
+    assert key in caught.value.message
+    assert caught.value.value == value
+    assert caught.value.limit
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("text", ["member = ", "\x00", 'member = "a"\nmember = "b"'])
+def test_file_that_is_not_toml_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="is not TOML"):
+        load_config(write(tmp_path, text))
+
+
+def test_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot be read: No such file"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_override_that_is_not_json_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANPO_CLIENTS", "alpha,beta")
+    with pytest.raises(UsageError, match="clients"):
+        load_config(write(tmp_path))
+
+
+def test_addresses_are_split_at_the_last_colon() -> None:
+    assert split_address("[::1]:80") == ("::1", 80)
+    assert split_address("host.example:7001") == ("host.example", 7001)

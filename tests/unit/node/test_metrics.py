@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from tanpo.node.metrics import Metrics
+
+
+def test_two_nodes_in_one_process_count_apart() -> None:
+    first, second = Metrics(), Metrics()
+    first.commits.inc(3)
+    assert b"\ntanpo_commits_total 3.0\n" in first.render()
+    assert b"\ntanpo_commits_total 0.0\n" in second.render()
+
+
+def test_labelled_metrics_are_exported_with_their_labels() -> None:
+    metrics = Metrics()
+    metrics.transactions.labels("succeeded").inc()
+    metrics.rejected.labels("MEMPOOL_FULL").inc(2)
+    metrics.peer_queue_bytes.labels("beta/n1").set(17)
+    text = metrics.render()
+    assert b'tanpo_transactions_total{outcome="succeeded"} 1.0' in text
+    assert b'tanpo_rejected_total{reason="MEMPOOL_FULL"} 2.0' in text
+    assert b'tanpo_peer_queue_bytes{peer="beta/n1"} 17.0' in text
+
+
+def test_process_memory_and_time_are_exported() -> None:
+    text = Metrics().render()
+    assert b"process_resident_memory_bytes" in text
+    assert b"process_cpu_seconds_total" in text
