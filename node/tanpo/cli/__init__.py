@@ -1,0 +1,5 @@
+"""The `tanpo` command: a local network, a demonstration, a bench, keys, transactions and queries."""
+
+from tanpo.cli.root import main
+
+__all__ = ["main"]

@@ -1,0 +1,36 @@
+"""`tanpo node`: run a node in the foreground, and ask one how it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tanpo.cli.options import ProfileOption
+from tanpo.cli.output import Format, OutputOption, print_fields
+
+app = typer.Typer(help="One node.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def run(config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The node's TOML file.")]) -> None:
+    """Run a node until SIGTERM or Ctrl-C; its log goes to stderr, its exit code says why it ended."""
+    # Before gRPC is imported: its own lines are not JSON, and what matters in them is in the node's log.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from tanpo.node.app import run_node
+
+    raise typer.Exit(run_node(config))
+
+
+@app.command()
+def status(profile: ProfileOption, output: OutputOption = Format.TABLE) -> None:
+    """Show what a node says of itself; fail unless it is ready."""
+    from tanpo.cli.status import describe_status
+    from tanpo.client import Client, load_profile
+
+    with Client(load_profile(profile)) as client:
+        answer = client.network.status()
+    print_fields(output, describe_status(answer))
+    if not answer.is_ready:
+        raise typer.Exit(1)

@@ -1,0 +1,214 @@
+"""`tanpo tx`: submit a transaction, or build, sign, seal and send it where the keys live apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+from tanpo.cli.options import ArgumentsOption, ProfileOption
+from tanpo.cli.output import Column, Format, OutputOption, print_fields, print_rows
+
+if TYPE_CHECKING:
+    from tanpo.client import Client, ClientConfig, Committed
+    from tanpo.ledger.transaction import Call
+    from tanpo.ledger.types import KeyId
+
+app = typer.Typer(help="Transactions.", no_args_is_help=True, rich_markup_mode=None)
+
+ContractArgument: TypeAlias = Annotated[str, typer.Argument(help="The contract.")]
+EntryArgument: TypeAlias = Annotated[str, typer.Argument(help="The entry point.")]
+OutOption: TypeAlias = Annotated[Path, typer.Option("--out", help="The file to write; it must not exist.")]
+RequestIdOption: TypeAlias = Annotated[
+    str | None, typer.Option(help="Your own id of the request; repeating it never acts twice.")
+]
+GasOption: TypeAlias = Annotated[int | None, typer.Option(min=1, help="The most gas it may use.")]
+ValidOption: TypeAlias = Annotated[
+    float | None, typer.Option("--valid-for", min=1, help="Seconds in which it may be committed.")
+]
+
+_OUTCOME_COLUMNS = (
+    Column(heading="Request", key="request_id"),
+    Column(heading="State", key="state"),
+    Column(heading="Height", key="height", is_number=True),
+    Column(heading="Code", key="code"),
+    Column(heading="Details", key="details"),
+    Column(heading="Transaction", key="tx_id"),
+)
+
+
+@app.command()
+def submit(
+    contract: ContractArgument,
+    entry: EntryArgument,
+    profile: ProfileOption,
+    arg: ArgumentsOption = None,
+    key: Annotated[
+        list[Path] | None, typer.Option("--key", help="A further key file to sign with, of another party.")
+    ] = None,
+    request_id: RequestIdOption = None,
+    gas_limit: GasOption = None,
+    valid_for: ValidOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Sign a transaction, submit it and wait for its outcome. Fails unless it succeeded."""
+    from tanpo.client import VALID_FOR_S, Client, FileSigner, load_profile
+
+    with Client(load_profile(profile)) as client:
+        call = _parse_call(client, contract, entry, arg or [])
+        further = [FileSigner.load(path) for path in key or []]
+        committed = client.submit(
+            call,
+            signers=[*client.config.signers, *further],
+            request_id=request_id,
+            gas_limit=gas_limit,
+            valid_for_s=valid_for or VALID_FOR_S,
+        )
+    _print_committed(output, [committed])
+
+
+@app.command()
+def build(
+    contract: ContractArgument,
+    entry: EntryArgument,
+    profile: ProfileOption,
+    out: OutOption,
+    arg: ArgumentsOption = None,
+    signer: Annotated[
+        list[str] | None,
+        typer.Option("--signer", help="A member or key id that is to sign; the profile's keys if none."),
+    ] = None,
+    request_id: RequestIdOption = None,
+    gas_limit: GasOption = None,
+    valid_for: ValidOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Write a draft that nobody has signed yet. The profile's node is asked for the contract's interface."""
+    from tanpo.client import VALID_FOR_S, Client, load_profile, save_draft
+
+    with Client(load_profile(profile)) as client:
+        call = _parse_call(client, contract, entry, arg or [])
+        draft = client.build(
+            call,
+            signers=_find_signers(client.config, signer) if signer else None,
+            request_id=request_id,
+            gas_limit=gas_limit,
+            valid_for_s=valid_for or VALID_FOR_S,
+        )
+    save_draft(out, draft)
+    print_fields(output, {"file": str(out), "digest": draft.digest.hex(), "transactions": draft.describe()})
+
+
+@app.command()
+def sign(
+    draft_file: Annotated[Path, typer.Argument(metavar="DRAFT", help="The draft.")],
+    genesis: Annotated[Path, typer.Option(help="The network's genesis file.")],
+    key: Annotated[Path, typer.Option(help="The key file to sign with.")],
+    out: OutOption,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Sign a draft with one key, without any network, and show what was signed."""
+    from tanpo.client import FileSigner, load_draft, load_genesis, save_signature
+
+    draft = load_draft(draft_file, load_genesis(genesis).network_id)
+    signature = draft.sign(FileSigner.load(key))
+    save_signature(out, signature)
+    print_fields(
+        output,
+        {"file": str(out), "key_id": signature.key_id.hex(), "transactions": draft.describe()},
+    )
+
+
+@app.command()
+def seal(
+    draft_file: Annotated[Path, typer.Argument(metavar="DRAFT", help="The draft.")],
+    signatures: Annotated[
+        list[Path], typer.Argument(metavar="SIGNATURE...", help="The parties' signatures.")
+    ],
+    genesis: Annotated[Path, typer.Option(help="The network's genesis file.")],
+    out: OutOption,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Put a draft and all its signatures together; a wrong or missing one is refused here."""
+    from tanpo.client import load_draft, load_genesis, load_signature, save_envelope
+    from tanpo.ledger.genesis import collect_keys
+
+    known = load_genesis(genesis)
+    draft = load_draft(draft_file, known.network_id)
+    envelope = draft.seal([load_signature(path) for path in signatures], collect_keys(known))
+    save_envelope(out, known.network_id, envelope)
+    print_fields(output, {"file": str(out), "tx_ids": [one.tx_id.hex() for one in envelope.transactions]})
+
+
+@app.command()
+def send(
+    envelope_file: Annotated[Path, typer.Argument(metavar="ENVELOPE", help="The sealed envelope.")],
+    profile: ProfileOption,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Submit a sealed envelope and wait for its outcome. Sending it again is always safe."""
+    from tanpo.client import Client, Committed, load_envelope, load_profile
+
+    with Client(load_profile(profile)) as client:
+        results = client.submit_envelope(load_envelope(envelope_file, client.config.network_id))
+    committed = [one for one in results if isinstance(one, Committed)]
+    for one in results:
+        if not isinstance(one, Committed):
+            one.raise_for_failure()
+    _print_committed(output, committed)
+
+
+@app.command()
+def outcome(
+    request_id: Annotated[str, typer.Argument(help="The request's id.")],
+    profile: ProfileOption,
+    member: Annotated[
+        str | None, typer.Option(help="The member that submitted it; the profile's if none.")
+    ] = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Show what became of a request: committed, rejected, pending, or unknown up to a height."""
+    from tanpo.cli.outcomes import describe_outcome
+    from tanpo.client import Client, load_profile
+
+    with Client(load_profile(profile)) as client:
+        found = client.outcome(request_id, member=member)
+    print_fields(output, describe_outcome(found))
+
+
+def _parse_call(client: Client, contract: str, entry: str, given: list[str]) -> Call:
+    from tanpo.cli.interfaces import load_interfaces
+    from tanpo.ledger.transaction import Call
+
+    interfaces = load_interfaces(client.network.contracts())
+    return Call.create(contract, entry, interfaces.parse_arguments(contract, "entries", entry, given))
+
+
+def _find_signers(config: ClientConfig, names: list[str]) -> list[KeyId]:
+    from tanpo.ledger.errors import Reason, UsageError
+
+    found: list[KeyId] = []
+    for name in names:
+        matching = [key_id for key_id, key in config.keys.items() if name in (key.member, key_id.hex())]
+        if len(matching) != 1:
+            raise UsageError(
+                Reason.KEY_UNKNOWN,
+                "a signer is not exactly one registered key",
+                value=name,
+                limit=f"{len(matching)} keys match",
+                remedy="name a member with one key, or a key id",
+            )
+        found += matching
+    return found
+
+
+def _print_committed(output: Format, committed: list[Committed]) -> None:
+    from tanpo.cli.outcomes import describe_outcome
+
+    rows: list[dict[str, Any]] = [describe_outcome(one) for one in committed]
+    if output is Format.JSON and len(rows) == 1:
+        print_fields(output, rows[0])
+    else:
+        print_rows(output, rows, _OUTCOME_COLUMNS)
+    for one in committed:
+        one.raise_for_failure()

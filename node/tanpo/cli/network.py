@@ -1,0 +1,275 @@
+"""A consortium of local processes: make it, start it, kill and restart its nodes, stop it.
+
+Every node is a process in a session of its own, known by id and start. What is started here is stopped by
+that id and by nothing else; whatever waits, waits for a bounded time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import json
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tanpo.cli.layout import MemberFiles, NetworkFolder, NodePlace
+from tanpo.cli.ports import PortSlot
+from tanpo.cli.processes import ProcessRecord, load_record, save_record, start_detached
+from tanpo.ledger.errors import Reason, Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from tanpo.cli.provision import NetworkPlan
+
+READY_SECONDS: Final = 30.0
+"""How long a start may take; on an idle machine it takes two or three."""
+STOP_SECONDS: Final = 10.0
+"""How long a node has to finish its block and close its stores before it is killed."""
+_POLL_SECONDS: Final = 0.05
+_PROBE_SECONDS: Final = 1.0
+_LOG_LINE_MAX: Final = 400
+_LOG_TAIL_BYTES: Final = 8192
+
+
+class LocalNetwork:
+    """The nodes of one folder. Methods that start or stop nodes are for one caller at a time."""
+
+    def __init__(
+        self, folder: NetworkFolder, nodes: tuple[NodePlace, ...], slot: PortSlot | None = None
+    ) -> None:
+        self.folder = folder
+        self.nodes = nodes
+        self._slot = slot
+
+    @classmethod
+    def create(cls, directory: Path, plan: NetworkPlan, *, base_port: int | None = None) -> LocalNetwork:
+        """Make the folder of a new network: certificates, keys, genesis and configuration of every node.
+
+        With no `base_port`, free ports are found and kept for this network.
+
+        Raises:
+            UsageError: the folder is in use, or a port is.
+        """
+        from tanpo.cli.provision import provision
+
+        folder = NetworkFolder(root=directory.absolute())
+        _check_unused(folder)
+        slot, nodes = provision(folder, plan, base_port)
+        return cls(folder, nodes, slot)
+
+    @classmethod
+    def open(cls, directory: Path) -> LocalNetwork:
+        """Return the network of a folder. Raises `UsageError` when it holds none."""
+        folder = NetworkFolder(root=directory.absolute())
+        return cls(folder, folder.load_manifest())
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The members, in the order of their validators."""
+        return tuple(node.member for node in self.nodes)
+
+    def get_node(self, name: str) -> NodePlace:
+        """Return the node of a member. Raises `UsageError` when there is none."""
+        for node in self.nodes:
+            if name in (node.member, f"{node.member}/{node.node}"):
+                return node
+        raise UsageError(
+            Reason.NOT_FOUND,
+            "there is no such node",
+            value=name,
+            limit=", ".join(self.members),
+            remedy="name a node by its member",
+        )
+
+    def find_process(self, name: str) -> ProcessRecord | None:
+        """Return the process of a node, None when it does not run."""
+        record = load_record(self._files(name).process)
+        return record if record is not None and record.is_running else None
+
+    def start(self, names: Iterable[str] | None = None, *, ready_seconds: float = READY_SECONDS) -> None:
+        """Start nodes, all by default, at the same time, and wait until each is ready.
+
+        Nodes that run already are left alone. If one does not come up, those started here are stopped.
+
+        Raises:
+            Unavailable: a node ended, or was not ready in time.
+        """
+        wanted = [self.get_node(name).member for name in (self.members if names is None else names)]
+        started = [member for member in wanted if self.find_process(member) is None]
+        try:
+            for member in started:
+                self._spawn(member)
+            self.wait_ready(wanted, ready_seconds=ready_seconds)
+        except BaseException:
+            # Interrupted or refused: what we started must not stay behind.
+            self.stop(started, grace_seconds=1.0)
+            raise
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
+
+    def wait_ready(self, names: Iterable[str] | None = None, *, ready_seconds: float = READY_SECONDS) -> None:
+        """Wait until each of the nodes, all by default, says that it is ready.
+
+        Raises:
+            Unavailable: a node ended, or was not ready in time.
+        """
+        wanted = list(self.members if names is None else names)
+        deadline = time.monotonic() + ready_seconds
+        with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
+            for _ in pool.map(lambda name: self._wait_node(name, deadline), wanted):
+                pass
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> bool:
+        """Send a node a signal; with SIGKILL, wait until it is gone. Return False when it did not run."""
+        record = self.find_process(name)
+        if record is None or not record.send_signal(number):
+            return False
+        if number is signal.SIGKILL:
+            record.wait_ended(STOP_SECONDS)
+            self._files(name).process.unlink(missing_ok=True)
+        return True
+
+    def stop(self, names: Iterable[str] | None = None, *, grace_seconds: float = STOP_SECONDS) -> list[str]:
+        """Stop nodes, all by default; return those that had to be killed.
+
+        Each gets SIGTERM; what still runs after the grace gets SIGKILL.
+        """
+        records = {name: self.find_process(name) for name in (self.members if names is None else names)}
+        running = {name: record for name, record in records.items() if record is not None}
+        for record in running.values():
+            record.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + grace_seconds
+        killed = [
+            name
+            for name, record in running.items()
+            if not record.wait_ended(max(0.0, deadline - time.monotonic()))
+        ]
+        for name in killed:
+            self.kill(name)
+        for name in records:
+            if self.find_process(name) is None:
+                self._files(name).process.unlink(missing_ok=True)
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
+        return killed
+
+    def delete(self) -> None:
+        """Remove the folder of a network that does not run. Raises `UsageError` when it does."""
+        running = [name for name in self.members if self.find_process(name) is not None]
+        if running:
+            raise _running(self.folder, running)
+        shutil.rmtree(self.folder.root)
+
+    def _files(self, name: str) -> MemberFiles:
+        return self.folder.get_member(self.get_node(name).member)
+
+    def _spawn(self, member: str) -> None:
+        files = self.folder.get_member(member)
+        command = (sys.executable, "-P", "-m", "tanpo.node", str(files.config))
+        save_record(files.process, start_detached(command, log=files.log))
+
+    def _wait_node(self, name: str, deadline: float) -> None:
+        node = self.get_node(name)
+        while not _is_ready(node.ops_address):
+            if self.find_process(name) is None:
+                raise Unavailable(
+                    Reason.UNREACHABLE,
+                    f"the node of {node.member} ended: {self._explain_end(name)}",
+                    value=node.member,
+                    limit="a running node",
+                    remedy=f"read more with `tanpo net logs {node.member}`",
+                )
+            if time.monotonic() >= deadline:
+                raise Unavailable(
+                    Reason.DEADLINE,
+                    f"the node of {node.member} is not ready: {self._explain_end(name)}",
+                    value=node.member,
+                    limit="a ready node in time",
+                    remedy=f"read more with `tanpo net logs {node.member}`",
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _explain_end(self, name: str) -> str:
+        """Return what a node's log says last."""
+        try:
+            data = self._files(name).log.read_bytes()[-_LOG_TAIL_BYTES:]
+        except OSError:
+            return "it wrote no log"
+        lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+        if not lines:
+            return "it wrote no log"
+        try:
+            entry = json.loads(lines[-1])
+            return str(entry.get("why") or entry.get("event") or lines[-1])[:_LOG_LINE_MAX]
+        except (ValueError, AttributeError):
+            return lines[-1][:_LOG_LINE_MAX]
+
+
+@contextlib.contextmanager
+def hold_lock(directory: Path) -> Iterator[None]:
+    """Keep other commands from starting or stopping nodes of a folder meanwhile.
+
+    Raises:
+        UsageError: another command does so right now.
+    """
+    folder = NetworkFolder(root=directory.absolute())
+    folder.root.mkdir(parents=True, exist_ok=True)
+    with folder.lock.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                Reason.DATA_LOCKED,
+                "another command is starting or stopping this network",
+                value=folder.root,
+                limit="one command at a time",
+                remedy="wait for it to finish",
+            ) from None
+        yield
+
+
+def check_stopped(network: LocalNetwork) -> None:
+    """Raise `UsageError` when a node of the network runs."""
+    running = [name for name in network.members if network.find_process(name) is not None]
+    if running:
+        raise _running(network.folder, running)
+
+
+def _check_unused(folder: NetworkFolder) -> None:
+    if folder.root.is_dir() and any(path != folder.lock for path in folder.root.iterdir()):
+        raise UsageError(
+            Reason.CONFIGURATION,
+            "the folder is not empty",
+            value=folder.root,
+            limit="an empty or a new folder",
+            remedy="choose another with --dir, or remove what is in it",
+        )
+
+
+def _running(folder: NetworkFolder, running: list[str]) -> UsageError:
+    return UsageError(
+        Reason.DATA_LOCKED,
+        f"the network is running: {', '.join(running)}",
+        value=folder.root,
+        limit="one running network a folder",
+        remedy="stop it with `tanpo net down`, or choose another folder with --dir",
+    )
+
+
+def _is_ready(ops_address: str) -> bool:
+    connection = http.client.HTTPConnection(ops_address, timeout=_PROBE_SECONDS)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

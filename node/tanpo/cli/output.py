@@ -1,0 +1,187 @@
+"""How commands speak: JSON or a table on stdout, progress and one line for an error on stderr.
+
+Rich is imported only where something is drawn: `-o json` and `--help` answer without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from tanpo.ledger.errors import LedgerError
+
+
+class Format(StrEnum):
+    """How a command prints its result."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption: TypeAlias = Annotated[
+    Format, typer.Option("--output", "-o", help="A table for people, or JSON on stdout.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a table: its heading, the key of its value in a row, and how it is shown.
+
+    Numbers stand right; an identifier keeps its digits together, and `digits_max` of it are enough.
+    """
+
+    heading: str
+    key: str
+    is_number: bool = False
+    digits_max: int = 0
+
+    def show(self, row: Mapping[str, Any]) -> str:
+        """Return this column of a row as text."""
+        value = row.get(self.key, "")
+        if self.is_number or isinstance(value, bool) or not isinstance(value, int):
+            text = show(value)
+        else:
+            text = str(value)
+        return f"{text[: self.digits_max]}…" if 0 < self.digits_max < len(text) else text
+
+
+def print_json(document: object) -> None:
+    """Print one JSON value on stdout."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_rows(output: Format, rows: Sequence[Mapping[str, Any]], columns: Iterable[Column]) -> None:
+    """Print rows as a JSON array, or as a table with these columns."""
+    if output is Format.JSON:
+        print_json([dict(row) for row in rows])
+    else:
+        stdout_console().print(build_table(rows, columns))
+
+
+def print_fields(output: Format, fields: Mapping[str, Any]) -> None:
+    """Print one object as JSON, or as a table of names and values."""
+    if output is Format.JSON:
+        print_json(dict(fields))
+        return
+    rows = [{"name": name, "value": value} for name, value in fields.items()]
+    stdout_console().print(
+        build_table(rows, (Column(heading="", key="name"), Column(heading="", key="value")))
+    )
+
+
+def print_text(text: str) -> None:
+    """Print plain text on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def build_table(
+    rows: Iterable[Mapping[str, Any]], columns: Iterable[Column], *, title: str | None = None
+) -> Table:
+    """Return a table ready to print."""
+    from rich import box
+    from rich.table import Table
+
+    chosen = tuple(columns)
+    has_headings = any(column.heading for column in chosen)
+    table = Table(
+        title=title,
+        box=box.SIMPLE_HEAD if has_headings else None,
+        show_header=has_headings,
+        show_edge=False,
+        title_justify="left",
+    )
+    for column in chosen:
+        table.add_column(column.heading, justify="right" if column.is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(column.show(row) for column in chosen))
+    return table
+
+
+def show(value: object) -> str:
+    """Return a value as a person reads it: thousands apart, yes and no, JSON for what is nested."""
+    from rich.markup import escape
+
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, dict | list | tuple):
+        return escape(json.dumps(value, ensure_ascii=False))
+    return "" if value is None else escape(str(value))
+
+
+def stdout_console() -> Console:
+    """Return a console for results; piped output is as wide as a table needs."""
+    return _console(stderr=False)
+
+
+def stderr_console() -> Console:
+    """Return a console for progress, which never mixes with results."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else 140)
+
+
+def describe_error(error: LedgerError) -> str:
+    """Return an error on one line: code, message, value, limit, remedy."""
+    parts = [f"{error.reason}: {error.message}"]
+    if error.value:
+        parts.append(f"value: {error.value}")
+    if error.limit:
+        parts.append(f"limit: {error.limit}")
+    if error.remedy:
+        parts.append(f"remedy: {error.remedy}")
+    return " ".join("; ".join(parts).split())
+
+
+class Reporting:
+    """Around a command: an expected error becomes one line on stderr and exit code 1, never a traceback.
+
+    A context manager and not an `except` clause, so that the error tree, and all that it pulls in, is
+    imported only when there is an error.
+    """
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, SystemExit):
+            return
+        if isinstance(error, BrokenPipeError):
+            # The reader of our output (`tanpo net logs | head`) went away: that is its right. Python would
+            # complain when it flushes stdout at exit, so stdout leads nowhere from now on.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(0)
+        from tanpo.ledger.errors import LedgerError
+
+        for found in _flatten(error):
+            if isinstance(found, LedgerError):
+                sys.stderr.write(f"tanpo: {describe_error(found)}\n")
+                raise SystemExit(1) from None
+
+
+def _flatten(error: BaseException) -> list[BaseException]:
+    """Return the errors in a group of tasks, or the one error."""
+    if isinstance(error, BaseExceptionGroup):
+        return [inner for one in error.exceptions for inner in _flatten(one)]
+    return [error]

@@ -1,0 +1,33 @@
+"""The root of the `tanpo` command.
+
+Command modules import nothing heavy at the top: `tanpo --help` must answer in well under half a second, and
+does because gRPC, cryptography and LevelDB are imported by the functions that need them.
+"""
+
+from __future__ import annotations
+
+import typer
+from tanpo.cli.commands import bench, demo, key, net, node, query, tx
+from tanpo.cli.output import Reporting
+
+app = typer.Typer(
+    name="tanpo",
+    help="A permissioned ledger on which institutions hold, pledge and swap tokenised assets.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(net.app, name="net")
+app.command("demo")(demo.demo)
+app.add_typer(tx.app, name="tx")
+app.command("query")(query.query)
+app.add_typer(node.app, name="node")
+app.add_typer(key.app, name="key")
+app.command("bench")(bench.bench)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 refused or failed, 2 misused, 130 interrupted."""
+    with Reporting():
+        app()

@@ -1,0 +1,97 @@
+"""What the nodes of a local network say of themselves, asked all at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from tanpo.cli.network import LocalNetwork
+from tanpo.client import Client, NodeStatus, load_profile
+from tanpo.ledger.errors import LedgerError
+
+_DEADLINE_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReport:
+    """One node: its process, and its status or why there is none."""
+
+    member: str
+    address: str
+    pid: int | None
+    status: NodeStatus | None
+    problem: str
+
+    @property
+    def ready(self) -> bool:
+        """Whether it admits transactions."""
+        return self.status is not None and self.status.is_ready
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the node as commands print it."""
+        row: dict[str, Any] = {
+            "node": self.member,
+            "pid": self.pid,
+            "address": self.address,
+            "ready": self.ready,
+            "problem": self.problem,
+        }
+        return row if self.status is None else row | _describe_chain(self.status)
+
+
+def read_reports(network: LocalNetwork) -> list[NodeReport]:
+    """Ask every node how it is; one that does not answer is reported as such."""
+    with ThreadPoolExecutor(max_workers=len(network.nodes)) as pool:
+        return list(pool.map(lambda member: _read_report(network, member), network.members))
+
+
+def describe_status(status: NodeStatus) -> dict[str, Any]:
+    """Return everything a node says of itself, ready for JSON."""
+    return {
+        "network": status.network,
+        "network_id": status.network_id.hex(),
+        "member": status.member,
+        "node": status.node,
+        "version": status.version,
+        "time_ms": status.time_ms,
+        "epoch": status.epoch,
+        "block_hash": status.block_hash.hex(),
+        "connected_peers": list(status.connected_peers),
+        "ready": status.is_ready,
+        "stalled_reason": status.stalled_reason,
+        **_describe_chain(status),
+    }
+
+
+def _describe_chain(status: NodeStatus) -> dict[str, Any]:
+    return {
+        "height": status.height,
+        "state_root": status.state_root.hex(),
+        "term": status.term,
+        "leader": status.leader,
+        "is_leader": status.is_leader,
+        "pending": status.pending_transactions,
+    }
+
+
+def _read_report(network: LocalNetwork, member: str) -> NodeReport:
+    node = network.get_node(member)
+    record = network.find_process(member)
+    status: NodeStatus | None = None
+    problem = "" if record is not None else "not running"
+    if record is not None:
+        try:
+            config = load_profile(network.folder.get_member(member).operator_profile)
+            with Client(replace(config, deadline_s=_DEADLINE_S)) as client:
+                status = client.network.status()
+                problem = status.stalled_reason
+        except LedgerError as error:
+            problem = f"{error.reason}: {error.message}"
+    return NodeReport(
+        member=member,
+        address=node.address,
+        pid=record.pid if record is not None else None,
+        status=status,
+        problem=problem,
+    )
