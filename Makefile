@@ -6,7 +6,7 @@ RUN := .venv/bin
 .PHONY: setup fmt check test proto lock wheel-test demo up down bench ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
-	@"$(PYTHON)" .ci/setup.py
+	@$(or $(PYTHON),false) .ci/setup.py
 
 fmt: setup ## format, and apply the fixes that are safe
 	$(RUN)/ruff format . && $(RUN)/ruff check --fix-only .
