@@ -853,6 +853,8 @@ def check_party(party: Party) -> None:
     require(members.exists(member=party.member), "AGREEMENT_INVALID", field="member", value=party.member)
     owned = party.account == party.member or party.account.startswith(party.member + "/")
     require(owned, "AGREEMENT_INVALID", field="account", value=party.account, limit="an account of " + party.member)
+    known = party.lei == "" or register.is_lei(lei=party.lei)
+    require(known, "AGREEMENT_INVALID", field="lei", value=party.lei, limit="ISO 17442, or empty")
     check_term("threshold", party.threshold, 0, AMOUNT_MAX)
     check_term("minimum_transfer", party.minimum_transfer, 0, AMOUNT_MAX)
     check_term("independent_amount", party.independent_amount, 0, AMOUNT_MAX)

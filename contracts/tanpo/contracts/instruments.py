@@ -705,6 +705,7 @@ def is_made_of(text: str, alphabet: str) -> bool:
     return True
 
 
+@view
 def is_isin(id: str) -> bool:
     """Check the form and the check digit of ISO 6166: letters become two digits, then Luhn."""
     if len(id) != 12 or not is_made_of(id, ALPHABET):
@@ -724,6 +725,7 @@ def is_isin(id: str) -> bool:
     return total % 10 == 0
 
 
+@view
 def is_lei(lei: str) -> bool:
     """Check the form and the check digits of ISO 17442: letters become two digits, then modulo 97."""
     if len(lei) != 20 or not is_made_of(lei, ALPHABET):

@@ -116,9 +116,8 @@ def test_the_whole_sample_network_runs_on_the_contracts(catalog: Catalog) -> Non
     members: Any = catalog.to_member_arguments()["members"]
     ledger.deploy_product(members)
     for one in catalog.instruments:
-        ledger.call(
-            "instruments", "define", sender=one.registrar, instrument=one.to_arguments()["instrument"]
-        )
+        fields = one.to_arguments()["instrument"]
+        ledger.call("instruments", "define", sender=one.registrar, instrument=fields)
     for place, (account, instrument, quantity) in enumerate(catalog.list_quantities()):
         what = catalog.get_instrument(instrument)
         lock: Any = {"instrument": instrument, "reference": f"lock-{place}", "quantity": quantity}
@@ -167,7 +166,10 @@ def test_our_annex_is_read_whole() -> None:
     annex = load_annex()
     assert (annex.base_currency, annex.vintage, annex.governing_law) == ("USD", 2016, "JPN")
     assert (annex.first.lei, annex.second.lei) == ("3538TANPODEALERA0028", "3538TANPODEALERB0019")
-    assert (annex.first.threshold, annex.first.minimum_transfer) == (5_000_000, 250_000)
+    assert (annex.first.threshold, annex.first.minimum_transfer) == (
+        Decimal(5_000_000),
+        Decimal(250_000),
+    )
     assert annex.delivery_multiple == annex.return_multiple == 10_000
     assert annex.fx_haircut_bps == 800
     lines, limits = annex.read_schedule()
@@ -201,7 +203,7 @@ FIRST_LINE = (*OBLIGATIONS, "eligibleCreditSupport", "partyElection", 0, "eligib
         ((*OBLIGATIONS, "threshold", "partyElection", 0, "infinity"), True, "infinity"),
         (
             (*OBLIGATIONS, "threshold", "partyElection", 0, "ratingsBased"),
-            {"compare": "LOWEST"},
+            {"compare": 1},
             "ratingsBased",
         ),
         (

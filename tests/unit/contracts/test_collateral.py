@@ -92,6 +92,7 @@ def test_an_agreement_is_signed_by_both_parties_once(market: Market) -> None:
         {"first": build_party("stranger")},
         {"first": build_party(GIVER, account=TAKER)},
         {"first": build_party(GIVER, account="dealer-ab")},
+        {"first": build_party(GIVER, lei="254900HROIFWPRGM1V78")},
         {"first": build_party(GIVER, threshold=-1)},
         {"first": build_party(GIVER, minimum_transfer=-1)},
         {"first": build_party(GIVER, independent_amount=10**24 + 1)},

@@ -1,0 +1,138 @@
+"""The ledger in memory: what a test sees when a call succeeds, and when it does not."""
+
+from __future__ import annotations
+
+import pytest
+from tanpo.ledger.errors import UsageError
+from tanpo.testing import CallFailed, Ledger
+from tanpo.vm import ContractRefused
+
+COUNTER = """
+limit: int
+total: Map[str, int]
+
+
+@init
+def setup(most: int) -> None:
+    require(most > 0, "LIMIT_RANGE", value=most)
+    limit = most
+
+
+@entry
+def add(amount: int) -> int:
+    found = total.get(ctx.sender, 0) + amount
+    total[ctx.sender] = found
+    emit("Added", who=ctx.sender, amount=amount)
+    require(found <= limit, "TOO_MUCH", value=found, limit=limit)
+    return found
+
+
+@view
+def of(who: str) -> int:
+    return total.get(who, 0)
+
+
+@view
+def when() -> tuple[int, int]:
+    return (ctx.height, ctx.time)
+
+
+@view
+def signed() -> list[str]:
+    return ctx.signers
+"""
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    ledger = Ledger()
+    ledger.deploy("counter", source=COUNTER, arguments={"most": 10})
+    return ledger
+
+
+def test_a_call_returns_its_result_and_leaves_its_events(ledger: Ledger) -> None:
+    assert ledger.call("counter", "add", sender="alice", amount=4) == 4
+    assert ledger.call("counter", "add", sender="alice", amount=3) == 7
+    assert ledger.view("counter", "of", who="alice") == 7
+    assert ledger.list_events("Added") == [{"who": "alice", "amount": 4}, {"who": "alice", "amount": 3}]
+
+
+def test_a_failed_call_raises_with_code_details_and_line_and_changes_nothing(ledger: Ledger) -> None:
+    with pytest.raises(CallFailed) as failure:
+        ledger.call("counter", "add", sender="alice", amount=11)
+    assert (failure.value.code, failure.value.details) == ("TOO_MUCH", {"value": 11, "limit": 10})
+    assert (failure.value.contract, failure.value.line) == ("counter", 17)
+    assert "counter.add failed with TOO_MUCH(limit=10, value=11) at counter:17" in str(failure.value)
+    assert ledger.view("counter", "of", who="alice") == 0
+    assert ledger.events == []
+
+
+def test_an_expected_abort_is_checked_for_code_and_details(ledger: Ledger) -> None:
+    with ledger.expect_abort("TOO_MUCH", value=11):
+        ledger.call("counter", "add", sender="alice", amount=11)
+    with pytest.raises(AssertionError, match="expected NOT_ENOUGH"), ledger.expect_abort("NOT_ENOUGH"):
+        ledger.call("counter", "add", sender="alice", amount=11)
+    with pytest.raises(AssertionError, match="expected TOO_MUCH"), ledger.expect_abort("TOO_MUCH", value=12):
+        ledger.call("counter", "add", sender="alice", amount=11)
+    with pytest.raises(AssertionError, match="but the call succeeded"), ledger.expect_abort("TOO_MUCH"):
+        ledger.call("counter", "add", sender="alice", amount=1)
+
+
+def test_wrong_arguments_fail_like_any_call(ledger: Ledger) -> None:
+    for code, arguments in (
+        ("ARGUMENT_MISSING", {}),
+        ("ARGUMENT_UNKNOWN", {"amount": 1, "colour": 2}),
+        ("ARGUMENT_TYPE", {"amount": True}),
+    ):
+        with ledger.expect_abort(code):
+            ledger.call("counter", "add", sender="alice", **arguments)
+    with ledger.expect_abort("ENTRY_UNKNOWN"):
+        ledger.call("counter", "of", sender="alice", who="alice")
+    with ledger.expect_abort("CONTRACT_UNKNOWN"):
+        ledger.call("nowhere", "add", sender="alice")
+
+
+def test_the_state_outlives_a_deployment_and_equals_what_would_be_stored(ledger: Ledger) -> None:
+    ledger.call("counter", "add", sender="alice", amount=4)
+    before = ledger.copy_state()
+    ledger.deploy("counter-two", source=COUNTER, arguments={"most": 3})
+    assert before.items() < ledger.copy_state().items()
+    assert ledger.view("counter", "of", who="alice") == 4
+
+
+def test_height_and_time_are_what_the_test_sets(ledger: Ledger) -> None:
+    height, time_ms = ledger.height, ledger.time_ms
+    ledger.advance(blocks=3, milliseconds=500)
+    assert ledger.view("counter", "when") == (height + 3, time_ms + 500)
+
+
+def test_a_call_is_signed_by_its_sender_or_by_those_named() -> None:
+    ledger = Ledger()
+    ledger.deploy("echo", source="@entry\ndef signed() -> list[str]:\n    return ctx.signers\n")
+    assert ledger.call("echo", "signed", sender="alice") == ("alice",)
+    assert ledger.call("echo", "signed", sender="alice", signers=("bob", "alice")) == ("alice", "bob")
+
+
+def test_gas_is_reported_call_by_call(ledger: Ledger) -> None:
+    ledger.call("counter", "add", sender="alice", amount=1)
+    with ledger.expect_abort("TOO_MUCH"):
+        ledger.call("counter", "add", sender="alice", amount=10)
+    assert [(use.contract, use.entry) for use in ledger.gas_report] == [("counter", "add")] * 2
+    assert min(use.gas for use in ledger.gas_report) > 0
+
+
+def test_a_contract_that_fails_to_set_up_is_not_installed(ledger: Ledger) -> None:
+    with pytest.raises(CallFailed, match="LIMIT_RANGE"):
+        ledger.deploy("broken", source=COUNTER, arguments={"most": 0})
+    with ledger.expect_abort("CONTRACT_UNKNOWN"):
+        ledger.call("broken", "add", sender="alice", amount=1)
+    ledger.deploy("broken", source=COUNTER, arguments={"most": 1})
+
+
+def test_a_source_that_is_no_contract_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(ContractRefused):
+        ledger.deploy("broken", source="import os\n")
+    with pytest.raises(UsageError, match="already deployed"):
+        ledger.deploy("counter", source=COUNTER)
+    with pytest.raises(UsageError, match="no contract gold"):
+        ledger.deploy("gold")
