@@ -123,9 +123,7 @@ class Attempts:
 
     def after_failure(self, error: LedgerError) -> Pause:
         """Return the pause before the next attempt. Raises `error` when there should be none."""
-        is_hopeless_here = isinstance(error, PeerFault | HandshakeFailed) or (
-            isinstance(error, Unavailable) and not error.retriable
-        )
+        is_hopeless_here = _is_hopeless_here(error)
         if not (is_hopeless_here or isinstance(error, Unavailable)):
             raise error
         self._failures += 1
@@ -170,3 +168,11 @@ def call(route: Route, rpc: Rpc[Q, A], request: Q, read: Callable[[A], T], deadl
         except LedgerError as error:
             pause = attempts.after_failure(error)
         yield pause
+
+
+def _is_hopeless_here(error: LedgerError) -> bool:
+    """Return whether asking the same node again is pointless, while another may answer."""
+    if isinstance(error, Unavailable):
+        return not error.retriable
+    # A node that does not serve our member refuses us; one of our own takes us.
+    return isinstance(error, PeerFault | HandshakeFailed) or error.reason is Reason.CALLER_FORBIDDEN
