@@ -184,13 +184,19 @@ async def _run(config: NodeConfig, log_control: LogControl) -> None:
     )
     try:
         software_version = version("tanpo")
+        fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_fatal(error: BaseException) -> None:
+            if not fatal.done():
+                fatal.set_exception(error)
+
         transport = GrpcTransport(
             peers=find_peers(config, core, credentials),
             network_id=genesis.network_id,
             version=software_version,
             metrics=metrics,
+            on_fatal=on_fatal,
         )
-        fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         parts = Parts(
             config=config,
             core=core,
@@ -202,7 +208,7 @@ async def _run(config: NodeConfig, log_control: LogControl) -> None:
             metrics=metrics,
             log_control=log_control,
             version=software_version,
-            on_fatal=lambda error: None if fatal.done() else fatal.set_exception(error),
+            on_fatal=on_fatal,
         )
         await _serve(core, parts, fatal)
     finally:
@@ -222,7 +228,7 @@ async def _serve(core: Core, parts: Parts, fatal: asyncio.Future[None]) -> None:
         _log_start(parts, servers, core)
         await asyncio.wait((running, stopping, fatal), return_when=asyncio.FIRST_COMPLETED)
         _raise_failure(running, fatal)
-        servers.readiness.stop()
+        servers.readiness.refuse("the node is stopping")
         _LOG.info("stopping", pending_transactions=core.status().pending_transactions)
         draining = asyncio.create_task(wait_drained(core, DRAIN_TIMEOUT_S))
         await asyncio.wait((draining, running, fatal), return_when=asyncio.FIRST_COMPLETED)

@@ -133,7 +133,8 @@ def load_config(path: Path) -> NodeConfig:
 def render_config(config: NodeConfig) -> str:
     """Return the configuration as TOML; `load_config` reads it back."""
     document = config.model_dump(mode="json", exclude_none=True)
-    plain = {key: value for key, value in document.items() if not _is_section(value)}
+    # An empty list is left out: TOML would refuse a [[section]] that somebody adds below it.
+    plain = {key: value for key, value in document.items() if not _is_section(value) and value != []}
     lines = [f"{key} = {_render(value)}" for key, value in plain.items()]
     for key, value in document.items():
         if not _is_section(value):

@@ -117,7 +117,7 @@ class Servers:
 
     async def stop(self) -> None:
         """End every stream and call, within `STOP_GRACE_S`, and close the ports."""
-        self.readiness.stop()
+        self.readiness.refuse("the node is stopping")
         self._client_guard.end_streams()
         self._peer_guard.end_streams()
         await asyncio.gather(self._client.stop(STOP_GRACE_S), self._peer.stop(STOP_GRACE_S), self._ops.stop())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol
 
@@ -173,7 +173,7 @@ class PeerLink:
                 await self._hold(call)
             except grpc.aio.AioRpcError as error:
                 self._note_failure(f"{error.code().name}: {error.details()}")
-            except LedgerError as error:
+            except (LedgerError, grpc.aio.BaseError, OSError) as error:
                 self._note_failure(str(error))
             finally:
                 self._set_connected(False)
@@ -280,11 +280,18 @@ class GrpcTransport:
     """The links to all other validators: the `PeerTransport` of a running node."""
 
     def __init__(
-        self, *, peers: Sequence[PeerAddress], network_id: NetworkId, version: str, metrics: Metrics
+        self,
+        *,
+        peers: Sequence[PeerAddress],
+        network_id: NetworkId,
+        version: str,
+        metrics: Metrics,
+        on_fatal: Callable[[BaseException], None],
     ) -> None:
         hello = build_hello(network_id, version)
         self._links = {peer.index: PeerLink(peer=peer, hello=hello, metrics=metrics) for peer in peers}
         self._tasks: list[asyncio.Task[None]] = []
+        self._on_fatal = on_fatal
 
     def send(self, to: ValidatorIndex, message: bytes) -> None:
         """Queue a consensus message for one validator; for ourselves or a stranger it is dropped."""
@@ -321,6 +328,8 @@ class GrpcTransport:
         self._tasks = [
             asyncio.create_task(link.run(), name=f"link {link.peer.label}") for link in self._links.values()
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._note_end)
 
     async def stop(self) -> None:
         """Close every stream."""
@@ -328,6 +337,12 @@ class GrpcTransport:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # Without this link the node would go on, quietly, with one vote less.
+            self._on_fatal(error)
 
 
 def build_hello(network_id: NetworkId, version: str) -> peer_pb2.PeerHello:

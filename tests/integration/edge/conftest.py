@@ -429,10 +429,14 @@ def _build(
         core.genesis = genesis
     issued = certificate or world.issue(member, "node", "n1")
     holder = CallerVerifier.from_genesis(world.genesis).verify_holder(issued.certificate)
-    transport = GrpcTransport(
-        peers=peers, network_id=core.genesis.network_id, version="test", metrics=metrics
-    )
     fatal: list[BaseException] = []
+    transport = GrpcTransport(
+        peers=peers,
+        network_id=core.genesis.network_id,
+        version="test",
+        metrics=metrics,
+        on_fatal=fatal.append,
+    )
     config = NodeConfig(
         member=member,
         node="n1",

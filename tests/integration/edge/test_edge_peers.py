@@ -23,7 +23,13 @@ ALPHA, BETA = ValidatorIndex(0), ValidatorIndex(1)
 
 def make_transport(world: Any, address: Any, genesis: Genesis | None = None) -> GrpcTransport:
     network_id = (genesis or world.genesis).network_id
-    return GrpcTransport(peers=[address], network_id=network_id, version="test", metrics=Metrics())
+    return GrpcTransport(
+        peers=[address], network_id=network_id, version="test", metrics=Metrics(), on_fatal=stop_test
+    )
+
+
+def stop_test(error: BaseException) -> None:
+    raise AssertionError("a link ended") from error
 
 
 async def open_stream(node: Any, channel: grpc.aio.Channel) -> Any:

@@ -84,5 +84,5 @@ def test_obstacles_name_who_is_missing_and_why() -> None:
 def test_stall_and_stop_are_obstacles() -> None:
     stalled = make(Node(3, 3, stalled="no progress in term 4"), 4)
     assert stalled.find_obstacles() == ["no progress in term 4"]
-    stalled.stop()
+    stalled.refuse("the node is stopping")
     assert stalled.find_obstacles() == ["the node is stopping"]

@@ -72,6 +72,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
     @override
     async def Drain(self, request: admin_pb2.DrainRequest, context: Context) -> admin_pb2.DrainResponse:
         _LOG.warning("draining", operator=str(self._policy.identify(context)))
+        self._readiness.refuse("the node was drained by an operator: restart it to admit transactions again")
         await wait_drained(self._core, compute_wait(context.time_remaining()))
         return admin_pb2.DrainResponse(pending_transactions=self._core.status().pending_transactions)
 

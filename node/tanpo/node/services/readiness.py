@@ -21,16 +21,16 @@ class Readiness:
         self._peers_needed = compute_quorum(validators.validator_count) - (
             validators.validator_count - others
         )
-        self._is_stopping = False
+        self._refusing = ""
 
-    def stop(self) -> None:
-        """Answer "stopping" from now on."""
-        self._is_stopping = True
+    def refuse(self, why: str) -> None:
+        """Answer that this node admits nothing any more, and why."""
+        self._refusing = why
 
     def find_obstacles(self) -> list[str]:
         """Return why this node is not ready; empty when it is."""
-        if self._is_stopping:
-            return ["the node is stopping"]
+        if self._refusing:
+            return [self._refusing]
         obstacles: list[str] = []
         states = self._peers.peers()
         connected = sum(state.is_connected for state in states)

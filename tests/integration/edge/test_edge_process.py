@@ -1,0 +1,266 @@
+"""Nodes as processes: they start, serve, stop, and say by their exit code why they could not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+import structlog
+from tanpo.api.v1 import ledger_pb2, ledger_pb2_grpc, network_pb2, network_pb2_grpc
+from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, Validator, genesis_to_json
+from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.transaction import Call, build_transaction, sign_envelope
+from tanpo.ledger.types import MemberId
+from tanpo.node.app import ExitCode, run_node
+from tanpo.node.config import NodeConfig, TlsConfig, render_config
+from tanpo.node.identity import Role
+from tanpo.node.pki import create_authority, issue_certificate
+from tanpo.node.tls import load_channel_credentials
+
+START_TIMEOUT_S = 60
+SOLO = MemberId("solo")
+
+NOTES = """
+notes: Map[str, str]
+
+
+@entry
+def write(name: str, text: str) -> None:
+    notes[name] = text
+    emit("Written", name=name)
+"""
+
+
+class Site:
+    """One member with one validator: its files, and its configuration as a text to be changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = create_authority(SOLO, "testnet")
+        self.signing_key, self.key = PrivateKey.generate(), PrivateKey.generate()
+        self.genesis = Genesis(
+            network="testnet",
+            time_ms=time.time_ns() // 1_000_000,
+            parameters=Parameters(),
+            members=(
+                Member(
+                    member=SOLO,
+                    name="Solo",
+                    lei="",
+                    roles=(),
+                    ca_certificate=self.authority.certificate_pem,
+                    keys=(self.key.public_key.encoded,),
+                ),
+            ),
+            validators=(Validator(member=SOLO, node="n1", public_key=self.signing_key.public_key.encoded),),
+            contracts=(InstalledContract(name="notes", source=NOTES, arguments=()),),
+        )
+        node = issue_certificate(self.authority, Role.NODE, "n1")
+        self.client = issue_certificate(self.authority, Role.CLIENT, "desk")
+        self.write("genesis.json", genesis_to_json(self.genesis).encode())
+        self.write("ca.pem", self.authority.certificate_pem)
+        self.write("node.pem", node.certificate)
+        self.write("node.key", node.private_key)
+        self.write("signing.key", self.signing_key.to_pem())
+        self.config = render_config(
+            NodeConfig(
+                member=SOLO,
+                node="n1",
+                data_dir=Path("data"),
+                genesis=Path("genesis.json"),
+                listen="127.0.0.1:0",
+                peer_listen="127.0.0.1:0",
+                ops_listen="127.0.0.1:0",
+                tls=TlsConfig(ca=Path("ca.pem"), certificate=Path("node.pem"), key=Path("node.key")),
+                signing_key=Path("signing.key"),
+            )
+        )
+
+    def write(self, name: str, content: bytes) -> None:
+        path = self.folder / name
+        path.write_bytes(content)
+        path.chmod(0o600)
+
+    async def start(self) -> Process:
+        """Start the node's process."""
+        self.write("node.toml", self.config.encode())
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TANPO_")}
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tanpo.node", str(self.folder / "node.toml"), stderr=PIPE, env=environment
+        )
+
+    def run_to_end(self, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+        """Run a node that cannot start, in this process: its exit code and its last line."""
+        self.write("node.toml", self.config.encode())
+        code = run_node(self.folder / "node.toml")
+        return code, json.loads(capsys.readouterr().err.splitlines()[-1])
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[tuple[Process, dict[str, Any]]]:
+        """Run a node: its process, and the line that names its ports."""
+        process = await self.start()
+        try:
+            yield process, await read_until(process, "serving")
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    def channel(self, port: int) -> grpc.aio.Channel:
+        credentials = load_channel_credentials(
+            self.authority.certificate_pem, self.client.certificate, self.client.private_key
+        )
+        return grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials)
+
+    def envelope(self, request_id: str) -> bytes:
+        transaction = build_transaction(
+            network_id=self.genesis.network_id,
+            member=SOLO,
+            request_id=request_id,
+            valid_until_ms=time.time_ns() // 1_000_000 + 600_000,
+            gas_limit=100_000,
+            signers=[self.key.key_id],
+            call=Call.create("notes", "write", {"name": request_id, "text": "x"}),
+        )
+        return sign_envelope(self.genesis.network_id, [transaction], [self.key]).encoded
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def restore_logging() -> Iterator[None]:
+    """Running a node in this process changes how the process logs."""
+    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    yield
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
+    structlog.reset_defaults()
+
+
+async def read_until(process: Process, event: str) -> dict[str, Any]:
+    """Return the first line of the log that tells of an event."""
+    assert process.stderr is not None
+    async with asyncio.timeout(START_TIMEOUT_S):
+        async for line in process.stderr:
+            fields: dict[str, Any] = json.loads(line)
+            assert fields["level"] != "error", fields
+            if fields["event"] == event:
+                return fields
+    raise AssertionError(f"the node ended without {event!r}")
+
+
+async def test_node_commits_stops_on_sigterm_and_remembers(site: Site) -> None:
+    request = ledger_pb2.SubmitRequest(envelope=site.envelope("first"))
+    async with site.running() as (process, serving):
+        async with site.channel(serving["port"]) as channel:
+            stub: Any = ledger_pb2_grpc.LedgerStub(channel)
+            (outcome,) = (await stub.Submit(request, timeout=START_TIMEOUT_S)).outcomes
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(START_TIMEOUT_S):
+            assert await process.wait() == ExitCode.OK
+    assert (outcome.state, outcome.height) == (ledger_pb2.Outcome.COMMITTED, 1)
+    async with site.running() as (_, serving), site.channel(serving["port"]) as channel:
+        stub = ledger_pb2_grpc.LedgerStub(channel)
+        network: Any = network_pb2_grpc.NetworkStub(channel)
+        (again,) = (await stub.Submit(request, timeout=START_TIMEOUT_S)).outcomes
+        status = await network.GetStatus(network_pb2.GetStatusRequest(), timeout=START_TIMEOUT_S)
+    assert (again.state, again.height, again.receipt) == (outcome.state, 1, outcome.receipt)
+    assert (status.is_ready, status.is_leader) == (True, True)
+    assert status.height >= 1
+
+
+async def test_second_process_on_the_same_data_is_refused(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with site.running():
+        code, line = await asyncio.to_thread(site.run_to_end, capsys)
+    assert (code, line["reason"]) == (ExitCode.DATA_LOCKED, "DATA_LOCKED")
+    assert line["remedy"]
+
+
+@pytest.mark.parametrize("key", ["listen", "peer_listen", "ops_listen"])
+def test_port_in_use_is_named(site: Site, key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        site.config = site.config.replace(f'\n{key} = "127.0.0.1:0"', f'\n{key} = "{address}"')
+        code, line = site.run_to_end(capsys)
+    assert (code, line["reason"], line["value"]) == (ExitCode.PORT_IN_USE, "PORT_IN_USE", address)
+    assert key in line["why"]
+
+
+async def test_data_of_another_network_is_refused(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with site.running() as (process, _):
+        process.send_signal(signal.SIGTERM)
+        await process.wait()
+    document = json.loads((tmp_path / "genesis.json").read_text())
+    site.write("genesis.json", json.dumps(document | {"network": "other"}).encode())
+    code, line = await asyncio.to_thread(site.run_to_end, capsys)
+    assert (code, line["reason"]) == (ExitCode.GENESIS_MISMATCH, "GENESIS_MISMATCH")
+
+
+def test_genesis_in_the_future_means_a_wrong_clock(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads((tmp_path / "genesis.json").read_text())
+    site.write("genesis.json", json.dumps(document | {"time_ms": 2**41}).encode())
+    code, line = site.run_to_end(capsys)
+    assert (code, line["reason"]) == (ExitCode.CONFIGURATION, "CONFIGURATION")
+    assert "clock" in line["why"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ('member = "solo"', 'member = "nobody"', "member is not in the genesis"),
+        ('node = "n1"', 'node = "n2"', "tls.certificate names another holder"),
+        ('key = "node.key"', 'key = "signing.key"', "tls.key does not belong to tls.certificate"),
+        ('signing_key = "signing.key"', 'signing_key = "node.key"', "signing key is not the one"),
+        ('certificate = "node.pem"', 'certificate = "none.pem"', "No such file"),
+        ('genesis = "genesis.json"', 'genesis = "none.json"', "genesis: cannot read"),
+        ("[tls]", '[[peers]]\nmember = "x"\nnode = "n1"\naddress = "x:1"\n[tls]', "is no validator"),
+    ],
+)
+def test_wrong_configuration_is_named(
+    site: Site, old: str, new: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert old in site.config
+    site.config = site.config.replace(old, new)
+    code, line = site.run_to_end(capsys)
+    assert (code, line["reason"]) == (ExitCode.CONFIGURATION, "CONFIGURATION")
+    assert why in line["why"]
+
+
+def test_validator_without_an_address_is_named(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    other = Validator(member=SOLO, node="n2", public_key=PrivateKey.generate().public_key.encoded)
+    genesis = Genesis(
+        network="testnet",
+        time_ms=site.genesis.time_ms,
+        parameters=Parameters(),
+        members=site.genesis.members,
+        validators=(*site.genesis.validators, other),
+        contracts=(),
+    )
+    site.write("genesis.json", genesis_to_json(genesis).encode())
+    code, line = site.run_to_end(capsys)
+    assert (code, line["value"]) == (ExitCode.CONFIGURATION, "solo/n2")
