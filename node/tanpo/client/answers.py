@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tanpo.api.v1 import ledger_pb2, network_pb2
+from tanpo.client.proofs import decode_headers, verify_final
 from tanpo.client.results import (
     Committed,
     CommittedBlock,
@@ -22,7 +23,6 @@ from tanpo.client.results import (
 )
 from tanpo.client.rpc_errors import error_from_status
 from tanpo.ledger.block import compute_tx_root, decode_block
-from tanpo.ledger.certificate import decode_commit_proof, verify_commit_proof
 from tanpo.ledger.codec import Reader
 from tanpo.ledger.errors import PeerFault, Reason, TransactionRejected, UsageError
 from tanpo.ledger.genesis import Member, Parameters, Validator, ValidatorSet
@@ -122,7 +122,6 @@ def read_block(
 ) -> CommittedBlock:
     """Return the block asked for (0: any), having verified that a quorum made it final."""
     block = decode_block(response.block)
-    proof = decode_commit_proof(response.commit_proof)
     header = block.header
     if (
         header.network_id != network_id
@@ -130,16 +129,12 @@ def read_block(
         or height not in (0, header.height)
     ):
         raise lying("a block of another height or network", value=header.height, limit=height)
-    if response.block_hash != block.block_hash or (proof.block_hash, proof.height) != (
-        block.block_hash,
-        header.height,
-    ):
-        raise lying(
-            "a commit proof of another block", value=proof.block_hash.hex(), limit=block.block_hash.hex()
-        )
+    if response.block_hash != block.block_hash:
+        raise lying("another block hash", value=response.block_hash.hex(), limit=block.block_hash.hex())
     if header.valset_hash != validators.valset_hash:
         raise lying("a block of validators that the genesis does not name", value=header.valset_hash.hex())
-    verify_commit_proof(proof, network_id, validators)
+    headers = [header, *decode_headers(response.descendants)]
+    proof = verify_final(headers, response.commit_proof, network_id, validators)
     transactions = tuple(
         transaction
         for encoded in block.envelopes
@@ -153,7 +148,13 @@ def read_block(
         _read_receipt(encoded, transaction.tx_id, header.height, index)
         for index, (encoded, transaction) in enumerate(zip(response.receipts, transactions, strict=True))
     )
-    return CommittedBlock(block=block, commit_proof=proof, transactions=transactions, receipts=receipts)
+    return CommittedBlock(
+        block=block,
+        descendants=tuple(headers[1:]),
+        commit_proof=proof,
+        transactions=transactions,
+        receipts=receipts,
+    )
 
 
 def read_status(network_id: NetworkId, response: network_pb2.NodeStatus) -> NodeStatus:

@@ -14,7 +14,7 @@ from typing import Final
 from tanpo.api.v1 import ledger_pb2
 from tanpo.client.documents import read_document, save_document
 from tanpo.ledger.block import Header, compute_block_hash, read_header
-from tanpo.ledger.certificate import decode_commit_proof, verify_commit_proof
+from tanpo.ledger.certificate import CommitProof, decode_commit_proof, verify_commit_proof
 from tanpo.ledger.codec import Reader
 from tanpo.ledger.errors import PeerFault, Reason
 from tanpo.ledger.genesis import Genesis, ValidatorSet
@@ -22,7 +22,7 @@ from tanpo.ledger.merkle import MerkleProof, verify_leaf
 from tanpo.ledger.receipt import Receipt, decode_receipt
 from tanpo.ledger.types import BlockHash, NetworkId, TxId
 
-DESCENDANTS_MAX: Final = 1024
+DESCENDANTS_MAX: Final = 2048
 """Headers between a receipt's and the final one: ordinarily none or one; bounds the work of checking."""
 
 _FORMAT: Final = "tanpo-proof"
@@ -83,21 +83,38 @@ def verify_proof_with(
         raise _invalid("it is for another transaction", value=receipt.tx_id.hex(), limit=tx_id.hex())
     if receipt.index != proof.path.index:
         raise _invalid("it shows another position", value=proof.path.index, limit=receipt.index)
-    if len(proof.descendants) > DESCENDANTS_MAX:
-        raise _invalid("it has too many headers", value=len(proof.descendants), limit=DESCENDANTS_MAX)
-    headers = [_decode_header(encoded) for encoded in (proof.header, *proof.descendants)]
+    headers = decode_headers((proof.header, *proof.descendants))
     if headers[0].height != receipt.height + 1:
         raise _invalid("its header is not the next", value=headers[0].height, limit=receipt.height + 1)
     verify_leaf(headers[0].receipts_root, proof.receipt, proof.path)
+    verify_final(headers, proof.commit_proof, network_id, validators)
+    return VerifiedReceipt(
+        receipt=receipt, block_hash=headers[0].parent_hash, certified_by=headers[0], proof=proof
+    )
+
+
+def decode_headers(encoded: Sequence[bytes]) -> list[Header]:
+    """Return the headers of a chain. Raises `PeerFault` for bytes that are none, or for too many."""
+    if len(encoded) > DESCENDANTS_MAX + 1:
+        raise _invalid("it has too many headers", value=len(encoded), limit=DESCENDANTS_MAX + 1)
+    return [_decode_header(header) for header in encoded]
+
+
+def verify_final(
+    headers: Sequence[Header], commit_proof: bytes, network_id: NetworkId, validators: ValidatorSet
+) -> CommitProof:
+    """Return the proof that makes the last of the headers final, and with it all that it descends from.
+
+    Raises:
+        PeerFault: the headers are no chain, or the proof is for another block or does not stand.
+    """
     _verify_chain(headers, network_id, validators)
-    commit = decode_commit_proof(proof.commit_proof)
+    commit = decode_commit_proof(commit_proof)
     top = headers[-1]
     if (commit.block_hash, commit.height) != (compute_block_hash(top), top.height):
         raise _invalid("its commit proof is for another block", value=commit.height, limit=top.height)
     verify_commit_proof(commit, network_id, validators)
-    return VerifiedReceipt(
-        receipt=receipt, block_hash=headers[0].parent_hash, certified_by=headers[0], proof=proof
-    )
+    return commit
 
 
 def save_proof(path: Path | str, proof: ReceiptProof) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from tanpo.client.errors import ContractFailed, OutcomeUnknown
-from tanpo.ledger.block import Block
+from tanpo.ledger.block import Block, Header
 from tanpo.ledger.certificate import CommitProof
 from tanpo.ledger.errors import LedgerError
 from tanpo.ledger.genesis import Validator
@@ -147,10 +147,12 @@ class QueryResult:
 class CommittedBlock:
     """A block whose commit proof was verified against the genesis, with the receipts of its transactions.
 
-    The receipts are the node's word until `prove` shows one of them under the next header.
+    `commit_proof` is for the last of `descendants`, the headers above the block, or for the block itself when
+    there are none. The receipts are the node's word until `prove` shows one of them under the next header.
     """
 
     block: Block
+    descendants: tuple[Header, ...]
     commit_proof: CommitProof
     transactions: tuple[Transaction, ...]
     receipts: tuple[Receipt, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Final
 
 from tanpo.ledger.block import decode_block, encode_header
 from tanpo.ledger.certificate import decode_commit_proof
@@ -18,18 +19,21 @@ from tanpo.node.execution import Execution
 from tanpo.node.mempool import Mempool
 from tanpo.node.outcome import Outcome, OutcomeState
 
-DESCENDANTS_MAX = 64
-"""Headers shown between a receipt's header and the one a proof makes final; ordinarily none or one."""
+DESCENDANTS_MAX: Final = 2_048
+"""Headers shown between a block and the one its proof makes final: ordinarily none or one, more for a block
+that was fetched to catch up, because one proof came with many blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockRead:
-    """A committed block with its proof and receipts, all encoded."""
+    """A committed block with its receipts, all encoded. `proof` makes the last of `descendants` final, which
+    are the headers above the block, or the block itself when there are none."""
 
     height: int
     block_hash: bytes
     block: bytes
     proof: bytes
+    descendants: tuple[bytes, ...]
     receipts: tuple[bytes, ...]
 
 
@@ -139,11 +143,13 @@ class Reads:
         if not 1 <= wanted <= self._store.executed_height:
             raise self._no_height(height)
         stored = self._store.read_block(wanted)
+        _, descendants, proof = self._headers_to_proof(wanted)
         return BlockRead(
             height=wanted,
             block_hash=stored.block_hash,
             block=stored.block,
-            proof=stored.proof,
+            proof=proof,
+            descendants=descendants,
             receipts=self._store.get_receipts(wanted),
         )
 

@@ -89,6 +89,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServicer):
             block_hash=read.block_hash,
             block=read.block,
             commit_proof=read.proof,
+            descendants=read.descendants,
             receipts=read.receipts,
         )
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tanpo/api/v1/ledger.proto\x12\x0ctanpo.api.v1\x1a\x17google/rpc/status.proto\"2\n\rSubmitRequest\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\x12\x0f\n\x07no_wait\x18\x02 \x01(\x08\"9\n\x0eSubmitResponse\x12\'\n\x08outcomes\x18\x01 \x03(\x0b\x32\x15.tanpo.api.v1.Outcome\"\'\n\x12SubmitBatchRequest\x12\x11\n\tenvelopes\x18\x01 \x03(\x0c\"g\n\x13SubmitBatchResponse\x12\'\n\x08outcomes\x18\x01 \x03(\x0b\x32\x15.tanpo.api.v1.Outcome\x12\'\n\x08refusals\x18\x02 \x03(\x0b\x32\x15.tanpo.api.v1.Refusal\">\n\x07Refusal\x12\x10\n\x08position\x18\x01 \x01(\x04\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"\xbf\x02\n\x07Outcome\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.tanpo.api.v1.Outcome.State\x12\r\n\x05tx_id\x18\x02 \x01(\x0c\x12\x0e\n\x06member\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0e\n\x06height\x18\x05 \x01(\x04\x12\r\n\x05index\x18\x06 \x01(\r\x12\x0f\n\x07receipt\x18\x07 \x01(\x0c\x12!\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x12.google.rpc.Status\x12\x14\n\x0c\x61s_of_height\x18\t \x01(\x04\x12\x15\n\ras_of_time_ms\x18\n \x01(\x04\"U\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\r\n\tCOMMITTED\x10\x01\x12\x0c\n\x08REJECTED\x10\x02\x12\x0b\n\x07PENDING\x10\x03\x12\x0b\n\x07UNKNOWN\x10\x04\"7\n\x11GetOutcomeRequest\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"!\n\x0fGetBlockRequest\x12\x0e\n\x06height\x18\x01 \x01(\x04\"m\n\x10GetBlockResponse\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x12\n\nblock_hash\x18\x02 \x01(\x0c\x12\r\n\x05\x62lock\x18\x03 \x01(\x0c\x12\x14\n\x0c\x63ommit_proof\x18\x04 \x01(\x0c\x12\x10\n\x08receipts\x18\x05 \x03(\x0c\"&\n\x15GetTransactionRequest\x12\r\n\x05tx_id\x18\x01 \x01(\x0c\"[\n\x16GetTransactionResponse\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\x10\n\x08\x65nvelope\x18\x03 \x01(\x0c\x12\x10\n\x08position\x18\x04 \x01(\r\"\"\n\x11GetReceiptRequest\x12\r\n\x05tx_id\x18\x01 \x01(\x0c\"D\n\x12GetReceiptResponse\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0f\n\x07receipt\x18\x03 \x01(\x0c\"Q\n\x0cQueryRequest\x12\x10\n\x08\x63ontract\x18\x01 \x01(\t\x12\x0c\n\x04view\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\x0c\x12\x0e\n\x06height\x18\x04 \x01(\x04\"B\n\rQueryResponse\x12\r\n\x05value\x18\x01 \x01(\x0c\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x12\n\nstate_root\x18\x03 \x01(\x0c\" \n\x0fGetProofRequest\x12\r\n\x05tx_id\x18\x01 \x01(\x0c\"\xa3\x01\n\x10GetProofResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\r\n\x05index\x18\x03 \x01(\r\x12\x12\n\nleaf_count\x18\x04 \x01(\r\x12\x10\n\x08siblings\x18\x05 \x03(\x0c\x12\x0e\n\x06header\x18\x06 \x01(\x0c\x12\x13\n\x0b\x64\x65scendants\x18\x07 \x03(\x0c\x12\x14\n\x0c\x63ommit_proof\x18\x08 \x01(\x0c\"Q\n\x13StreamEventsRequest\x12\x13\n\x0b\x66rom_height\x18\x01 \x01(\x04\x12\x12\n\nfrom_index\x18\x02 \x01(\r\x12\x11\n\tcontracts\x18\x03 \x03(\t\"\x8f\x01\n\nEventBatch\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x12\n\nblock_hash\x18\x02 \x01(\x0c\x12\x0f\n\x07time_ms\x18\x03 \x01(\x04\x12#\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x13.tanpo.api.v1.Event\x12\x13\n\x0bnext_height\x18\x05 \x01(\x04\x12\x12\n\nnext_index\x18\x06 \x01(\r\"U\n\x05\x45vent\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05tx_id\x18\x02 \x01(\x0c\x12\x10\n\x08\x63ontract\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0e\n\x06\x66ields\x18\x05 \x01(\x0c\x32\xc0\x05\n\x06Ledger\x12\x43\n\x06Submit\x12\x1b.tanpo.api.v1.SubmitRequest\x1a\x1c.tanpo.api.v1.SubmitResponse\x12V\n\x0bSubmitBatch\x12 .tanpo.api.v1.SubmitBatchRequest\x1a!.tanpo.api.v1.SubmitBatchResponse(\x01\x30\x01\x12\x44\n\nGetOutcome\x12\x1f.tanpo.api.v1.GetOutcomeRequest\x1a\x15.tanpo.api.v1.Outcome\x12I\n\x08GetBlock\x12\x1d.tanpo.api.v1.GetBlockRequest\x1a\x1e.tanpo.api.v1.GetBlockResponse\x12[\n\x0eGetTransaction\x12#.tanpo.api.v1.GetTransactionRequest\x1a$.tanpo.api.v1.GetTransactionResponse\x12O\n\nGetReceipt\x12\x1f.tanpo.api.v1.GetReceiptRequest\x1a .tanpo.api.v1.GetReceiptResponse\x12@\n\x05Query\x12\x1a.tanpo.api.v1.QueryRequest\x1a\x1b.tanpo.api.v1.QueryResponse\x12I\n\x08GetProof\x12\x1d.tanpo.api.v1.GetProofRequest\x1a\x1e.tanpo.api.v1.GetProofResponse\x12M\n\x0cStreamEvents\x12!.tanpo.api.v1.StreamEventsRequest\x1a\x18.tanpo.api.v1.EventBatch0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tanpo/api/v1/ledger.proto\x12\x0ctanpo.api.v1\x1a\x17google/rpc/status.proto\"2\n\rSubmitRequest\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\x12\x0f\n\x07no_wait\x18\x02 \x01(\x08\"9\n\x0eSubmitResponse\x12\'\n\x08outcomes\x18\x01 \x03(\x0b\x32\x15.tanpo.api.v1.Outcome\"\'\n\x12SubmitBatchRequest\x12\x11\n\tenvelopes\x18\x01 \x03(\x0c\"g\n\x13SubmitBatchResponse\x12\'\n\x08outcomes\x18\x01 \x03(\x0b\x32\x15.tanpo.api.v1.Outcome\x12\'\n\x08refusals\x18\x02 \x03(\x0b\x32\x15.tanpo.api.v1.Refusal\">\n\x07Refusal\x12\x10\n\x08position\x18\x01 \x01(\x04\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"\xbf\x02\n\x07Outcome\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.tanpo.api.v1.Outcome.State\x12\r\n\x05tx_id\x18\x02 \x01(\x0c\x12\x0e\n\x06member\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0e\n\x06height\x18\x05 \x01(\x04\x12\r\n\x05index\x18\x06 \x01(\r\x12\x0f\n\x07receipt\x18\x07 \x01(\x0c\x12!\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x12.google.rpc.Status\x12\x14\n\x0c\x61s_of_height\x18\t \x01(\x04\x12\x15\n\ras_of_time_ms\x18\n \x01(\x04\"U\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\r\n\tCOMMITTED\x10\x01\x12\x0c\n\x08REJECTED\x10\x02\x12\x0b\n\x07PENDING\x10\x03\x12\x0b\n\x07UNKNOWN\x10\x04\"7\n\x11GetOutcomeRequest\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"!\n\x0fGetBlockRequest\x12\x0e\n\x06height\x18\x01 \x01(\x04\"\x82\x01\n\x10GetBlockResponse\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x12\n\nblock_hash\x18\x02 \x01(\x0c\x12\r\n\x05\x62lock\x18\x03 \x01(\x0c\x12\x14\n\x0c\x63ommit_proof\x18\x04 \x01(\x0c\x12\x10\n\x08receipts\x18\x05 \x03(\x0c\x12\x13\n\x0b\x64\x65scendants\x18\x06 \x03(\x0c\"&\n\x15GetTransactionRequest\x12\r\n\x05tx_id\x18\x01 \x01(\x0c\"[\n\x16GetTransactionResponse\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\x10\n\x08\x65nvelope\x18\x03 \x01(\x0c\x12\x10\n\x08position\x18\x04 \x01(\r\"\"\n\x11GetReceiptRequest\x12\r\n\x05tx_id\x18\x01 \x01(\x0c\"D\n\x12GetReceiptResponse\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0f\n\x07receipt\x18\x03 \x01(\x0c\"Q\n\x0cQueryRequest\x12\x10\n\x08\x63ontract\x18\x01 \x01(\t\x12\x0c\n\x04view\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\x0c\x12\x0e\n\x06height\x18\x04 \x01(\x04\"B\n\rQueryResponse\x12\r\n\x05value\x18\x01 \x01(\x0c\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x12\n\nstate_root\x18\x03 \x01(\x0c\" \n\x0fGetProofRequest\x12\r\n\x05tx_id\x18\x01 \x01(\x0c\"\xa3\x01\n\x10GetProofResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\r\n\x05index\x18\x03 \x01(\r\x12\x12\n\nleaf_count\x18\x04 \x01(\r\x12\x10\n\x08siblings\x18\x05 \x03(\x0c\x12\x0e\n\x06header\x18\x06 \x01(\x0c\x12\x13\n\x0b\x64\x65scendants\x18\x07 \x03(\x0c\x12\x14\n\x0c\x63ommit_proof\x18\x08 \x01(\x0c\"Q\n\x13StreamEventsRequest\x12\x13\n\x0b\x66rom_height\x18\x01 \x01(\x04\x12\x12\n\nfrom_index\x18\x02 \x01(\r\x12\x11\n\tcontracts\x18\x03 \x03(\t\"\x8f\x01\n\nEventBatch\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x12\n\nblock_hash\x18\x02 \x01(\x0c\x12\x0f\n\x07time_ms\x18\x03 \x01(\x04\x12#\n\x06\x65vents\x18\x04 \x03(\x0b\x32\x13.tanpo.api.v1.Event\x12\x13\n\x0bnext_height\x18\x05 \x01(\x04\x12\x12\n\nnext_index\x18\x06 \x01(\r\"U\n\x05\x45vent\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05tx_id\x18\x02 \x01(\x0c\x12\x10\n\x08\x63ontract\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0e\n\x06\x66ields\x18\x05 \x01(\x0c\x32\xc0\x05\n\x06Ledger\x12\x43\n\x06Submit\x12\x1b.tanpo.api.v1.SubmitRequest\x1a\x1c.tanpo.api.v1.SubmitResponse\x12V\n\x0bSubmitBatch\x12 .tanpo.api.v1.SubmitBatchRequest\x1a!.tanpo.api.v1.SubmitBatchResponse(\x01\x30\x01\x12\x44\n\nGetOutcome\x12\x1f.tanpo.api.v1.GetOutcomeRequest\x1a\x15.tanpo.api.v1.Outcome\x12I\n\x08GetBlock\x12\x1d.tanpo.api.v1.GetBlockRequest\x1a\x1e.tanpo.api.v1.GetBlockResponse\x12[\n\x0eGetTransaction\x12#.tanpo.api.v1.GetTransactionRequest\x1a$.tanpo.api.v1.GetTransactionResponse\x12O\n\nGetReceipt\x12\x1f.tanpo.api.v1.GetReceiptRequest\x1a .tanpo.api.v1.GetReceiptResponse\x12@\n\x05Query\x12\x1a.tanpo.api.v1.QueryRequest\x1a\x1b.tanpo.api.v1.QueryResponse\x12I\n\x08GetProof\x12\x1d.tanpo.api.v1.GetProofRequest\x1a\x1e.tanpo.api.v1.GetProofResponse\x12M\n\x0cStreamEvents\x12!.tanpo.api.v1.StreamEventsRequest\x1a\x18.tanpo.api.v1.EventBatch0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,30 +50,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETOUTCOMEREQUEST']._serialized_end=766
   _globals['_GETBLOCKREQUEST']._serialized_start=768
   _globals['_GETBLOCKREQUEST']._serialized_end=801
-  _globals['_GETBLOCKRESPONSE']._serialized_start=803
-  _globals['_GETBLOCKRESPONSE']._serialized_end=912
-  _globals['_GETTRANSACTIONREQUEST']._serialized_start=914
-  _globals['_GETTRANSACTIONREQUEST']._serialized_end=952
-  _globals['_GETTRANSACTIONRESPONSE']._serialized_start=954
-  _globals['_GETTRANSACTIONRESPONSE']._serialized_end=1045
-  _globals['_GETRECEIPTREQUEST']._serialized_start=1047
-  _globals['_GETRECEIPTREQUEST']._serialized_end=1081
-  _globals['_GETRECEIPTRESPONSE']._serialized_start=1083
-  _globals['_GETRECEIPTRESPONSE']._serialized_end=1151
-  _globals['_QUERYREQUEST']._serialized_start=1153
-  _globals['_QUERYREQUEST']._serialized_end=1234
-  _globals['_QUERYRESPONSE']._serialized_start=1236
-  _globals['_QUERYRESPONSE']._serialized_end=1302
-  _globals['_GETPROOFREQUEST']._serialized_start=1304
-  _globals['_GETPROOFREQUEST']._serialized_end=1336
-  _globals['_GETPROOFRESPONSE']._serialized_start=1339
-  _globals['_GETPROOFRESPONSE']._serialized_end=1502
-  _globals['_STREAMEVENTSREQUEST']._serialized_start=1504
-  _globals['_STREAMEVENTSREQUEST']._serialized_end=1585
-  _globals['_EVENTBATCH']._serialized_start=1588
-  _globals['_EVENTBATCH']._serialized_end=1731
-  _globals['_EVENT']._serialized_start=1733
-  _globals['_EVENT']._serialized_end=1818
-  _globals['_LEDGER']._serialized_start=1821
-  _globals['_LEDGER']._serialized_end=2525
+  _globals['_GETBLOCKRESPONSE']._serialized_start=804
+  _globals['_GETBLOCKRESPONSE']._serialized_end=934
+  _globals['_GETTRANSACTIONREQUEST']._serialized_start=936
+  _globals['_GETTRANSACTIONREQUEST']._serialized_end=974
+  _globals['_GETTRANSACTIONRESPONSE']._serialized_start=976
+  _globals['_GETTRANSACTIONRESPONSE']._serialized_end=1067
+  _globals['_GETRECEIPTREQUEST']._serialized_start=1069
+  _globals['_GETRECEIPTREQUEST']._serialized_end=1103
+  _globals['_GETRECEIPTRESPONSE']._serialized_start=1105
+  _globals['_GETRECEIPTRESPONSE']._serialized_end=1173
+  _globals['_QUERYREQUEST']._serialized_start=1175
+  _globals['_QUERYREQUEST']._serialized_end=1256
+  _globals['_QUERYRESPONSE']._serialized_start=1258
+  _globals['_QUERYRESPONSE']._serialized_end=1324
+  _globals['_GETPROOFREQUEST']._serialized_start=1326
+  _globals['_GETPROOFREQUEST']._serialized_end=1358
+  _globals['_GETPROOFRESPONSE']._serialized_start=1361
+  _globals['_GETPROOFRESPONSE']._serialized_end=1524
+  _globals['_STREAMEVENTSREQUEST']._serialized_start=1526
+  _globals['_STREAMEVENTSREQUEST']._serialized_end=1607
+  _globals['_EVENTBATCH']._serialized_start=1610
+  _globals['_EVENTBATCH']._serialized_end=1753
+  _globals['_EVENT']._serialized_start=1755
+  _globals['_EVENT']._serialized_end=1840
+  _globals['_LEDGER']._serialized_start=1843
+  _globals['_LEDGER']._serialized_end=2547
 # @@protoc_insertion_point(module_scope)

@@ -259,12 +259,17 @@ class GetBlockResponse(_message.Message):
     BLOCK_FIELD_NUMBER: _builtins.int
     COMMIT_PROOF_FIELD_NUMBER: _builtins.int
     RECEIPTS_FIELD_NUMBER: _builtins.int
+    DESCENDANTS_FIELD_NUMBER: _builtins.int
     height: _builtins.int
     block_hash: _builtins.bytes
     block: _builtins.bytes
     commit_proof: _builtins.bytes
     @_builtins.property
     def receipts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def descendants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Headers from the one above the block to the one that `commit_proof` makes final; ordinarily none."""
+
     def __init__(
         self,
         *,
@@ -273,10 +278,11 @@ class GetBlockResponse(_message.Message):
         block: _builtins.bytes = ...,
         commit_proof: _builtins.bytes = ...,
         receipts: _abc.Iterable[_builtins.bytes] | None = ...,
+        descendants: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "block_hash", b"block_hash", "commit_proof", b"commit_proof", "height", b"height", "receipts", b"receipts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "block_hash", b"block_hash", "commit_proof", b"commit_proof", "descendants", b"descendants", "height", b"height", "receipts", b"receipts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
