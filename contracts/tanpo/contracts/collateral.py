@@ -360,7 +360,7 @@ def pledge(agreement: str, pledgor: str, instrument: str, quantity: int) -> None
     required = required_of(terms, pledgor, side.exposure)
     check_limits(terms, appraisals, required, instrument)
     after = total_of(count(terms, appraisals, required))
-    side.due_delivery = max(0, side.due_delivery - max(0, after - before) // EXACT)
+    side.due_delivery = still_due(side.due_delivery, after - before)
     sides[(agreement, pledgor)] = side
     emit("CollateralPledged", agreement=agreement, pledgor=pledgor, instrument=instrument, quantity=quantity)
 
@@ -373,7 +373,7 @@ def release(agreement: str, pledgor: str, instrument: str, quantity: int) -> Non
     check_consent(terms, secured_of(terms, pledgor).member)
     dropped = take_back(terms, agreement, pledgor, instrument, quantity)
     side = side_of(agreement, pledgor)
-    side.due_return = max(0, side.due_return - div_round(dropped, EXACT, "UP"))
+    side.due_return = still_due(side.due_return, dropped)
     sides[(agreement, pledgor)] = side
     emit("CollateralReleased", agreement=agreement, pledgor=pledgor, instrument=instrument, quantity=quantity)
 
@@ -388,16 +388,15 @@ def return_excess(agreement: str, pledgor: str, instrument: str, quantity: int) 
         check_consent(terms, secured_of(terms, pledgor).member)
     dropped = take_back(terms, agreement, pledgor, instrument, quantity)
     side = side_of(agreement, pledgor)
-    size = div_round(dropped, EXACT, "UP")
     require(
         dropped <= side.due_return * EXACT,
         "RETURN_EXCEEDED",
         agreement=agreement,
         instrument=instrument,
-        value=size,
+        value=div_round(dropped, EXACT, "UP"),
         limit=side.due_return,
     )
-    side.due_return = max(0, side.due_return - size)
+    side.due_return = still_due(side.due_return, dropped)
     sides[(agreement, pledgor)] = side
     emit("CollateralReturned", agreement=agreement, pledgor=pledgor, instrument=instrument, quantity=quantity)
 
@@ -432,6 +431,7 @@ def substitute(agreement: str, pledgor: str, incoming: list[Item], outgoing: lis
         value=after // EXACT,
         limit=div_round(before, EXACT, "UP"),
     )
+    side.due_delivery = still_due(side.due_delivery, after - before)
     sides[(agreement, pledgor)] = side
     emit(
         "CollateralSubstituted",
@@ -536,6 +536,11 @@ def margin_for(terms: Agreement, pledgor: str, exposure: int, adjusted: int) -> 
     if gap < 0 and -gap >= secured_of(terms, pledgor).minimum_transfer * EXACT:
         back = round_to(-gap, terms.return_multiple * EXACT, False) // EXACT
     return Margin(required=required, posted=adjusted // EXACT, delivery=delivery, return_amount=back)
+
+
+def still_due(due: int, moved: int) -> int:
+    # Rounded up: a remainder below the smallest unit must not count as under way for ever.
+    return max(0, due - div_round(max(0, moved), EXACT, "UP"))
 
 
 def round_to(size: int, multiple: int, up: bool) -> int:

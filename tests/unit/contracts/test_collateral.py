@@ -521,6 +521,24 @@ def test_a_substitution_swaps_at_once_and_never_lowers_the_value(scene: Market) 
     scene.check_conservation()
 
 
+def test_what_a_substitution_adds_is_no_longer_due(scene: Market) -> None:
+    agree(scene)
+    call(scene, "margin_call", TAKER, exposure=1000)
+    pledge(scene, USD, 100)
+    substitute(scene, 400, 100, new=SHARE)
+    assert counted(scene) == 340
+    assert view(scene, "get_side")["due_delivery"] == 660
+    assert call(scene, "margin_call", TAKER, exposure=1000)["delivery"] == 0
+
+
+def test_a_remainder_below_the_smallest_unit_is_not_due_for_ever(scene: Market) -> None:
+    agree(scene)
+    call(scene, "margin_call", TAKER, exposure=1000)
+    pledge(scene, FUND, 1015)  # worth 999.775
+    assert view(scene, "get_side")["due_delivery"] == 0
+    assert call(scene, "margin_call", TAKER, exposure=1000)["delivery"] == 1
+
+
 def test_a_substitution_needs_the_signatures_the_agreement_asks_for(scene: Market) -> None:
     agree(scene, substitution_needs_consent=True)
     pledge(scene, USD, 100)

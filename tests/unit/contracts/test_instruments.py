@@ -528,6 +528,21 @@ def test_a_frozen_account_keeps_its_locks_and_can_have_them_back(operators: Mark
     ledger.call("desk-one", "unlock", sender="dealer-a", **lock)
 
 
+@pytest.mark.parametrize("account", ["dealer-a", "dealer-b", "dealer-c"])
+def test_a_pledge_with_a_frozen_account_stays_as_it_is(operators: Market, account: str) -> None:
+    ledger = operators.ledger
+    pledge: dict[str, Any] = {"giver": "dealer-a", "taker": "dealer-b", "instrument": USD, "quantity": 10}
+    ledger.call("desk-one", "pledge", sender="dealer-a", **pledge)
+    call(operators, "freeze_account", REGISTRAR, registrar=REGISTRAR, account=account, reason="court")
+    if account != "dealer-b":
+        with ledger.expect_abort("ACCOUNT_FROZEN", account=account):
+            ledger.call("desk-one", "move_pledged", sender="dealer-b", receiver="dealer-c", **pledge)
+    if account != "dealer-c":
+        for entry in ("pledge", "release"):
+            with ledger.expect_abort("ACCOUNT_FROZEN", account=account):
+                ledger.call("desk-one", entry, sender="dealer-a", **pledge)
+
+
 def test_a_failed_call_says_code_place_and_details(market: Market) -> None:
     with pytest.raises(CallFailed, match=r"INSUFFICIENT_BALANCE\(.*needed=5.*\) at instruments:\d+"):
         transfer(market, "dealer-a", "dealer-a", "dealer-b", 5)
