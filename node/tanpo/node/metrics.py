@@ -30,7 +30,19 @@ class Metrics:
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
 
-        # The chain as this node has it.
+        self._add_chain(registry)
+        self._add_consensus(registry)
+        self._add_transactions(registry)
+        self._add_stages(registry)
+        self._add_peers(registry)
+        self._add_calls(registry)
+        self._add_certificates(registry)
+
+    def render(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _add_chain(self, registry: CollectorRegistry) -> None:
         self.height = Gauge("tanpo_height", "Height of the latest executed block", registry=registry)
         self.certified_height = Gauge(
             "tanpo_certified_height", "Height of the latest block known to be final", registry=registry
@@ -43,7 +55,7 @@ class Metrics:
             "tanpo_block_time_ms", "Time of the latest executed block, Unix ms", registry=registry
         )
 
-        # Consensus.
+    def _add_consensus(self, registry: CollectorRegistry) -> None:
         self.commits = Counter("tanpo_commits", "Blocks committed", registry=registry)
         self.blocks_executed = Counter("tanpo_blocks_executed", "Blocks executed", registry=registry)
         self.blocks_fetched = Counter("tanpo_blocks_fetched", "Blocks fetched to catch up", registry=registry)
@@ -54,7 +66,7 @@ class Metrics:
             "tanpo_consensus_messages", "Consensus messages received", registry=registry
         )
 
-        # Transactions.
+    def _add_transactions(self, registry: CollectorRegistry) -> None:
         self.transactions = Counter(  # outcome: succeeded | failed | rejected
             "tanpo_transactions", "Transactions by outcome", ["outcome"], registry=registry
         )
@@ -76,6 +88,7 @@ class Metrics:
         )
         self.mempool_bytes = Gauge("tanpo_mempool_bytes", "Bytes waiting for a block", registry=registry)
 
+    def _add_stages(self, registry: CollectorRegistry) -> None:
         # Where the time goes, for `tanpo bench`; no two count the same time. What process_cpu_seconds_total
         # has beyond their sum is RPC and the event loop.
         self.decode_seconds = Counter("tanpo_decode_seconds", "Decoding transactions", registry=registry)
@@ -93,7 +106,7 @@ class Metrics:
             "tanpo_fsync_seconds", "Duration of one fsync", buckets=_FSYNC_BUCKETS, registry=registry
         )
 
-        # Peers.
+    def _add_peers(self, registry: CollectorRegistry) -> None:
         self.peers_connected = Gauge("tanpo_peers_connected", "Peers we can send to", registry=registry)
         self.peer_queue_bytes = Gauge(  # peer: member/node
             "tanpo_peer_queue_bytes", "Bytes waiting to be sent", ["peer"], registry=registry
@@ -111,7 +124,7 @@ class Metrics:
             "tanpo_peer_reconnects", "Streams opened again", ["peer"], registry=registry
         )
 
-        # Clients.
+    def _add_calls(self, registry: CollectorRegistry) -> None:
         self.calls = Counter(  # method: Service/Method; code: a gRPC code
             "tanpo_calls", "gRPC calls answered, by code", ["method", "code"], registry=registry
         )
@@ -122,13 +135,9 @@ class Metrics:
             "tanpo_streams", "Streams open now", ["method"], registry=registry
         )
 
-        # Certificates never surprise.
+    def _add_certificates(self, registry: CollectorRegistry) -> None:
         self.certificate_expiry_seconds = Gauge(
             "tanpo_certificate_expiry_timestamp_seconds",
             "When this node's certificate expires, Unix seconds",
             registry=registry,
         )
-
-    def render(self) -> bytes:
-        """Return everything in Prometheus' text format."""
-        return generate_latest(self.registry)
