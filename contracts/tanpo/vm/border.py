@@ -171,7 +171,8 @@ def _import_tuple(kinds: tuple[Type, ...]) -> Import:
         items = _check_sequence(value, f"tuple of {len(parts)}")
         if len(items) != len(parts):
             raise Mismatch(Reason.ARGUMENT_TYPE, f"{len(items)} items", f"exactly {len(parts)} items")
-        return tuple(_import_items(part, [item])[0] for part, item in zip(parts, items, strict=True))
+        remaining = iter(parts)
+        return tuple(_import_items(lambda item: next(remaining)(item), items))
 
     return load
 

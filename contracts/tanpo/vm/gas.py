@@ -17,11 +17,11 @@ CALL_BASE: Final = 50
 """Charged for every call from outside, before its arguments are weighed."""
 
 PRICES: Final[dict[str, int]] = {
-    "int.mul": 2,
-    "int.div": 3,
-    "int.mod": 3,
-    "int.shl": 3,
-    "int.shr": 3,
+    "int.mul": 3,
+    "int.div": 5,
+    "int.mod": 5,
+    "int.shl": 5,
+    "int.shr": 5,
     "concat.str": 4,
     "concat.bytes": 4,
     "concat.list": 4,
@@ -40,15 +40,15 @@ PRICES: Final[dict[str, int]] = {
     "call.cross": 60,
     "sort.list": 8,
     "sort.dict": 8,
-    "str.int": 8,
-    "int.parse": 8,
+    "str.int": 20,
+    "int.parse": 20,
     "str.find": 4,
     "str.startswith": 4,
     "str.endswith": 4,
     "str.join": 6,
-    "mul_div": 12,
-    "div_round": 8,
-    "sha256": 12,
+    "mul_div": 30,
+    "div_round": 20,
+    "sha256": 20,
     "list.append": 2,
     "list.pop": 2,
     "dict.get": 3,
@@ -67,19 +67,22 @@ PRICES: Final[dict[str, int]] = {
 STORE: Final = 100
 ERASE: Final = 100
 STORE_WEIGHT: Final = 2
-EMIT: Final = 20
-EMIT_WEIGHT: Final = 2
+EMIT: Final = 40
+EMIT_WEIGHT: Final = 4
 FAIL: Final = 2
-LOOP: Final = 2
+LOOP: Final = 5
 DICT_STORE: Final = 4
 PAGE_ITEM: Final = 12
 """Charged for each entry a page may return, and for each deleted entry it steps over."""
+
+COMPARISONS_PER_GAS: Final = 2
+"""How many units of weight a membership test compares for one gas."""
 
 ITEMS_PER_GAS: Final = 8
 """How many references are copied for one gas."""
 
 CHARACTERS_PER_GAS: Final = 32
-SEARCH_PER_GAS: Final = 128
+SEARCH_PER_GAS: Final = 64
 """Character comparisons of a substring search for one gas; the worst search compares every pair."""
 
 HASH_BYTES_PER_GAS: Final = 16

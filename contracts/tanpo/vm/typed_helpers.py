@@ -102,7 +102,7 @@ def _make_contains(kind: Type) -> Factory:
 
     def make(meter: Meter) -> Native:
         def contains(item: object, items: list[object]) -> bool:
-            charge(meter, len(items) * weigh(item) >> 2)
+            charge(meter, len(items) * weigh(item) // gas.COMPARISONS_PER_GAS)
             return item in items
 
         return contains

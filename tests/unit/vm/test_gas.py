@@ -1,0 +1,70 @@
+"""Gas: the same for the same work, charged before it is done, and priced by size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tanpo.vm import Outcome, gas
+from tanpo.vm.gas import weigher
+from tanpo.vm.types import BOOL, BYTES, INT, STR, DictOf, ListOf, Record, TupleOf, Type
+
+Evaluate = Callable[..., Outcome]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "weight"),
+    [
+        (INT, 5, 1),
+        (BOOL, True, 1),
+        (STR, "", 1),
+        (STR, "a" * 31, 1),
+        (STR, "a" * 32, 2),
+        (BYTES, b"a" * 64, 3),
+        (TupleOf((INT, STR)), (1, "a" * 32), 4),
+        (ListOf(INT), [1, 2, 3], 4),
+        (ListOf(STR), ["a" * 32, "b"], 4),
+        (DictOf(STR, INT), {"a": 1, "b": 2}, 7),
+        (Record("t", "R", (("a", INT), ("b", STR), ("c", ListOf(INT)))), [1, "x", [1, 2]], 6),
+        (Record("t", "R", (("a", INT), ("b", BOOL))), [1, True], 3),
+    ],
+)
+def test_weight_counts_values_and_long_texts(kind: Type, value: object, weight: int) -> None:
+    assert weigher(kind)(value) == weight
+
+
+def test_call_charges_its_base_the_arguments_and_the_block(evaluate: Evaluate) -> None:
+    assert evaluate("return 1").gas_used == gas.CALL_BASE + 2
+    assert evaluate("return a", a=1).gas_used == gas.CALL_BASE + 1 + 2
+    assert evaluate("return 1", a=1, s="x" * 320).gas_used == gas.CALL_BASE + 1 + 11 + 2
+
+
+def test_each_turn_of_a_loop_is_charged(evaluate: Evaluate) -> None:
+    used = [evaluate(f"for i in range({n}):\n    pass\nreturn 1").gas_used for n in (0, 1, 10)]
+    assert used[1] - used[0] == gas.LOOP
+    assert used[2] - used[0] == 10 * gas.LOOP
+
+
+def test_comprehension_is_charged_before_its_first_turn(evaluate: Evaluate) -> None:
+    outcome = evaluate("xs = [i for i in range(1 << 100)]\nreturn len(xs)")
+    assert (outcome.code, outcome.gas_used) == ("OUT_OF_GAS", 1_000_000)
+
+
+def test_larger_operands_cost_more(evaluate: Evaluate) -> None:
+    body = "t = s\nfor i in range({}):\n    t = t + t\nx = {}\nreturn 1"
+    for work in ("t + t", "sorted([t, t])", "sha256(b'a' if t == '' else b'b')", "t[1:]", "t.find('zz')"):
+        small = evaluate(body.format(2, work), s="ab").gas_used
+        large = evaluate(body.format(9, work), s="ab").gas_used
+        assert large > small + 7
+
+
+def test_state_is_charged_by_the_size_of_the_value(evaluate: Evaluate) -> None:
+    before = "m: Map[str, str]\n"
+    small = evaluate("m['a'] = s\nx = m['a']\nreturn 1", before=before, s="x").gas_used
+    large = evaluate("m['a'] = s\nx = m['a']\nreturn 1", before=before, s="x" * 320).gas_used
+    assert large - small == 10 + 10 * gas.STORE_WEIGHT + 10
+
+
+def test_only_the_branch_taken_is_charged(evaluate: Evaluate) -> None:
+    body = "if a == 1:\n    x = 1\n    x = 2\n    x = 3\nelse:\n    x = 1\nreturn x"
+    assert evaluate(body, a=1).gas_used == evaluate(body, a=2).gas_used + 4
