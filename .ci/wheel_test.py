@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements-ci.lock"
 SOURCE_ROOTS = ("consensus", "contracts", "node", "proto")
 TEST_TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
-TESTS = ("unit", "property", "conformance")
+TESTS = ("unit", "conformance")
 NODE_ONLY = ("plyvel", "prometheus_client", "grpc_health", "pytest")
 BASE_PROBE = """
 import importlib.util, sys
