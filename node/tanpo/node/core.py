@@ -182,11 +182,13 @@ class Core:
     def attach(self, transport: Transport) -> Intake:
         """Join the core to its links and return the inbox that they deliver to."""
         self._transport = transport
+        names = [f"{validator.member}/{validator.node}" for validator in self.genesis.validators]
         driver = Driver(
             execution=self._execution,
             safety=self._safety,
             bodies=self._bodies,
             links=transport,
+            names=names,
             metrics=self._metrics,
             clock=self._clock,
             on_committed=self._on_committed,
@@ -195,6 +197,7 @@ class Core:
         self._replica = self._make_replica()
         self._intake = Intake(
             driver=driver,
+            names=names,
             clock=self._clock,
             metrics=self._metrics,
             take_shared=self.gateway.take_shared,

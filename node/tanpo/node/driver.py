@@ -68,7 +68,10 @@ class Links(Protocol):
 
 
 class Driver:
-    """Feeds the replica and does what it asks. `on_committed` hears of each block once it is on disk."""
+    """Feeds the replica and does what it asks. `on_committed` hears of each block once it is on disk.
+
+    `names` are the validators' as member/node, by index.
+    """
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class Driver:
         safety: SafetyStore,
         bodies: Bodies,
         links: Links,
+        names: Sequence[str],
         metrics: Metrics,
         clock: Clock,
         on_committed: Callable[[ExecutedBlock], None],
@@ -85,6 +89,7 @@ class Driver:
         self._safety = safety
         self._bodies = bodies
         self._links = links
+        self._names = names
         self._metrics = metrics
         self._clock = clock
         self._on_committed = on_committed
@@ -200,7 +205,7 @@ class Driver:
             case ReportEvidence(accused=accused, first=first, second=second):
                 _LOG.error("equivocation", validator=accused, term=first.term, height=second.height)
             case ReportFault(sender=sender, fault=fault):
-                self._metrics.peer_faults.labels(str(sender)).inc()
+                self._metrics.peer_faults.labels(self._names[sender]).inc()
                 _LOG.warning("peer fault", validator=sender, fault=str(fault), value=fault.value)
             case Halt(reason=reason):
                 raise InvariantViolation(reason)

@@ -34,11 +34,13 @@ class Intake:
         self,
         *,
         driver: Driver,
+        names: Sequence[str],
         clock: Clock,
         metrics: Metrics,
         take_shared: Callable[[Sequence[bytes]], Awaitable[None]],
     ) -> None:
         self._driver = driver
+        self._names = names
         self._clock = clock
         self._metrics = metrics
         self._take_shared = take_shared
@@ -80,5 +82,5 @@ class Intake:
         except PeerFault as fault:
             senders = sorted({sender for sender, _ in batch})
             for sender in senders:
-                self._metrics.peer_faults.labels(str(sender)).inc()
+                self._metrics.peer_faults.labels(self._names[sender]).inc()
             _LOG.warning("shared envelope refused", validators=senders, fault=str(fault))

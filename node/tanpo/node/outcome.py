@@ -40,7 +40,7 @@ class Outcome:
 
 
 class OutcomeListener(Protocol):
-    """Somebody waiting for outcomes, such as one client's stream."""
+    """Somebody waiting for outcomes, such as one client's stream. Hashed by identity."""
 
     def deliver(self, outcomes: Sequence[Outcome]) -> None:
         """Take the outcomes of one block. Called on the event loop; must not block or raise."""
@@ -51,30 +51,40 @@ class OutcomeHub:
     """Who waits for which transaction. Bounded by the mempool: only pending transactions are awaited."""
 
     def __init__(self) -> None:
-        self._waiting: dict[bytes, list[OutcomeListener]] = {}
+        self._listeners: dict[bytes, list[OutcomeListener]] = {}
+        self._awaited: dict[OutcomeListener, set[bytes]] = {}
 
     def wait(self, tx_id: bytes, listener: OutcomeListener) -> None:
         """Deliver the outcome of `tx_id` to `listener` when it is known."""
-        listeners = self._waiting.setdefault(tx_id, [])
-        if listener not in listeners:
-            listeners.append(listener)
+        awaited = self._awaited.setdefault(listener, set())
+        if tx_id not in awaited:
+            awaited.add(tx_id)
+            self._listeners.setdefault(tx_id, []).append(listener)
 
     def forget(self, listener: OutcomeListener) -> None:
         """Stop delivering to a listener that went away."""
-        for tx_id in [tx_id for tx_id, waiting in self._waiting.items() if listener in waiting]:
-            self._waiting[tx_id].remove(listener)
-            if not self._waiting[tx_id]:
-                del self._waiting[tx_id]
+        for tx_id in self._awaited.pop(listener, ()):
+            listeners = self._listeners[tx_id]
+            listeners.remove(listener)
+            if not listeners:
+                del self._listeners[tx_id]
 
     def is_awaited(self, tx_id: bytes) -> bool:
         """Return whether anybody waits for this transaction."""
-        return tx_id in self._waiting
+        return tx_id in self._listeners
 
     def publish(self, outcomes: Sequence[Outcome]) -> None:
         """Hand each listener its outcomes, all of them in one call."""
-        grouped: dict[int, tuple[OutcomeListener, list[Outcome]]] = {}
+        grouped: dict[OutcomeListener, list[Outcome]] = {}
         for outcome in outcomes:
-            for listener in self._waiting.pop(outcome.tx_id, ()):
-                grouped.setdefault(id(listener), (listener, []))[1].append(outcome)
-        for listener, found in grouped.values():
+            for listener in self._listeners.pop(outcome.tx_id, ()):
+                grouped.setdefault(listener, []).append(outcome)
+                self._release(listener, outcome.tx_id)
+        for listener, found in grouped.items():
             listener.deliver(found)
+
+    def _release(self, listener: OutcomeListener, tx_id: bytes) -> None:
+        awaited = self._awaited[listener]
+        awaited.discard(tx_id)
+        if not awaited:
+            del self._awaited[listener]
