@@ -1,0 +1,226 @@
+"""`tanpo net`: a network of real processes comes up, settles, reports, loses a node, and stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tanpo.cli.processes import load_record
+
+pytestmark = pytest.mark.timeout(240)
+
+TIMEOUT_S = 120
+
+
+def run_tanpo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TANPO_")}
+    return subprocess.run(
+        [sys.executable, "-m", "tanpo.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+        env=environment,
+    )
+
+
+def read_json(*arguments: str) -> Any:
+    done = run_tanpo(*arguments, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("net")
+    try:
+        rows = read_json("net", "up", "--dir", str(folder))
+        assert [row["node"] for row in rows] == ["trust-bank", "dealer-a", "dealer-b", "custody-bank"]
+        assert all(row["ready"] for row in rows)
+        yield folder
+    finally:
+        run_tanpo("net", "down", "--dir", str(folder))
+
+
+def profile(folder: Path, member: str) -> str:
+    return str(folder / member / "profile.toml")
+
+
+def test_a_second_start_is_refused(folder: Path) -> None:
+    done = run_tanpo("net", "up", "--dir", str(folder))
+    assert done.returncode == 1
+    assert done.stderr.startswith("tanpo: DATA_LOCKED: the network is running: trust-bank, ")
+    assert "tanpo net down" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_status_shows_every_node_alike(folder: Path) -> None:
+    rows = read_json("net", "status", "--dir", str(folder))
+    assert len({row["leader"] for row in rows}) == 1
+    assert sum(row["is_leader"] for row in rows) == 1
+    assert all(row["pid"] and row["term"] >= 1 and not row["problem"] for row in rows)
+
+
+def test_the_contracts_and_their_functions_are_listed(folder: Path) -> None:
+    rows = read_json("query", "-p", profile(folder, "dealer-a"), "--list")
+    found = {(row["contract"], row["kind"], row["name"]) for row in rows}
+    assert ("settlement", "entry", "swap") in found
+    assert ("instruments", "view", "position") in found
+
+
+def test_a_transaction_is_submitted_and_queried(folder: Path) -> None:
+    instrument = {
+        "id": "yen-net",
+        "name": "Yen",
+        "kind": "deposit_token",
+        "currency": "JPY",
+        "decimals": 0,
+        "denomination": 1,
+        "registrar": "trust-bank",
+        "custodian": "custody-bank",
+        "issuer_lei": "",
+        "asset_class": "cash",
+        "country": "JP",
+        "rating": "",
+        "maturity": 0,
+    }
+    define = ("tx", "submit", "instruments", "define", "-p", profile(folder, "trust-bank"))
+    argument = f"instrument={json.dumps(instrument)}"
+    made = read_json(*define, "-a", argument, "--request-id", "define-yen")
+    assert made["state"] == "committed"
+    assert made["events"][0]["name"] == "Defined"
+
+    outcome = read_json("tx", "outcome", "define-yen", "-p", profile(folder, "trust-bank"))
+    assert (outcome["state"], outcome["tx_id"]) == ("committed", made["tx_id"])
+    view = ("query", "instruments", "get_instrument", "-p", profile(folder, "dealer-b"))
+    asked = read_json(*view, "-a", "instrument=yen-net")
+    assert asked["value"]["name"] == "Yen"
+
+    again = run_tanpo(*define, "-a", argument, "-o", "json")
+    assert again.returncode == 1
+    assert json.loads(again.stdout)["code"] == "INSTRUMENT_EXISTS"
+    assert again.stderr.startswith("tanpo: CONTRACT_FAILED: ")
+
+    wrong = run_tanpo(*define, "-a", "instrumnt={}")
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("tanpo: ARGUMENT_UNKNOWN: ")
+    assert wrong.stderr.count("\n") == 1
+
+
+def test_two_parties_sign_where_their_keys_live(folder: Path, tmp_path: Path) -> None:
+    draft, envelope = tmp_path / "draft", tmp_path / "envelope"
+    genesis = str(folder / "genesis.json")
+    legs = json.dumps(
+        [
+            {"deliverer": "dealer-a", "receiver": "dealer-b", "instrument": "nothing", "quantity": 1},
+            {"deliverer": "dealer-b", "receiver": "dealer-a", "instrument": "nothing", "quantity": 1},
+        ]
+    )
+    built = read_json(
+        *("tx", "build", "settlement", "swap", "-p", profile(folder, "dealer-a"), "-a", f"legs={legs}"),
+        *("--signer", "dealer-a", "--signer", "dealer-b", "--out", str(draft)),
+    )
+    for member in ("dealer-a", "dealer-b"):
+        key = str(folder / member / "transaction.key")
+        signed = read_json(
+            *("tx", "sign", str(draft), "--genesis", genesis, "--key", key),
+            *("--out", str(tmp_path / member)),
+        )
+        assert signed["transactions"] == built["transactions"]
+    sealing = ("tx", "seal", str(draft), str(tmp_path / "dealer-a"))
+    lacking = run_tanpo(*sealing, "--genesis", genesis, "--out", str(envelope))
+    assert lacking.stderr.startswith("tanpo: SIGNATURE_MISSING: ")
+    read_json(*sealing, str(tmp_path / "dealer-b"), "--genesis", genesis, "--out", str(envelope))
+
+    sent = run_tanpo("tx", "send", str(envelope), "-p", profile(folder, "dealer-a"), "-o", "json")
+    assert sent.returncode == 1
+    assert json.loads(sent.stdout)["code"] == "INSTRUMENT_UNKNOWN"
+
+
+def test_a_node_says_how_it_is(folder: Path) -> None:
+    found = read_json("node", "status", "-p", str(folder / "dealer-b" / "operator.toml"))
+    assert (found["member"], found["ready"]) == ("dealer-b", True)
+
+
+def test_the_log_of_a_node_is_printed(folder: Path) -> None:
+    lines = read_json("net", "logs", "dealer-a", "--dir", str(folder), "-n", "500")
+    assert any(json.loads(line)["event"] == "serving" for line in lines if line.startswith("{"))
+
+
+def test_a_killed_node_is_reported_and_comes_back(folder: Path) -> None:
+    before = load_record(folder / "dealer-b" / "node.pid")
+    assert read_json("net", "kill", "dealer-b", "--dir", str(folder))["killed"]
+
+    status = run_tanpo("net", "status", "--dir", str(folder), "-o", "json")
+    assert status.returncode == 1
+    rows = {row["node"]: row for row in json.loads(status.stdout)}
+    assert rows["dealer-b"]["problem"] == "not running"
+
+    assert read_json("net", "start", "dealer-b", "--dir", str(folder))["ready"]
+    after = load_record(folder / "dealer-b" / "node.pid")
+    assert before is not None
+    assert after is not None
+    assert before.pid != after.pid
+
+
+def test_a_stopped_network_starts_again_with_its_data(folder: Path) -> None:
+    stopped = read_json("net", "down", "--dir", str(folder))
+    assert sorted(stopped["stopped"]) == ["custody-bank", "dealer-a", "dealer-b", "trust-bank"]
+    assert stopped["killed"] == []
+    assert all(not (folder / member / "node.pid").exists() for member in stopped["stopped"])
+
+    fixed = run_tanpo("net", "up", "--dir", str(folder), "--members", "5")
+    assert fixed.stderr.startswith("tanpo: CONFIGURATION: the network exists already")
+
+    rows = read_json("net", "up", "--dir", str(folder))
+    assert all(row["height"] >= 1 for row in rows)
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run_tanpo("net", "up", "--dir", str(tmp_path / "net"), "--base-port", str(port))
+    assert done.returncode == 1
+    assert f"a port is in use; value: 127.0.0.1:{port}" in done.stderr
+    assert "--base-port" in done.stderr
+
+
+def test_a_network_whose_port_was_taken_meanwhile_leaves_nothing_running(folder: Path) -> None:
+    read_json("net", "down", "--dir", str(folder))
+    manifest = json.loads((folder / "network.json").read_text())
+    host, port = manifest["nodes"][1]["address"].split(":")
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((host, int(port)))
+        taken.listen()
+        done = run_tanpo("net", "up", "--dir", str(folder))
+    assert done.returncode == 1
+    assert done.stderr.startswith("tanpo: UNREACHABLE: the node of dealer-a ended: ")
+    assert done.stderr.count("\n") == 1
+    rows = json.loads(run_tanpo("net", "status", "--dir", str(folder), "-o", "json").stdout)
+    assert all(row["pid"] is None for row in rows)
+
+
+def test_an_interrupted_start_stops_what_it_started(tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tanpo.cli", "net", "up", "--dir", str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not list(folder.glob("*/node.pid")):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=TIMEOUT_S) != 0
+    records = [load_record(path) for path in folder.glob("*/node.pid")]
+    assert not any(record is not None and record.is_running for record in records)
