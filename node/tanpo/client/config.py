@@ -85,7 +85,7 @@ def load_genesis(path: Path | str) -> Genesis:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise _wrong(
-            "genesis file cannot be read", path, str(error), "name the genesis of the network"
+            f"genesis file {path} cannot be read: {error}", path, "", "name the genesis of the network"
         ) from None
     try:
         return genesis_from_json(text)

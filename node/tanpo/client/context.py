@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import grpc
 from tanpo.client.config import ClientConfig, check_deadline
 from tanpo.client.draft import Draft, build_draft
-from tanpo.client.errors import HandshakeFailed
+from tanpo.client.errors import HandshakeFailed, Unreachable
 from tanpo.client.plan import Route
 from tanpo.client.rpc_errors import error_from_rpc
 from tanpo.ledger.errors import LedgerError, Reason, Unavailable, UsageError
@@ -100,11 +100,13 @@ class Context:
             identity.verify_validity()
         except UsageError as expired:
             return expired
-        if not isinstance(error, HandshakeFailed):
+        # Under TLS 1.3 a node that refuses a certificate just closes the connection.
+        if not isinstance(error, HandshakeFailed | Unreachable) or "refused" in error.message.lower():
             return error
-        return HandshakeFailed(
+        return type(error)(
             error.reason,
-            f"{error.message}; ours is {identity.source}, valid until {identity.valid_until.isoformat()}",
+            f"{error.message}; our certificate is {identity.source}, valid until "
+            f"{identity.valid_until.isoformat()}",
             value=error.value,
             limit=error.limit,
             remedy=error.remedy,

@@ -151,8 +151,8 @@ def _texts(
 
 
 def _quote(text: str) -> str:
-    # A JSON string is a TOML basic string: the same quotes and escapes.
-    return json.dumps(text, ensure_ascii=False)
+    # A JSON string is a TOML basic string, with the same quotes and escapes, but for one character.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _quote_all(texts: tuple[str, ...]) -> str:

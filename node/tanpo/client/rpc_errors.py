@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from tanpo.client.errors import HandshakeFailed, NodeFailed, Unreachable
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, Unavailable, UsageError, clip
@@ -166,7 +167,7 @@ def _error_from_connection(details: str, address: str) -> LedgerError:
         Reason.UNREACHABLE,
         f"the node at {address} cannot be reached: {details}",
         value=address,
-        remedy="check that the node runs at this address, or try another node",
+        remedy="check that the node runs at this address and accepts our certificate, or try another node",
     )
 
 
@@ -175,7 +176,7 @@ def _find_status(metadata: Iterable[tuple[str, str | bytes]]) -> status_pb2.Stat
         if key == STATUS_DETAILS_KEY and isinstance(value, bytes):
             try:
                 return status_pb2.Status.FromString(value)
-            except ValueError:
+            except DecodeError:
                 return None
     return None
 
@@ -186,7 +187,7 @@ def _find_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:
         if detail.Is(info.DESCRIPTOR):
             try:
                 detail.Unpack(info)
-            except ValueError:
+            except DecodeError:
                 return None
             return info if info.domain == ERROR_DOMAIN else None
     return None
