@@ -44,6 +44,11 @@ def test_three_of_five_members_are_not_enough(market: Market) -> None:
         )
 
 
+def test_a_revocation_is_voted_on_too(market: Market) -> None:
+    with market.ledger.expect_abort("UNAUTHORISED", votes=1):
+        market.ledger.call("members", "revoke", sender="dealer-a", member="trust-bank", role="registrar")
+
+
 def test_signatures_of_strangers_are_no_votes(market: Market) -> None:
     signers = (*VOTERS[:3], "stranger-a", "stranger-b")
     with market.ledger.expect_abort("UNAUTHORISED", votes=3):

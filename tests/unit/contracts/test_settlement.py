@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tanpo.ledger.values import Value
 from tanpo.testing import Market
@@ -265,13 +267,28 @@ def affirm(proposal: int) -> str:
 @entry
 def swap(legs: list[register.Leg]) -> None:
     settlement.swap(legs=legs)
+
+
+@entry
+def propose(legs: list[register.Leg], expiry: int) -> int:
+    return settlement.propose(legs=legs, expiry=expiry)
+
+
+@entry
+def cancel(proposal: int) -> None:
+    settlement.cancel(proposal=proposal)
 """
 
 
 def test_another_contract_cannot_use_a_partys_signature(funded: Market) -> None:
     number = propose(funded)
     funded.ledger.deploy("relay", source=RELAY)
-    with funded.ledger.expect_abort("UNAUTHORISED", caller="contract:relay"):
-        funded.ledger.call("relay", "affirm", sender="dealer-a", proposal=number)
-    with funded.ledger.expect_abort("UNAUTHORISED", caller="contract:relay"):
-        funded.ledger.call("relay", "swap", sender="dealer-a", signers=PARTIES, legs=DVP)
+    attempts: dict[str, dict[str, Any]] = {
+        "affirm": {"proposal": number},
+        "cancel": {"proposal": number},
+        "swap": {"legs": DVP},
+        "propose": {"legs": DVP, "expiry": funded.ledger.time_ms + DAY_MS},
+    }
+    for entry, arguments in attempts.items():
+        with funded.ledger.expect_abort("UNAUTHORISED", caller="contract:relay"):
+            funded.ledger.call("relay", entry, sender="dealer-a", signers=PARTIES, **arguments)
