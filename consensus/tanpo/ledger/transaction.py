@@ -60,8 +60,8 @@ class Transaction:
     """One decoded transaction, with the exact bytes it was decoded from.
 
     `member` submits it and owns `request_id`; `valid_until_ms` is the last block time (Unix ms) at which it
-    may execute; `signers` are the keys that must sign, strictly ascending. `request_digest` is the 32-byte key
-    under which (member, request_id) is remembered.
+    may execute; `signers` are the keys that must sign, strictly ascending. `request_digest` is the key under
+    which (member, request_id) is remembered.
     """
 
     tx_id: TxId
