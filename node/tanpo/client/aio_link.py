@@ -198,7 +198,7 @@ class _Feeder:
     async def close(self) -> None:
         """Stop reading."""
         self._task.cancel()
-        await asyncio.wait([self._task])
+        await asyncio.gather(self._task, return_exceptions=True)
 
     async def _feed(self, batch: Batch, source: Iterable[Envelope] | AsyncIterable[Envelope]) -> None:
         try:

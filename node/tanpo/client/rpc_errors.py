@@ -36,9 +36,10 @@ _REFUSALS: Final = frozenset(
         code_pb2.OUT_OF_RANGE,
     }
 )
-_HANDSHAKE_SIGNS: Final = ("handshake failed", "handshaker", "certificate", "ssl_error_ssl", "hostname")
+_HANDSHAKE_SIGNS: Final = ("certificate", "ssl_error_ssl", "hostname")
 _CONNECT_SIGNS: Final = ("failed to connect to all addresses", "dns resolution failed", "name resolution")
-"""gRPC's words for "no connection, nothing sent". Should they change, we only grow more cautious."""
+"""gRPC's words for "no connection, nothing sent". Should they change, we only grow more cautious. A handshake
+that was merely cut short is no matter of certificates: the node may be restarting."""
 
 
 class RpcFailure(Protocol):
