@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tanpo.ledger.statekey import EMPTY, compute_state_root, index_key, path_of, value_hash, wrap_root
 from tanpo.ledger.types import Height, StateRoot
 from tanpo.storage import Plan, StateTree
-from tanpo.storage.database import Database
+from tanpo.storage.database import Database, scan_keys
 from tanpo.storage.records import (
     EMPTY_SLOT,
     HASHES_AT,
@@ -98,8 +98,8 @@ def check_records(database: Database, height: int, roots: dict[int, StateRoot]) 
         assert slot is not None
         assert wrap_root(slot[2]) == roots[number]
         expected |= reachable(database, slot, ROOT_PID)
-    assert set(database.scan_keys(b"XN", b"XO")) == expected
-    assert set(database.scan_keys(b"XR", b"XS")) == {root_key(number) for number in window}
+    assert set(scan_keys(database, b"XN", b"XO")) == expected
+    assert set(scan_keys(database, b"XR", b"XS")) == {root_key(number) for number in window}
 
 
 @settings(max_examples=40)

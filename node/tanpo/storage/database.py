@@ -92,17 +92,6 @@ class Database:
         except plyvel.Error as error:
             raise _translate(error, self._path, self._remedy) from error
 
-    def scan_keys(self, start: bytes, stop: bytes, limit: int | None = None) -> Iterator[bytes]:
-        """Yield the keys with start <= key < stop in ascending order, at most `limit`."""
-        self._check_usable()
-        try:
-            with self._handle.iterator(
-                start=start, stop=stop, include_value=False, verify_checksums=True
-            ) as keys:
-                yield from islice(keys, limit)
-        except plyvel.Error as error:
-            raise _translate(error, self._path, self._remedy) from error
-
     def write(self, puts: dict[bytes, bytes], deletes: list[bytes]) -> None:
         """Apply everything in one synced batch, or nothing.
 
@@ -140,6 +129,11 @@ class Database:
             raise self._failure
         if self._handle.closed:
             raise UsageError(Reason.MISUSE, "the store is closed", value=self._path, remedy="open it again")
+
+
+def scan_keys(database: Database, start: bytes, stop: bytes, limit: int | None = None) -> Iterator[bytes]:
+    """Yield the keys with start <= key < stop in ascending order, at most `limit`."""
+    return (key for key, _ in database.scan_raw(start, stop, limit))
 
 
 def seal(key: bytes, payload: bytes) -> bytes:

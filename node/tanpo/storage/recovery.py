@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from tanpo.ledger.statekey import compute_state_root, path_of, value_hash
-from tanpo.storage.database import Database
+from tanpo.storage.database import Database, scan_keys
 from tanpo.storage.layout import (
     EXECUTED_STOP,
     STATE_START,
@@ -40,11 +40,11 @@ def load_executed(
     """
     height = tree.height
     if height == NO_HEIGHT:
-        if any(database.scan_keys(b"", b"\xff", 1)):
+        if any(scan_keys(database, b"", b"\xff", 1)):
             raise database.damaged("the tip is missing although there are records")
         return None
     first = max(0, height - logged_max)
-    found = sum(1 for _ in database.scan_keys(executed_key(first), EXECUTED_STOP))
+    found = sum(1 for _ in scan_keys(database, executed_key(first), EXECUTED_STOP))
     record = database.get_sealed(executed_key(height))
     if record is None or found != height - first + 1:
         raise database.damaged("executed blocks are missing", value=f"{found} of {first}..{height}")

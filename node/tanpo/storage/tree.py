@@ -14,7 +14,7 @@ from typing import Final
 from tanpo.ledger.errors import invariant
 from tanpo.ledger.statekey import KEY_BYTES_MAX, PATH_DIGITS, VALUE_BYTES_MAX, path_of, value_hash, wrap_root
 from tanpo.ledger.types import Height, StateRoot
-from tanpo.storage.database import Database, seal
+from tanpo.storage.database import Database, scan_keys, seal
 from tanpo.storage.records import (
     EMPTY_SLOT,
     INNER_BYTES,
@@ -87,7 +87,7 @@ class StateTree:
             return tree
         tree._height = Height(int.from_bytes(tip, "big"))
         tree._root = tree._load_root(tree._height)
-        oldest = list(database.scan_keys(root_key(0), root_key(HEIGHT_MAX), 1))
+        oldest = list(scan_keys(database, root_key(0), root_key(HEIGHT_MAX), 1))
         tree._oldest = height_of(oldest[0]) if oldest else tree._height
         return tree
 
