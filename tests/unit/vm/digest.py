@@ -57,6 +57,8 @@ def fill(n: int) -> int:
     for k in {"c": 1, "b": 2, "a": 3}:
         t = t + k
     require(t == "abc", "ORDER")
+    t = f"" + f"a" + f"{t}" + f"{t}{n}" + f"\\x7b{t}\\n\\'" + f'{n}"' + ""
+    emit("Text", t=t)
     return total
 
 @entry
