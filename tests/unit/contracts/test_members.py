@@ -87,3 +87,21 @@ def test_a_wrong_list_of_members_stops_the_installation(
     with pytest.raises(CallFailed) as failure:
         Ledger().deploy("members", arguments={"members": members})  # type: ignore[dict-item]  # records
     assert failure.value.code == code
+
+
+RELAY = """
+members: Contract["members"]
+
+
+@entry
+def grant(member: str, role: str) -> None:
+    members.grant(member=member, role=role)
+"""
+
+
+def test_a_contract_cannot_pass_on_signatures_as_votes(market: Market) -> None:
+    market.ledger.deploy("relay", source=RELAY)
+    with market.ledger.expect_abort("UNAUTHORISED", caller="contract:relay"):
+        market.ledger.call(
+            "relay", "grant", sender="dealer-a", signers=VOTERS, member="dealer-a", role="registrar"
+        )
