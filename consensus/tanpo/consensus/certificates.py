@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from tanpo.consensus.chain import Held
+from tanpo.consensus.chain import AHEAD_MAX, Held
 from tanpo.consensus.messages import TermCertificate
 from tanpo.consensus.state import Core, TermState, broadcast, get_base_certificate, halt
 from tanpo.ledger.certificate import (
@@ -46,7 +46,8 @@ def accept_certificate(core: Core, certificate: QuorumCertificate) -> None:
         # At least f+1 honest validators voted in that term, so it is safe to follow them.
         enter_term(core, certificate.term, None)
     proposal = core.round.proposal
-    if proposal is not None and proposal.append.block.block_hash == certificate.block_hash:
+    is_near = certificate.height <= core.chain.stored_height + AHEAD_MAX
+    if is_near and proposal is not None and proposal.append.block.block_hash == certificate.block_hash:
         core.chain.add(proposal.append.block)
     if certificate.kind is SignedKind.VOTE_COMMIT:
         accept_commit_proof(core, CommitProof(certificate=certificate))

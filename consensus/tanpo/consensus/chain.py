@@ -19,6 +19,10 @@ LAG_MAX: Final = 8
 """How far above the stored height a replica votes, proposes and executes (L1): whatever commits is at most
 this far ahead of a quorum's disks."""
 
+AHEAD_MAX: Final = 32
+"""How far above the stored height a certified block is held. One further up is fetched when its turn comes:
+holding all that a network certifies while we catch up would have no end (B1)."""
+
 HELD_MAX: Final = 64
 """Most blocks held. Each term without a commit adds at most one we voted for; this covers dozens of them."""
 
@@ -144,13 +148,20 @@ class Chain:
         return self._remove([h for h in self._held.values() if h.is_final and h.height <= height])
 
     def evict(self, spared: BlockHash, spared_height: Height) -> tuple[Held, ...]:
-        """Let go of the surplus over `HELD_MAX`, uncertified and low ranks first, sparing final blocks and
-        one branch (B1)."""
+        """Let go of the surplus over `HELD_MAX`, uncertified and low ranks first, sparing final blocks, one
+        branch, and certified blocks that can be executed now (B1)."""
         surplus = len(self._held) - HELD_MAX
         if surplus <= 0:
             return ()
         spared_path = [held.block.block_hash for held in self.walk(spared, spared_height).path]
-        idle = [h for h in self._held.values() if not h.is_final and h.block.block_hash not in spared_path]
+        # A replica that catches up commits these next: without them it would never come to need the rest.
+        next_heights = self.stored_height + LAG_MAX
+        idle = [
+            h
+            for h in self._held.values()
+            if not (h.is_final or h.block.block_hash in spared_path)
+            and not (h.is_certified and h.height <= next_heights)
+        ]
         idle.sort(key=lambda h: (h.is_certified, h.block.header.term, h.height, h.block.block_hash))
         return self._remove(idle[:surplus])
 
