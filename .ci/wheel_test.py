@@ -21,8 +21,8 @@ LOCK = ROOT / "requirements-ci.lock"
 SOURCE_ROOTS = ("consensus", "contracts", "node", "proto")
 TEST_TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
 TESTS = ("unit", "conformance")
-NEEDS_CHECKOUT = ("test_versions.py",)
-"""Runs the sources under other versions of Python, which have no wheel installed."""
+NEEDS_CHECKOUT = ("test_readme.py", "test_versions.py")
+"""One reads a document, one runs the sources under versions of Python that have no wheel installed."""
 
 NODE_ONLY = ("plyvel", "prometheus_client", "grpc_health", "pytest")
 BASE_PROBE = """
