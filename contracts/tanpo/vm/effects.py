@@ -8,9 +8,9 @@ from typing import Final
 
 from tanpo.vm import ir
 from tanpo.vm.expressions import check_as, check_value
-from tanpo.vm.limits import NAME_CHARACTERS_MAX
+from tanpo.vm.limits import NAME_CHARACTERS_MAX, TYPE_DEPTH_MAX
 from tanpo.vm.scope import RUNTIME_CODES, FunctionScope
-from tanpo.vm.types import BOOL, UNKNOWN, Scalar
+from tanpo.vm.types import BOOL, UNKNOWN, Scalar, depth_of
 
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 
@@ -62,6 +62,10 @@ def check_emit(scope: FunctionScope, node: ast.Call, out: list[ir.Statement]) ->
         scope.fault("EVENT", node, "emit takes a literal name and named fields", ast.unparse(node))
         return
     fields = _named_values(scope, node)
+    for field, value in fields:
+        if depth_of(value.type) > TYPE_DEPTH_MAX:
+            message = f"field {field} nests {depth_of(value.type)} containers; at most {TYPE_DEPTH_MAX}"
+            scope.fault("TYPE_DEPTH", node, message, field)
     shape = tuple(sorted((field, value.type) for field, value in fields))
     known = scope.module.events.setdefault(name, shape)
     if known != shape and not any(kind == UNKNOWN for _, kind in (*known, *shape)):

@@ -68,7 +68,10 @@ STORE: Final = 100
 ERASE: Final = 100
 STORE_WEIGHT: Final = 2
 EMIT: Final = 40
-EMIT_WEIGHT: Final = 4
+EMIT_WEIGHT: Final = 8
+RESULT_WEIGHT: Final = 8
+"""Events and results enter a receipt that every node stores: 1,000,000 gas buys some 4 MB of it."""
+
 FAIL: Final = 2
 LOOP: Final = 5
 DICT_STORE: Final = 4

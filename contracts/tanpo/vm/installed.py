@@ -27,6 +27,7 @@ class Door:
     name: str
     parameters: tuple[tuple[str, Import, Weigh], ...]
     export: Export | None
+    weigh_result: Weigh
 
     @property
     def shape(self) -> str:
@@ -55,6 +56,7 @@ def install(compiled: CompiledContract, engine: Engine) -> Installed:
                 (name, build_importer(kind), gas.weigher(kind)) for name, kind in function.parameters
             ),
             export=build_exporter(function.returns),
+            weigh_result=gas.weigher(function.returns),
         )
     layouts: dict[str, SlotLayout | IndexLayout] = {}
     for slot in unit.slots:

@@ -18,7 +18,7 @@ from tanpo.vm.installed import Contracts, Door, Installed, find_door, find_insta
 from tanpo.vm.limits import CALL_DEPTH_MAX, EVENTS_MAX, GAS_LIMIT_MAX
 from tanpo.vm.outcome import Abort, CallContext, CallLike, Native, Outcome, StateReader
 from tanpo.vm.slots import Journal, SlotState
-from tanpo.vm.types import TupleOf
+from tanpo.vm.types import NOTHING, TupleOf
 
 CONTRACT_SENDER: Final = "contract:"
 """How a contract appears as `ctx.sender` of the contract it calls; no member id holds a colon."""
@@ -97,6 +97,7 @@ class Session:
             for value, (_, _, weigh) in zip(loaded, door.parameters, strict=True):
                 charge(self._work.meter, weigh(value))
             result = self._call(contract, door.name, context.sender, loaded)
+            charge(self._work.meter, gas.RESULT_WEIGHT * door.weigh_result(result))
             value = export_value(door.export, result)
         except Abort as abort:
             return self._undo(abort, abort.code, abort.details, contract, gas_limit)
@@ -225,7 +226,7 @@ class _ContractHost:
         return call
 
 
-_NO_DOOR: Final = Door(name="", parameters=(), export=None)
+_NO_DOOR: Final = Door(name="", parameters=(), export=None, weigh_result=gas.weigher(NOTHING))
 
 
 def _find_special(installed: Installed, kind: str) -> Door:

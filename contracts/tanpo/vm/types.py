@@ -149,9 +149,14 @@ def parts_of(kind: Type) -> Iterator[Type]:
 
 
 def depth_of(kind: Type) -> int:
-    """Return how many containers are nested in `kind`, itself included."""
+    """Return how many containers are nested in a value of this type once it leaves the contract.
+
+    A dict leaves as a sequence of pairs, and so counts twice.
+    """
     inner = max((depth_of(part) for part in parts_of(kind)), default=0)
-    return inner if isinstance(kind, Scalar | Nothing | Unknown) else inner + 1
+    if isinstance(kind, Scalar | Nothing | Unknown):
+        return inner
+    return inner + (2 if isinstance(kind, DictOf) else 1)
 
 
 def records_in(kind: Type) -> Iterator[Record]:

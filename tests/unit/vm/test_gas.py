@@ -34,9 +34,9 @@ def test_weight_counts_values_and_long_texts(kind: Type, value: object, weight: 
 
 
 def test_call_charges_its_base_the_arguments_and_the_block(evaluate: Evaluate) -> None:
-    assert evaluate("return 1").gas_used == gas.CALL_BASE + 2
-    assert evaluate("return a", a=1).gas_used == gas.CALL_BASE + 1 + 2
-    assert evaluate("return 1", a=1, s="x" * 320).gas_used == gas.CALL_BASE + 1 + 11 + 2
+    assert evaluate("return 1").gas_used == gas.CALL_BASE + 2 + gas.RESULT_WEIGHT
+    assert evaluate("return a", a=1).gas_used == gas.CALL_BASE + 1 + 2 + gas.RESULT_WEIGHT
+    assert evaluate("return 1", a=1, s="x" * 320).gas_used == gas.CALL_BASE + 1 + 11 + 2 + gas.RESULT_WEIGHT
 
 
 def test_each_turn_of_a_loop_is_charged(evaluate: Evaluate) -> None:
@@ -68,3 +68,17 @@ def test_state_is_charged_by_the_size_of_the_value(evaluate: Evaluate) -> None:
 def test_only_the_branch_taken_is_charged(evaluate: Evaluate) -> None:
     body = "if a == 1:\n    x = 1\n    x = 2\n    x = 3\nelse:\n    x = 1\nreturn x"
     assert evaluate(body, a=1).gas_used == evaluate(body, a=2).gas_used + 4
+
+
+def test_result_is_charged_by_its_size_before_it_leaves(evaluate: Evaluate) -> None:
+    body = "t = s\nfor i in range(11):\n    t = t + t\nreturn [t for i in range(4000)]"
+    assert evaluate(body, "list[str]", s="ab").code == "OUT_OF_GAS"
+    assert (
+        evaluate("return [1, 2, 3]", "list[int]").gas_used - evaluate("return [1]", "list[int]").gas_used
+        == 18
+    )
+
+
+def test_event_is_charged_by_its_size(evaluate: Evaluate) -> None:
+    small, large = (evaluate("emit('E', s=s)\nreturn 1", s="x" * size) for size in (0, 320))
+    assert large.gas_used - small.gas_used == 10 + 10 * gas.EMIT_WEIGHT

@@ -153,6 +153,8 @@ CASES: list[tuple[str, str]] = [
     ("TYPE", "@record\nclass A:\n    next: A\n" + entry("pass")),
     ("TYPE", entry("pass", parameters="a: 'int'")),
     ("TYPE_DEPTH", "a: " + "list[" * 8 + "int" + "]" * 8 + "\n" + entry("pass")),
+    ("TYPE_DEPTH", "a: dict[int, dict[int, dict[int, list[list[int]]]]]\n" + entry("pass")),
+    ("TYPE_DEPTH", entry("emit('E', x=[[[[[[[[a]]]]]]]])")),
     ("ANNOTATION", "@entry\ndef f(a) -> None:\n    pass\n"),
     ("INIT", "@init\ndef f() -> int:\n    return 1\n" + entry("pass")),
     ("INIT", "@init\ndef f() -> None:\n    pass\n@init\ndef g() -> None:\n    pass\n" + entry("pass")),
