@@ -53,7 +53,8 @@ def test_longest_chain_of_calls_through_every_contract_runs(chain: Chain) -> Non
     for place in range(CALL_DEPTH_MAX):
         handle = f'below: Contract["c{place - 1}"]\n' if place else ""
         end = "below.main(x)" if place else "x"
-        source = f"{handle}def f{CALL_CHAIN_MAX - 2}(x: int) -> int:\n    return [{end} + i for i in range(1)][0]\n"
+        source = f"{handle}def f{CALL_CHAIN_MAX - 2}(x: int) -> int:\n"
+        source += f"    return [{end} + i for i in range(1)][0]\n"
         for level in range(CALL_CHAIN_MAX - 2):
             source += f"def f{level}(x: int) -> int:\n    return [f{level + 1}(x) + i for i in range(1)][0]\n"
         chain.deploy(
