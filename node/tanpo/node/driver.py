@@ -99,6 +99,7 @@ class Driver:
         self._has_jobs = asyncio.Event()
         self._has_room = asyncio.Event()
         self._checks: set[asyncio.Task[None]] = set()
+        self._wake: asyncio.TimerHandle | None = None
         self._running: BlockHash | None = None
         self._is_pending_posted = False
 
@@ -139,6 +140,8 @@ class Driver:
                         worker.result()
         finally:
             worker.cancel()
+            if self._wake is not None:
+                self._wake.cancel()
             for check in self._checks:
                 check.cancel()
             await asyncio.gather(worker, *self._checks, return_exceptions=True)
@@ -157,6 +160,14 @@ class Driver:
         self._save([effect for effect in effects if isinstance(effect, Persist)])
         for effect in effects:
             self._apply(effect)
+        if replica.wake_ms is not None and self._wake is None:
+            delay_ms = max(0, replica.wake_ms - self._clock.monotonic_ms())
+            self._wake = asyncio.get_running_loop().call_later(delay_ms / 1000, self._end_linger)
+
+    def _end_linger(self) -> None:
+        """Let a leader that waited for a fuller block propose what it has."""
+        self._wake = None
+        self.post_pending()
 
     def _save(self, writes: Sequence[Persist]) -> None:
         """Make all that the batch must remember durable in one sync; the last record is the newest."""
