@@ -1,0 +1,136 @@
+"""Nodes killed at random under load lose no acknowledged transaction and never fork.
+
+`TANPO_KILL_ROUNDS=50 TANPO_KILL_SEED=7 pytest tests/integration/test_kill.py` does it at length; the seed picks
+who dies and when, and stands in the note of a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tanpo.cli.bench.book import FUND, SwapPress, open_book
+from tanpo.cli.demo.desk import Desk
+from tanpo.cli.demo.journal import Journal, run_all
+from tanpo.cli.demo.stream import wait_agreed
+from tanpo.cli.network import LocalNetwork
+from tanpo.cli.provision import plan_network
+from tanpo.cli.samples import load_catalog
+from tanpo.client import Committed, OutcomeUnknown
+
+ROUNDS = int(os.environ.get("TANPO_KILL_ROUNDS", "3"))
+WORKERS = 8
+CHUNK = 20
+DEADLINE_S = 60.0
+
+pytestmark = pytest.mark.timeout(120 + 40 * ROUNDS)
+
+
+class Load:
+    """Swaps without end through every member's client, and every acknowledgement that came back."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._press = SwapPress(desk)
+        self._queue = self._press.sign(CHUNK)
+        self._is_stopping = False
+        self._has_news = asyncio.Event()
+        self.acknowledged: list[Committed] = []
+
+    def stop(self) -> None:
+        self._is_stopping = True
+
+    async def work(self, member: str) -> None:
+        client = self._desk.clients[member]
+        while not self._is_stopping:
+            if not self._queue:
+                self._queue = self._press.sign(CHUNK)
+            envelope = self._queue.pop()
+            with suppress(OutcomeUnknown):
+                (result,) = await client.submit_envelope(envelope, deadline_s=DEADLINE_S)
+                self.acknowledged.append(result.raise_for_failure())
+            self._has_news.set()
+
+    async def wait_more(self, count: int) -> None:
+        """Wait until so many more swaps are acknowledged."""
+        wanted = len(self.acknowledged) + count
+        async with asyncio.timeout(DEADLINE_S):
+            while len(self.acknowledged) < wanted:
+                self._has_news.clear()
+                await self._has_news.wait()
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[LocalNetwork]:
+    network = LocalNetwork.create(tmp_path / "net", plan_network(4))
+    network.start()
+    yield network
+    network.stop()
+
+
+async def kill_rounds(desk: Desk, load: Load, chance: random.Random) -> None:
+    network = desk.network
+    for _ in range(ROUNDS):
+        victim = chance.choice(network.members)
+        await load.wait_more(chance.randrange(1, 60))
+        await asyncio.to_thread(network.kill, victim)
+        await load.wait_more(chance.randrange(1, 60))
+        await asyncio.to_thread(network.start, [victim])
+    # At last all of them at once, as when the power fails.
+    await load.wait_more(chance.randrange(1, 60))
+    await run_all(asyncio.to_thread(network.kill, member) for member in network.members)
+    await asyncio.to_thread(network.start)
+    await load.wait_more(10)
+
+
+async def check_ledger(desk: Desk, load: Load) -> None:
+    statuses = await wait_agreed(desk)
+    height = statuses[desk.network.members[0]].height
+    found: dict[bytes, tuple[int, int]] = {}
+    for at in range(1, height + 1):
+        blocks = await desk.read_blocks(at)
+        assert len({block.block_hash for block in blocks}) == 1, f"fork at height {at}"
+        assert len({block.receipts for block in blocks}) == 1, f"different receipts at height {at}"
+        for receipt in blocks[0].receipts:
+            assert receipt.tx_id not in found, "a transaction is in two blocks"
+            found[receipt.tx_id] = (receipt.height, receipt.index)
+            assert receipt.succeeded, receipt
+    for one in load.acknowledged:
+        assert found.get(one.tx_id) == (one.height, one.index), "an acknowledged transaction was lost"
+    supply = await desk.ask("instruments", "supply", instrument=FUND)
+    holders: list[str] = []
+    while page := await desk.ask(
+        "instruments", "holders", instrument=FUND, after=holders[-1] if holders else "", limit=100
+    ):
+        holders += page
+    held = await run_all(desk.get_position(account, FUND) for account in holders)
+    assert sum(position.held for position in held) == supply["minted"] - supply["burned"]
+
+
+async def test_killed_nodes_lose_nothing_and_never_fork(network: LocalNetwork) -> None:
+    seed = int(os.environ.get("TANPO_KILL_SEED") or secrets.randbelow(10**6))
+    try:
+        await play(network, random.Random(seed))
+    except BaseException as error:
+        error.add_note(f"TANPO_KILL_SEED={seed} TANPO_KILL_ROUNDS={ROUNDS}")
+        raise
+
+
+async def play(network: LocalNetwork, chance: random.Random) -> None:
+    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
+        await open_book(desk, load_catalog())
+        load = Load(desk)
+        members = network.members * (WORKERS // len(network.members))
+        async with asyncio.TaskGroup() as group:
+            for member in members:
+                group.create_task(load.work(member))
+            await kill_rounds(desk, load, chance)
+            load.stop()
+        await check_ledger(desk, load)
+        assert len({one.tx_id for one in load.acknowledged}) == len(load.acknowledged)
