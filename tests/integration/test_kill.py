@@ -1,7 +1,7 @@
 """Nodes killed at random under load lose no acknowledged transaction and never fork.
 
-`TANPO_KILL_ROUNDS=50 TANPO_KILL_SEED=7 pytest tests/integration/test_kill.py` does it at length; the seed picks
-who dies and when, and stands in the note of a failure.
+`TANPO_KILL_ROUNDS=50 TANPO_KILL_SEED=7 pytest tests/integration/test_kill.py` does it at length; the seed
+picks who dies and when, and stands in the note of a failure.
 """
 
 from __future__ import annotations
