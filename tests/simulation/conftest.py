@@ -200,14 +200,12 @@ class Node:
                 self.asked += 1
                 self.syncing.append(effect)
                 self.later(self.cluster.random.randrange(self.cluster.swarm.sync_ms + 1), self.sync)
-            case tc.Send() | tc.Broadcast():
+            case tc.Send() | tc.Broadcast() | tc.CommitBlock():
                 self.held_back.append((self.asked, effect))
             case tc.CheckBlock():
                 self.check(effect)
             case tc.ExecuteBlock():
                 self.execute(effect.block)
-            case tc.CommitBlock():
-                self.commit(effect)
             case tc.ServeCommitted():
                 stored = ((b, p) for b, p, _ in self.disk.chain[effect.from_height - 1 :])
                 answer = tc.build_committed(stored)
@@ -272,7 +270,9 @@ class Node:
     def release(self) -> None:
         while self.held_back and self.held_back[0][0] <= self.synced:
             _, effect = self.held_back.pop(0)
-            if isinstance(effect, tc.Send):
+            if isinstance(effect, tc.CommitBlock):
+                self.commit(effect)
+            elif isinstance(effect, tc.Send):
                 self.emit([effect.to], effect.message)
             elif isinstance(effect, tc.Broadcast):
                 others = [i for i in range(self.cluster.count) if i != self.index]

@@ -1,8 +1,9 @@
 """What a replica asks of its driver. The order of effects is part of the contract.
 
 The driver may run many events first and make all their `Persist` effects durable in one sync; but no
-`Send` or `Broadcast` leaves before every `Persist` that precedes it is durable (D1). The other effects
-need not wait for that. A later `Persist` replaces the record of an earlier one, and adds to its blocks.
+`Send` or `Broadcast` leaves, and no `CommitBlock` is stored, before every `Persist` that precedes it is
+durable (D1). The other effects need not wait. A later `Persist` replaces the record of an earlier one and
+adds to its blocks; of one block, the latest word counts.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def on_checked(core: Core, block_hash: bytes, fault: str | None) -> None:
     if proposal is None or proposal.append.block.block_hash != block_hash:
         return
     proposal.is_checked = True
-    proposal.refusal = fault
+    proposal.refusal = proposal.refusal or fault
 
 
 def advance(core: Core) -> None:
@@ -102,7 +102,7 @@ def advance(core: Core) -> None:
         _ask_check(core, proposal, walk.path)
     request_execution(core, walk.path)
     roots = core.chain.find_roots(justify.block_hash)
-    if roots is None or not proposal.is_checked:
+    if roots is None or not proposal.is_checked or proposal.refusal is not None:
         return
     header = block.header
     if (roots.state_root, roots.receipts_root) != (header.state_root, header.receipts_root):
