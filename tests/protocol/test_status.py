@@ -1,0 +1,64 @@
+"""What an operator reads when nothing moves: who or what is missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tanpo.consensus.messages import Suspect
+from tanpo.ledger.certificate import CommitProof, SignedKind
+from tanpo.ledger.types import Term
+
+
+def test_nothing_is_amiss_on_an_idle_chain(bench: Any) -> None:
+    bench.tick()
+
+    assert bench.replica.stalled is None
+
+
+def test_a_silent_leader_is_named(bench: Any) -> None:
+    bench.tick()
+    bench.tick(1001)
+
+    assert bench.replica.stalled == "term 1, leader 0: the leader is silent"
+
+
+def test_the_missing_voters_are_named(leader: Any) -> None:
+    leader.tick()
+    leader.submit(b"tx")
+    leader.receive(2, leader.reply(2, next(iter(leader.replica._core.chain.held())).block))
+    leader.tick(1001, pending=True)
+
+    assert leader.replica.stalled == (
+        "term 1, leader 0: nothing commits; height 1 has 2 of 3 votes, missing those of validators [1, 3]"
+    )
+
+
+def test_the_missing_timeouts_are_named(bench: Any) -> None:
+    bench.receive(1, Suspect(term=Term(1)))
+    bench.receive(2, Suspect(term=Term(1)))
+
+    assert bench.replica.stalled == (
+        "gave up term 1: timeouts of 1 of 3 needed, missing those of validators [0, 1, 2]"
+    )
+
+
+def test_catching_up_is_named(bench: Any) -> None:
+    block = None
+    for _ in range(20):
+        block = bench.block(1, block)
+    proof = CommitProof(certificate=bench.certify(block, SignedKind.VOTE_COMMIT))
+    bench.receive(0, bench.heartbeat(proof))
+
+    assert bench.replica.stalled == "catching up from height 1, asking validator 0"
+
+
+def test_a_proposal_without_our_vote_is_explained(bench: Any) -> None:
+    first = bench.block(1)
+    bench.tick()
+    bench.receive(0, bench.append(first))
+    bench.tick(1001, pending=True)
+    checking = bench.replica.stalled
+    bench.check(first, "expired transaction")
+
+    assert checking.endswith("proposal at height 1 is not voted for: its body is still being checked")
+    assert bench.replica.stalled.endswith("proposal at height 1 is not voted for: expired transaction")
