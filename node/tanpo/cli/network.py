@@ -103,8 +103,9 @@ class LocalNetwork:
         wanted = [self.get_node(name).member for name in (self.members if names is None else names)]
         started = [member for member in wanted if self.find_process(member) is None]
         try:
-            for member in started:
-                self._spawn(member)
+            # In threads, where no Ctrl-C arrives between a process' start and the note of its id.
+            with ThreadPoolExecutor(max_workers=max(1, len(started))) as pool:
+                list(pool.map(self._spawn, started))
             self.wait_ready(wanted, ready_seconds=ready_seconds)
         except BaseException:
             # Interrupted or refused: what we started must not stay behind.
