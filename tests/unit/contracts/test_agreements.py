@@ -40,6 +40,8 @@ def test_an_agreement_is_signed_by_both_parties_once(market: Market) -> None:
     for party in (GIVER, TAKER):
         listed = market.ledger.view("collateral", "list_agreements", party=party, after="", limit=10)
         assert listed == ("csa-1",)
+    with market.ledger.expect_abort("LIMIT_RANGE", value=101, limit=100):
+        market.ledger.view("collateral", "list_agreements", party=GIVER, after="", limit=101)
     with market.ledger.expect_abort("AGREEMENT_EXISTS", agreement="csa-1"):
         market.agree(terms)
 

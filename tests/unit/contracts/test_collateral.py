@@ -322,6 +322,15 @@ def test_a_fall_in_exposure_first_cancels_what_is_still_to_be_delivered(scene: M
     assert (side["due_delivery"], side["due_return"]) == (400, 0)
 
 
+def test_a_rise_in_exposure_first_cancels_what_is_still_to_be_returned(scene: Market) -> None:
+    agree(scene)
+    pledge(scene, USD, 1000)
+    call(scene, "margin_call", TAKER, exposure=400)
+    assert call(scene, "margin_call", TAKER, exposure=1100)["delivery"] == 700
+    side = view(scene, "get_side")
+    assert (side["due_delivery"], side["due_return"]) == (100, 0)
+
+
 def test_a_return_is_limited_by_the_call_and_leaves_enough(scene: Market) -> None:
     agree(scene)
     pledge(scene, USD, 1000)

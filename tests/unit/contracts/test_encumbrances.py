@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tanpo.testing import Market
-from tanpo.testing.market import CUSTODIAN, REGISTRAR, USD, build_instrument, build_leg
+from tanpo.testing.market import BOND, CUSTODIAN, REGISTRAR, USD, build_instrument, build_leg
 
 
 def call(market: Market, entry: str, signer: str, **arguments: Any) -> None:
@@ -140,6 +140,37 @@ def test_a_pledge_leaves_title_and_is_released_by_its_contract_alone(operators: 
     ledger.call("desk-one", "release", sender="dealer-b", quantity=700, **pledge)
     assert operators.position("dealer-a", USD)["free"] == 1000
     assert operators.ledger.view("instruments", "holders", instrument=USD, after="", limit=9) == ("dealer-a",)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "code"), [(0, "QUANTITY_RANGE"), (-1, "QUANTITY_RANGE"), (150, "DENOMINATION")]
+)
+def test_quantities_locked_and_pledged_are_whole(operators: Market, quantity: int, code: str) -> None:
+    operators.issue(BOND, "dealer-a", 1000)
+    same: dict[str, Any] = {"sender": "dealer-a", "instrument": BOND, "quantity": quantity}
+    with operators.ledger.expect_abort(code):
+        operators.ledger.call("desk-one", "lock", account="dealer-a", **same)
+    with operators.ledger.expect_abort(code):
+        operators.ledger.call("desk-one", "pledge", giver="dealer-a", taker="dealer-b", **same)
+
+
+@pytest.mark.parametrize("quantity", [0, -1])
+def test_nothing_is_released_or_moved_backwards(operators: Market, quantity: int) -> None:
+    ledger = operators.ledger
+    pledge: dict[str, Any] = {"giver": "dealer-a", "taker": "dealer-b", "instrument": USD}
+    lock: dict[str, Any] = {"sender": "dealer-a", "instrument": USD}
+    ledger.call("desk-one", "pledge", sender="dealer-a", quantity=10, **pledge)
+    ledger.call("desk-one", "lock", account="dealer-a", quantity=10, **lock)
+    with ledger.expect_abort("ENCUMBRANCE_EXCEEDED", needed=quantity):
+        ledger.call("desk-one", "release", sender="dealer-a", quantity=quantity, **pledge)
+    with ledger.expect_abort("ENCUMBRANCE_EXCEEDED", needed=quantity):
+        ledger.call("desk-one", "unlock", account="dealer-a", quantity=quantity, **lock)
+
+
+def test_an_account_pledges_nothing_to_itself(operators: Market) -> None:
+    pledge: dict[str, Any] = {"giver": "dealer-a", "taker": "dealer-a", "instrument": USD, "quantity": 1}
+    with operators.ledger.expect_abort("SAME_ACCOUNT", account="dealer-a"):
+        operators.ledger.call("desk-one", "pledge", sender="dealer-a", **pledge)
 
 
 def test_a_realised_pledge_passes_title(operators: Market) -> None:

@@ -112,6 +112,11 @@ def test_money_is_defined_only_by_a_member_that_may_issue_it(market: Market) -> 
         call(market, "define", REGISTRAR, instrument=fields)
 
 
+@pytest.mark.parametrize("isin", ["CA135087K528", "AU000000BHP4", "ZAE000015889"])
+def test_isins_with_letters_from_both_ends_of_the_alphabet_are_valid(market: Market, isin: str) -> None:
+    market.define(isin)
+
+
 def _worked(prefix: str) -> list[Any]:
     if not WORKED.exists():
         return [pytest.param("", False, marks=pytest.mark.skip(reason=f"no worked numbers at {WORKED}"))]
@@ -224,6 +229,17 @@ def test_references_have_a_size(market: Market) -> None:
     for reference in ("", "x" * 141):
         with market.ledger.expect_abort("REFERENCE_INVALID", value=len(reference)):
             call(market, "confirm_lock", CUSTODIAN, instrument=BOND, reference=reference, quantity=100)
+        with market.ledger.expect_abort("REFERENCE_INVALID", value=len(reference)):
+            market.ledger.call(
+                "instruments",
+                "burn",
+                sender=REGISTRAR,
+                signers=(REGISTRAR, "dealer-a"),
+                instrument=BOND,
+                account="dealer-a",
+                quantity=100,
+                reference=reference,
+            )
 
 
 # -- transfer (I3, I6, I18)

@@ -49,6 +49,15 @@ def test_a_revocation_is_voted_on_too(market: Market) -> None:
         market.ledger.call("members", "revoke", sender="dealer-a", member="trust-bank", role="registrar")
 
 
+def test_two_thirds_are_not_more_than_two_thirds() -> None:
+    ledger = Ledger()
+    ledger.deploy("members", arguments={"members": tuple({"member": m, "roles": ()} for m in "abc")})
+    grant = {"member": "a", "role": "participant"}
+    with ledger.expect_abort("UNAUTHORISED", votes=2, members=3):
+        ledger.call("members", "grant", sender="a", signers=("a", "b"), **grant)
+    ledger.call("members", "grant", sender="a", signers=("a", "b", "c"), **grant)
+
+
 def test_signatures_of_strangers_are_no_votes(market: Market) -> None:
     signers = (*VOTERS[:3], "stranger-a", "stranger-b")
     with market.ledger.expect_abort("UNAUTHORISED", votes=3):

@@ -244,11 +244,16 @@ def test_an_unknown_proposal_is_named(funded: Market, entry: str) -> None:
         status(funded, 7)
 
 
-def test_a_freeze_at_the_last_moment_leaves_the_proposal_open(funded: Market) -> None:
+@pytest.mark.parametrize(("instrument", "leg"), [(BOND, 0), (USD, 1)])
+def test_a_freeze_at_the_last_moment_leaves_the_proposal_open(
+    funded: Market, instrument: str, leg: int
+) -> None:
     number = propose(funded)
     call(funded, "affirm", "dealer-a", proposal=number)
-    funded.ledger.call("instruments", "freeze_instrument", sender=REGISTRAR, instrument=BOND, reason="audit")
-    with funded.ledger.expect_abort("INSTRUMENT_FROZEN", leg=0, instrument=BOND):
+    funded.ledger.call(
+        "instruments", "freeze_instrument", sender=REGISTRAR, instrument=instrument, reason="audit"
+    )
+    with funded.ledger.expect_abort("INSTRUMENT_FROZEN", leg=leg, instrument=instrument):
         call(funded, "affirm", "dealer-b", proposal=number)
     assert funded.free("dealer-b", USD) == 1000
     assert status(funded, number) == "open"
