@@ -164,6 +164,21 @@ def test_a_first_block_with_an_older_terms_certificate_gets_no_vote(bench: Any, 
     assert seen.votes(bench.follow(bench.block(3), opening=bench.give_up(1))) == []
 
 
+def test_a_forged_term_certificate_gets_no_vote_in_a_term_entered_before(bench: Any, seen: Any) -> None:
+    """R4: the term is ours already, but what the leader claims about locks is still verified."""
+    first = bench.block(1)
+    bench.follow(first)
+    bench.open_term(2, first)
+    honest = bench.give_up(1)
+    forged = replace(honest, entries=tuple(replace(entry, signature=b"forged") for entry in honest.entries))
+    rival = bench.block(2, envelopes=[b"rival"])
+
+    effects = bench.receive(1, bench.append(rival, opening=forged)) + bench.check(rival)
+
+    assert seen.votes(effects) == []
+    assert seen.faults(effects) == ["timeout certificate: bad signature of validator 0"]
+
+
 def test_term_one_starts_from_genesis_only(bench: Any, seen: Any) -> None:
     """R4"""
     assert [vote.rank for vote in seen.votes(bench.follow(bench.block(1)))] == [(1, 1)]

@@ -85,8 +85,14 @@ def accept_commit_proof(core: Core, proof: CommitProof) -> None:
 
 
 def accept_term_certificate(core: Core, certificate: TimeoutCertificate) -> None:
-    """Verify a certificate that opens a later term than ours and enter it (T1). Raises `PeerFault`."""
-    if certificate.term < core.term:
+    """Verify a term certificate, lock on what it names, and enter its term if later (T1).
+
+    It is verified even if its term is ours already: a first block stands or falls by it (R4).
+
+    Raises:
+        PeerFault: it does not show that a quorum gave up its term.
+    """
+    if certificate == core.record.term_certificate:
         return
     _check_epoch(core, certificate.epoch)
     verify_timeout_certificate(certificate, core.config.network_id, core.checker)

@@ -102,7 +102,8 @@ def on_timeout(core: Core, sender: ValidatorIndex, timeout: Timeout) -> None:
 
 def on_term_certificate(core: Core, message: TermCertificate) -> None:
     """Enter the term it opens, if that is later than ours."""
-    accept_term_certificate(core, message.certificate)
+    if message.certificate.term >= core.term:
+        accept_term_certificate(core, message.certificate)
 
 
 def on_heartbeat(core: Core, sender: ValidatorIndex, heartbeat: Heartbeat) -> None:
@@ -115,8 +116,9 @@ def on_heartbeat(core: Core, sender: ValidatorIndex, heartbeat: Heartbeat) -> No
         check_commit_proof(core, proof)
         accept_certificate(core, proof.certificate)
         accept_commit_proof(core, proof)
-    if heartbeat.term_certificate is not None:
-        accept_term_certificate(core, heartbeat.term_certificate)
+    certificate = heartbeat.term_certificate
+    if certificate is not None and certificate.term >= core.term:
+        accept_term_certificate(core, certificate)
     if heartbeat.term < core.term:
         send_hint(core, sender)
     elif heartbeat.term == core.term and sender == compute_leader(core.config, core.term):

@@ -140,6 +140,7 @@ def compute_executed_height(core: Core) -> Height:
 def _check_form(core: Core, append: Append) -> None:
     """Check all that needs neither signatures nor history (V1)."""
     header, justify, config = append.block.header, append.justify, core.config
+    opening = append.term_certificate
     faults = (
         (header.network_id != config.network_id, "block of another network"),
         (header.epoch != config.epoch, "block of another epoch"),
@@ -151,6 +152,7 @@ def _check_form(core: Core, append: Append) -> None:
         (header.valset_hash != config.valset_hash, "another validator set"),
         (header.next_valset_hash != config.valset_hash, "a change of validators that was not agreed"),
         (header.flags != BlockFlags.NONE or header.evidence_root != EMPTY_ROOT, "marks of an epoch change"),
+        (opening is not None and opening.term + 1 != header.term, "certificate of another term"),
         (header.tx_count > config.parameters.block_transactions_max, "too many transactions"),
     )
     for is_wrong, what in faults:
