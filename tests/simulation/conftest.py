@@ -41,8 +41,7 @@ def sign(validator: int, message: bytes) -> t.Signature:
     return t.Signature(sha256(b"key %d " % validator + message).digest()[:12])
 
 
-@dataclass(frozen=True)
-class CheapKeys:
+class CheapKeys(NamedTuple):
     validator_count: int
 
     def verify(self, validator: t.ValidatorIndex, message: bytes, signature: t.Signature) -> bool:
@@ -135,8 +134,7 @@ class Node:
         used = {e for block in ancestors for e in block.envelopes}
         used |= {e for block, _, _ in self.disk.chain + self.to_store for e in block.envelopes}
         chosen = [e for e in self.mempool if e not in used][: limits.block_transactions_max]
-        if self.name.endswith("'"):
-            chosen.reverse()  # A twin proposes another block than its sibling.
+        chosen.sort(reverse=self.name.endswith("'"))  # A twin proposes another block than its sibling.
         return tc.Payload(envelopes=tuple(chosen), tx_root=compute_merkle_root(chosen), tx_count=len(chosen))
 
     def later(self, delay_ms: int, action: Callable[[], None]) -> None:
@@ -175,7 +173,6 @@ class Node:
     def step(self, event: tc.Event) -> None:
         if not self.is_up:
             return
-        self.cluster.steps += 1
         for effect in self.replica.step(event):
             self.apply(effect)
         self.release()
@@ -183,7 +180,7 @@ class Node:
     def apply(self, effect: tc.Effect) -> None:
         match effect:
             case tc.ReportEvidence():
-                self.cluster.accuse(effect)
+                assert self.cluster.is_hostile(effect.accused), f"{self.name} accuses {effect}"
             case tc.ReportFault():
                 assert self.cluster.is_hostile(effect.sender), f"{self.name} accuses {effect}"
             case tc.Halt():
@@ -275,14 +272,13 @@ class Node:
             elif isinstance(effect, tc.Send):
                 self.emit([effect.to], effect.message)
             elif isinstance(effect, tc.Broadcast):
-                others = [i for i in range(self.cluster.count) if i != self.index]
-                self.emit([t.ValidatorIndex(i) for i in others], effect.message)
+                self.emit([t.ValidatorIndex(i) for i in range(self.cluster.count)], effect.message)
 
     def emit(self, receivers: list[t.ValidatorIndex], message: messages.Message) -> None:
         self.cluster.check_promise(self, message)
         encoded = encode_message(message)
         for receiver in receivers:
-            if self.peers is None or receiver in self.peers:
+            if receiver != self.index and (self.peers is None or receiver in self.peers):
                 self.cluster.transmit(self.index, receiver, encoded)
 
 
@@ -292,15 +288,14 @@ class Puppet(Node):
 
     def start(self) -> None:
         super().start()
-        self.seen: list[cert.QuorumCertificate] = [cert.genesis_certificate(NETWORK)]
         self.openings: dict[int, cert.TimeoutCertificate] = {}
-        self.ballots: dict[tuple[int, int, t.BlockHash], dict[int, t.Signature]] = {}
+        self.ballots: dict[tuple[int, t.BlockHash], dict[int, t.Signature]] = {}
 
     def receive(self, sender: t.ValidatorIndex, encoded: bytes) -> None:
         message = decode_message(encoded)
         match message:
             case messages.Append():
-                self.learn(message.justify)
+                self.cluster.leaked.append(message.justify)
                 self.cluster.blocks[message.block.block_hash] = message.block
                 header = message.block.header
                 claim: Any = {"term": header.term, "height": header.height}
@@ -309,7 +304,7 @@ class Puppet(Node):
                 self.tally(sender, message.vote)
             case messages.Nudge():
                 qc = message.certificate
-                self.learn(qc)
+                self.cluster.leaked.append(qc)
                 self.vote(COMMIT, term=qc.term, height=qc.height, block_hash=qc.block_hash)
             case messages.Suspect() | messages.Timeout():
                 self.lie(message.term)
@@ -318,33 +313,32 @@ class Puppet(Node):
             case _:
                 super().receive(sender, encoded)
 
-    def learn(self, certificate: cert.QuorumCertificate) -> None:
-        self.seen = [*self.seen[-20:], certificate]
-
     def tick(self) -> None:
         super().tick()
         terms = [1, *self.openings][-3:]
         term = self.cluster.random.choice(terms)
         if (term - 1) % self.cluster.count == self.index and self.cluster.random.random() < 0.3:
-            self.propose(t.Term(term), self.cluster.random.choice(self.seen))
+            self.propose(t.Term(term), self.cluster.random.choice(self.cluster.leaked[-20:]))
 
     def tally(self, sender: t.ValidatorIndex, vote: messages.Vote) -> None:
         claim: Any = {"term": vote.term, "height": vote.height, "block_hash": vote.block_hash}
-        votes = self.ballots.setdefault((vote.term, vote.height, vote.block_hash), {})
-        if vote.kind is not PREPARE or sender in votes:
+        votes = self.ballots.setdefault((vote.kind, vote.block_hash), {})
+        if len(votes) >= cert.compute_quorum(self.cluster.count):
             return
         votes[sender] = vote.signature
         message = cert.vote_bytes(vote.kind, NETWORK, EPOCH, **claim)
         votes |= {i: sign(i, message) for i in self.cluster.hostile}
-        if len(votes) != cert.compute_quorum(self.cluster.count):
+        if len(votes) < cert.compute_quorum(self.cluster.count):
             return
         signatures = tuple((t.ValidatorIndex(i), votes[i]) for i in sorted(votes))
-        qc = cert.QuorumCertificate(kind=PREPARE, epoch=EPOCH, signatures=signatures, **claim)
-        for puppet in self.cluster.nodes:
-            if isinstance(puppet, Puppet):
-                puppet.learn(qc)
+        qc = cert.QuorumCertificate(kind=vote.kind, epoch=EPOCH, signatures=signatures, **claim)
+        news: Any = {"high_qc": qc, "commit_proof": cert.CommitProof(certificate=qc)}
+        shown: messages.Message = messages.Nudge(certificate=qc)
+        if vote.kind is COMMIT:
+            shown = messages.Heartbeat(term=vote.term, term_certificate=None, **news)
+        self.cluster.leaked.append(qc)
         if self.cluster.random.random() < 0.5:
-            self.emit(self.audience(), messages.Nudge(certificate=qc))
+            self.emit(self.audience(), shown)
         if self.cluster.random.random() < 0.7:
             self.propose(vote.term, qc)
 
@@ -404,7 +398,7 @@ class Puppet(Node):
         self.emit(self.audience(), messages.AppendReply(vote=vote, executed_height=vote.height))
 
     def lie(self, term: t.Term) -> None:
-        qc, opening = self.cluster.random.choice(self.seen), self.openings.get(term)
+        qc, opening = self.cluster.random.choice(self.cluster.leaked[-20:]), self.openings.get(term)
         if qc.term > term:
             return
         high: Any = {"high_term": qc.term, "high_height": qc.height, "high_hash": qc.block_hash}
@@ -430,7 +424,7 @@ class Cluster:
             partition=rng.choice([0, 0.002, 0.008]),
             hostile=rng.choice(["", "", "twins", "puppets", "puppets"]) if hostile is None else hostile,
         )
-        self.now_ms = self.steps = self.order = self.submissions = 0
+        self.now_ms = self.order = 0
         self.queue: list[tuple[int, int, Callable[[], None]]] = []
         self.submitted: dict[bytes, int] = {}
         self.cut: list[int] = []
@@ -442,6 +436,7 @@ class Cluster:
         self.promises: dict[tuple[int, cert.SignedKind, int, int], t.BlockHash] = {}
         self.timed_out: dict[int, int] = {}
         faulty_max = cert.compute_faulty_max(self.count) if self.swarm.hostile else 0
+        self.leaked = [cert.genesis_certificate(NETWORK)]
         self.hostile = sorted(rng.sample(range(self.count), faulty_max))
         self.nodes: list[Node] = []
         for index in map(t.ValidatorIndex, range(self.count)):
@@ -485,8 +480,7 @@ class Cluster:
         return is_done is None or is_done()
 
     def submit(self) -> None:
-        envelope = b"tx %d" % self.submissions
-        self.submissions += 1
+        envelope = b"tx %d" % len(self.submitted)
         self.submitted[envelope] = self.now_ms
         for node in self.nodes:
             delay_ms = self.random.randrange(30)
@@ -588,10 +582,9 @@ class Cluster:
         if key not in self.promises:
             assert term > self.timed_out.get(node.index, 0), "a vote after the timeout of its term"
         assert self.promises.setdefault(key, block_hash) == block_hash, "two votes at one rank"
-
-    def accuse(self, evidence: tc.ReportEvidence) -> None:
-        assert self.is_hostile(evidence.accused), f"an honest validator is accused: {evidence}"
-        assert evidence.first.rank == evidence.second.rank
+        if kind is PREPARE and self.blocks[block_hash].header.parent_term < term:
+            opening = self.promises.setdefault((node.index, kind, term, 0), block_hash)
+            assert opening == block_hash, "votes for two first blocks of one term"
 
 
 @pytest.fixture(scope="session")
