@@ -89,8 +89,8 @@ class Metrics:
         self.mempool_bytes = Gauge("tanpo_mempool_bytes", "Bytes waiting for a block", registry=registry)
 
     def _add_stages(self, registry: CollectorRegistry) -> None:
-        # Where the time goes, for `tanpo bench`; no two count the same time. What process_cpu_seconds_total
-        # has beyond their sum is RPC and the event loop.
+        # Where the CPU time goes, for `tanpo bench`, by each thread's own clock; no two count the same time.
+        # What process_cpu_seconds_total has beyond their sum is RPC and the event loop.
         self.decode_seconds = Counter("tanpo_decode_seconds", "Decoding transactions", registry=registry)
         self.verify_seconds = Counter("tanpo_verify_seconds", "Checking signatures", registry=registry)
         self.execute_seconds = Counter("tanpo_execute_seconds", "Running contracts", registry=registry)

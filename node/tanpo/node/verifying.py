@@ -45,9 +45,9 @@ class Verifier:
         return [verdict for verdicts in await asyncio.gather(*jobs) for verdict in verdicts]
 
     def _verify_chunk(self, envelopes: Sequence[Envelope]) -> list[LedgerError | None]:
-        started = time.perf_counter()
+        started = time.thread_time()
         verdicts = [self._verify_one(envelope) for envelope in envelopes]
-        self._metrics.verify_seconds.inc(time.perf_counter() - started)
+        self._metrics.verify_seconds.inc(time.thread_time() - started)
         self._metrics.signatures_verified.inc(sum(len(envelope.signatures) for envelope in envelopes))
         return verdicts
 
