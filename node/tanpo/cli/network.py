@@ -251,7 +251,7 @@ def _check_unused(folder: NetworkFolder) -> None:
             "the folder is not empty",
             value=folder.root,
             limit="an empty or a new folder",
-            remedy="choose another with --dir, or remove what is in it",
+            remedy="choose another with --dir; a network there goes with `tanpo net down --delete`",
         )
 
 

@@ -102,7 +102,12 @@ def build_table(
         title_justify="left",
     )
     for column in chosen:
-        table.add_column(column.heading, justify="right" if column.is_number else "left", overflow="fold")
+        table.add_column(
+            column.heading,
+            justify="right" if column.is_number else "left",
+            no_wrap=column.is_number,
+            overflow="fold",
+        )
     for row in rows:
         table.add_row(*(column.show(row) for column in chosen))
     return table

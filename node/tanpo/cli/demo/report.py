@@ -7,7 +7,7 @@ from typing import Any
 
 from tanpo.cli.demo.audit import Conservation
 from tanpo.cli.demo.journal import Journal, compute_percentile
-from tanpo.cli.demo.stream import StreamResult
+from tanpo.cli.demo.stream import STREAM_CHAPTER, StreamResult
 from tanpo.cli.output import Column, build_table, stdout_console
 from tanpo.cli.samples import Catalog
 from tanpo.client import NodeStatus
@@ -65,7 +65,7 @@ def print_report(report: DemoReport, catalog: Catalog) -> None:
             "count": count or "",
             "time": f"{slowest:,.0f} ms" if count else "",
         }
-        for chapter, fact, count, slowest in _summarise(report.journal)
+        for chapter, fact, count, slowest in _summarise(report)
     ]
     console.print(
         build_table(
@@ -90,13 +90,13 @@ def print_report(report: DemoReport, catalog: Catalog) -> None:
                 Column(heading="Held by all", key="held", is_number=True),
                 Column(heading="", key="unit"),
             ),
-            title="Conservation: minted less redeemed is held, for every instrument",
+            title="\nConservation: minted less redeemed is held, for every instrument",
         )
     )
     stream = report.stream
     root = next(iter(report.statuses.values())).state_root.hex()
     console.print(
-        f"All {len(report.statuses)} nodes are at height {report.height} with state root {root[:16]}…\n"
+        f"\nAll {len(report.statuses)} nodes are at height {report.height} with state root {root[:16]}…\n"
         f"Final after {report.compute_finality_ms(50):.0f} ms at the median, "
         f"{report.compute_finality_ms(99):,.0f} ms at the 99th percentile, the leader's death included.\n"
         f"{stream.leader} was killed at height {stream.killed_at_height}; the next swap was final "
@@ -105,10 +105,12 @@ def print_report(report: DemoReport, catalog: Catalog) -> None:
     )
 
 
-def _summarise(journal: Journal) -> list[tuple[str, str, int, float]]:
+def _summarise(report: DemoReport) -> list[tuple[str, str, int, float]]:
     rows = []
-    for chapter, fact in journal.facts.items():
-        latencies = [step.latency_ms for step in journal.steps if step.chapter == chapter]
+    for chapter, fact in report.journal.facts.items():
+        latencies = [step.latency_ms for step in report.journal.steps if step.chapter == chapter]
+        if chapter == STREAM_CHAPTER:
+            latencies = list(report.stream.latencies_ms)
         rows.append((chapter, fact, len(latencies), max(latencies, default=0.0)))
     return rows
 

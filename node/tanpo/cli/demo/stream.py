@@ -18,6 +18,7 @@ from tanpo.cli.samples import Catalog
 from tanpo.client import Committed, NodeStatus
 from tanpo.ledger.transaction import Envelope
 
+STREAM_CHAPTER: Final = "Leader killed in a stream of swaps"
 SWAP_UNITS: Final = 50_000
 """Nominal of one swap of the stream: the bond's denomination."""
 WORKERS: Final = 16
@@ -39,7 +40,7 @@ class StreamResult:
     swaps: tuple[Committed, ...]
     latencies_ms: tuple[float, ...]
     seconds_to_commit: float
-    """From the kill to the first block after it."""
+    """From the kill to the first outcome of a swap sent after it: what was under way does not count."""
 
     @property
     def committed_after_kill(self) -> int:
@@ -57,7 +58,7 @@ class _Stream:
         self._has_news = asyncio.Event()
         self.committed: list[Committed] = []
         self.latencies_ms: list[float] = []
-        self.committed_at: list[float] = []
+        self.times: list[tuple[float, float]] = []
 
     async def work(self, number: int) -> None:
         """Send swaps through one node until none is left."""
@@ -69,7 +70,7 @@ class _Stream:
             ended = time.perf_counter()
             committed = outcome.raise_for_failure()
             self.latencies_ms.append((ended - started) * 1000)
-            self.committed_at.append(ended)
+            self.times.append((started, ended))
             self.committed.append(committed)
             self._has_news.set()
 
@@ -82,7 +83,7 @@ class _Stream:
 
 async def play_stream(desk: Desk, catalog: Catalog, swap_count: int) -> StreamResult:
     """Send swaps, kill the leader among them, see the rest committed, restart it and wait for it."""
-    desk.journal.begin("Leader killed in a stream of swaps")
+    desk.journal.begin(STREAM_CHAPTER)
     before = await _read_balances(desk)
     leader = await _find_leader(desk)
     survivors = [member for member in desk.network.members if member != leader]
@@ -101,7 +102,8 @@ async def play_stream(desk: Desk, catalog: Catalog, swap_count: int) -> StreamRe
         killed_at_height=killed_at_height,
         swaps=tuple(stream.committed),
         latencies_ms=tuple(stream.latencies_ms),
-        seconds_to_commit=min(at for at in stream.committed_at if at > killed_at) - killed_at,
+        seconds_to_commit=min((end for begin, end in stream.times if begin > killed_at), default=killed_at)
+        - killed_at,
     )
     await _check_stream(desk, catalog, result, swap_count, before)
     slowest = max(stream.latencies_ms)
