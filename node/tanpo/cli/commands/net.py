@@ -109,6 +109,8 @@ def logs(
     path = network.folder.get_member(network.get_node(node).member).log
     last, offset = tail_lines(path, lines)
     if output is Format.JSON:
+        if follow:
+            raise typer.BadParameter("one JSON array has an end: leave out --follow", param_hint="-o json")
         print_json(last)
         return
     for line in last:

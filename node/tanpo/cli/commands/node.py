@@ -14,13 +14,19 @@ app = typer.Typer(help="One node.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
-def run(config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The node's TOML file.")]) -> None:
+def run(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The node's TOML file.")],
+    output: OutputOption = Format.TABLE,
+) -> None:
     """Run a node until SIGTERM or Ctrl-C; its log goes to stderr, its exit code says why it ended."""
     # Before gRPC is imported: its own lines are not JSON, and what matters in them is in the node's log.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from tanpo.node.app import run_node
 
-    raise typer.Exit(run_node(config))
+    code = run_node(config)
+    if output is Format.JSON:
+        print_fields(output, {"config": str(config), "exit_code": int(code)})
+    raise typer.Exit(code)
 
 
 @app.command()

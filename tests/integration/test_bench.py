@@ -1,0 +1,56 @@
+"""`tanpo bench` measures what it names, and prints one object. Its figures are judged elsewhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(300)
+
+TIMEOUT_S = 280
+STAGES = {
+    "decode",
+    "verify",
+    "execute",
+    "tree",
+    "store",
+    "consensus",
+    "rpc_and_loop",
+    "cpu",
+    "cpu_us_per_swap",
+}
+
+
+def test_the_bench_prints_every_figure(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tanpo.cli", "bench", "--rate", "40", "--seconds", "4"),
+            *("--dir", str(tmp_path / "net")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["nodes"] == 4
+    assert found["machine"]["cores"] >= 1
+    assert found["machine"]["packages"]["tanpo"]
+    assert found["transaction_mix"]["legs"] == found["transaction_mix"]["signatures"] == 2
+    assert found["help_seconds"] > 0
+    assert found["net_up_seconds"] > 0
+    assert found["idle_latency_ms"]["samples"] >= 100
+    assert 0 < found["idle_latency_ms"]["p50"] <= found["idle_latency_ms"]["p99"]
+    assert all(megabytes > 0 for megabytes in found["resident_mb_idle"].values())
+    assert found["leader_killed_to_next_commit_seconds"]["max"] > 0
+    (offer,) = found["offers"]
+    assert (offer["offered"], offer["succeeded"], offer["refused"]) == (160, 160, {})
+    stages = found["cpu_seconds_by_stage_at_sustained_rate"]
+    assert len(stages) == 4
+    assert all(set(seconds) == STAGES for seconds in stages.values())
+    assert not any((tmp_path / "net").glob("*/node.pid"))
