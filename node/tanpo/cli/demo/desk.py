@@ -6,6 +6,7 @@ several members must sign is signed by each of their keys.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -21,6 +22,9 @@ from tanpo.ledger.values import Value
 
 STATUS_S: Final = 3.0
 """How long a node may take to say how it is."""
+LAG_S: Final = 20.0
+"""How long a node may take to execute what another one has."""
+LAG_POLL_S: Final = 0.01
 VALID_FOR_S: Final = 600.0
 """How long the swaps of the stream, signed ahead, may be committed."""
 
@@ -49,6 +53,7 @@ class Desk:
         self.clients: dict[str, AsyncClient] = {}
         self._probes: dict[str, AsyncClient] = {}
         self._signers: dict[str, FileSigner] = {}
+        self._height = 0
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -102,9 +107,20 @@ class Desk:
         return committed
 
     async def ask(self, contract: str, view: str, /, **arguments: Value) -> Any:
-        """Return the value of a view, by the word of the first member's node."""
+        """Return the value of a view on a state that has all that was submitted here.
+
+        The node asked may be a block behind the one that answered a submission; then it is asked again.
+        """
         client = next(iter(self.clients.values()))
-        return (await client.query(contract, view, **arguments)).value
+        deadline = time.monotonic() + LAG_S
+        while (answer := await client.query(contract, view, **arguments)).height < self._height:
+            check(time.monotonic() < deadline, "a node lags", value=answer.height, limit=self._height)
+            await asyncio.sleep(LAG_POLL_S)
+        return answer.value
+
+    def saw(self, committed: Committed) -> None:
+        """Note an outcome: what is asked from now on is about a state that has it."""
+        self._height = max(self._height, committed.height)
 
     async def get_position(self, account: str, instrument: str) -> Position:
         """Return what an account has of an instrument."""
@@ -134,6 +150,7 @@ class Desk:
         committed = await self.clients[signers[0]].submit(
             call, signers=[self._signers[member] for member in signers]
         )
+        self.saw(committed)
         return committed, (time.perf_counter() - started) * 1000
 
     def note(self, name: str, committed: Committed, latency_ms: float, *, is_swap: bool = False) -> None:

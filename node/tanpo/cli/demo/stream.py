@@ -69,6 +69,7 @@ class _Stream:
             (outcome,) = await client.submit_envelope(envelope, deadline_s=DEADLINE_S)
             ended = time.perf_counter()
             committed = outcome.raise_for_failure()
+            self._desk.saw(committed)
             self.latencies_ms.append((ended - started) * 1000)
             self.times.append((started, ended))
             self.committed.append(committed)
