@@ -8,7 +8,7 @@ from tanpo.consensus import Payload
 from tanpo.ledger.block import Block, compute_tx_root
 from tanpo.ledger.errors import InvariantViolation, LedgerError
 from tanpo.ledger.genesis import Parameters
-from tanpo.ledger.types import BlockHash, NetworkId
+from tanpo.ledger.types import BlockHash, Height, NetworkId
 from tanpo.node.body import DecodedBlock, decode_body, verify_body
 from tanpo.node.execution import Execution
 from tanpo.node.keyring import KeyRing
@@ -70,9 +70,16 @@ class Bodies:
             ) from None
 
     def forget(self, block_hashes: Set[BlockHash]) -> None:
-        """Drop blocks that were committed or are dead."""
+        """Drop blocks that are dead."""
         for block_hash in block_hashes:
             self._decoded.pop(block_hash, None)
+
+    def forget_up_to(self, height: Height) -> None:
+        """Drop every block up to a committed height: it is committed, or it never will be.
+
+        Not only those the replica names: a proposal that nobody could vote for it never held.
+        """
+        self.forget({h for h, known in self._decoded.items() if known.block.header.height <= height})
 
     def select(self, ancestors: Sequence[Block], time_ms: int, limits: Parameters) -> Payload:
         """Return pending envelopes for a block at `time_ms`, none of them in an ancestor or executed."""
@@ -87,8 +94,12 @@ class Bodies:
             tx_count=len(tx_ids),
         )
 
-    def _collect_digests(self, blocks: Sequence[Block]) -> set[bytes]:
-        return {digest for block in blocks for digest in self.get(block).digests}
+    def _collect_digests(self, ancestors: Sequence[Block]) -> set[bytes]:
+        """Return the requests of those ancestors that `execution.is_taken` does not know of yet."""
+        executed_height = self._execution.store.executed_height
+        # The replica hears of a commit a little later; what it still names was forgotten here with it.
+        above = [block for block in ancestors if block.header.height > executed_height]
+        return {digest for block in above for digest in self.get(block).digests}
 
     def _decode(self, block: Block) -> DecodedBlock:
         known = self._decoded.get(block.block_hash)

@@ -1,0 +1,136 @@
+"""The bodies of uncommitted blocks: which requests they take, and that they are let go of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash, compute_tx_root
+from tanpo.ledger.genesis import Parameters
+from tanpo.ledger.transaction import Envelope
+from tanpo.ledger.types import BlockHash, Epoch, Height, StateRoot, Term, ValidatorIndex
+from tanpo.node.bodies import Bodies
+from tanpo.node.mempool import Mempool, MempoolLimits
+from tanpo.node.metrics import Metrics
+from tanpo.node.verifying import Verifier
+
+
+@dataclass
+class FakeStore:
+    """How far blocks were executed."""
+
+    executed_height: int = 0
+
+
+@dataclass
+class FakeExecution:
+    """What the committed chain has executed."""
+
+    store: FakeStore = field(default_factory=FakeStore)
+    taken: set[bytes] = field(default_factory=set)
+
+    def is_taken(self, digest: bytes) -> bool:
+        return digest in self.taken
+
+
+class CountingPool(Mempool):
+    """A mempool that counts how often an envelope is looked for: once for each that is decoded."""
+
+    def __init__(self) -> None:
+        super().__init__(MempoolLimits())
+        self.asked = 0
+
+    def find(self, signed_hash: bytes) -> Envelope | None:
+        self.asked += 1
+        return super().find(signed_hash)
+
+
+def _make(parties: Any) -> tuple[Bodies, FakeExecution, CountingPool]:
+    execution, pool = FakeExecution(), CountingPool()
+    bodies = Bodies(
+        network_id=parties.network_id,
+        parameters=Parameters(),
+        execution=execution,  # type: ignore[arg-type]  # a fake: bodies ask no more of it
+        mempool=pool,
+        keyring=parties.keyring,
+        verifier=Verifier(parties.keyring, Metrics(), 1),
+    )
+    return bodies, execution, pool
+
+
+def _block(parties: Any, height: int, *envelopes: Envelope) -> Block:
+    encoded = [envelope.encoded for envelope in envelopes]
+    tx_ids = [tx.tx_id for envelope in envelopes for tx in envelope.transactions]
+    header = Header(
+        network_id=parties.network_id,
+        epoch=Epoch(0),
+        term=Term(1),
+        height=Height(height),
+        parent_hash=BlockHash(parties.network_id),
+        parent_term=Term(1),
+        time_ms=parties.time_ms,
+        proposer=ValidatorIndex(0),
+        tx_root=compute_tx_root(tx_ids),
+        tx_count=len(tx_ids),
+        body_hash=compute_body_hash(encoded),
+        state_root=StateRoot(bytes(32)),
+        receipts_root=EMPTY_ROOT,
+        valset_hash=bytes(32),
+        next_valset_hash=bytes(32),
+        flags=BlockFlags.NONE,
+        evidence_root=EMPTY_ROOT,
+    )
+    return Block.create(header, encoded)
+
+
+async def test_a_request_of_an_ancestor_is_refused_and_not_selected(parties: Any, make_envelope: Any) -> None:
+    bodies, _, pool = _make(parties)
+    envelope = make_envelope("r1")
+    pool.add(envelope, 0, is_own=True)
+    parent, child = _block(parties, 1, envelope), _block(parties, 2, envelope)
+    assert bodies.select([parent], parties.time_ms, Parameters()).tx_count == 0
+    fault = await bodies.check(child, [parent])
+    assert fault is not None
+    assert "executed before" in fault
+
+
+async def test_a_request_of_an_ancestor_that_was_just_committed_is_refused(
+    parties: Any, make_envelope: Any
+) -> None:
+    bodies, execution, _ = _make(parties)
+    envelope = make_envelope("r1")
+    parent, child = _block(parties, 1, envelope), _block(parties, 2, envelope)
+    execution.store.executed_height = 1
+    execution.taken = {envelope.transactions[0].request_digest}
+    fault = await bodies.check(child, [parent])
+    assert fault is not None
+    assert "executed before" in fault
+
+
+async def test_an_ancestor_that_was_just_committed_is_not_decoded_and_held_again(
+    parties: Any, make_envelope: Any
+) -> None:
+    bodies, execution, pool = _make(parties)
+    parent = _block(parties, 1, make_envelope("r1"))
+    bodies.get(parent)
+    execution.store.executed_height = 1
+    bodies.forget_up_to(Height(1))
+    asked = pool.asked
+    bodies.select([parent], parties.time_ms, Parameters())
+    assert await bodies.check(_block(parties, 2), [parent]) is None
+    assert pool.asked == asked
+
+
+async def test_a_proposal_that_never_got_a_vote_is_let_go_of_when_its_height_is_committed(
+    parties: Any, make_envelope: Any
+) -> None:
+    bodies, _, pool = _make(parties)
+    rival, later = _block(parties, 1, make_envelope("r1")), _block(parties, 2, make_envelope("r2"))
+    await bodies.check(rival, [])
+    await bodies.check(later, [])
+    bodies.forget_up_to(Height(1))
+    asked = pool.asked
+    bodies.get(later)
+    assert pool.asked == asked
+    bodies.get(rival)
+    assert pool.asked == asked + 1
