@@ -1,13 +1,14 @@
 """What arrives from other validators: consensus messages go straight on, shared envelopes wait their turn.
 
-Both queues are bounded. A link that brings more messages than the replica steps is read more slowly; shared
-envelopes beyond the bound are dropped, because whoever admitted them shares them again.
+All queues are bounded. A link that brings more messages than the replica steps is read more slowly; each
+validator has a queue of shared envelopes of its own, served in turn, and what is beyond its bound is dropped,
+because whoever admitted it shares it again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -17,10 +18,15 @@ from tanpo.ledger.errors import PeerFault
 from tanpo.ledger.types import ValidatorIndex
 from tanpo.node.clock import Clock
 from tanpo.node.driver import Driver
-from tanpo.node.logs import get_logger
+from tanpo.node.logs import Milestones, get_logger
 from tanpo.node.metrics import Metrics
 
-SHARED_MAX: Final = 20_000
+SHARED_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Shared envelopes of one validator that wait to be verified, as many as it queues for us itself."""
+
+SHARED_OVERHEAD_BYTES: Final = 128
+"""What a waiting envelope costs besides its bytes, so that many tiny ones stay within the bound too."""
+
 SHARED_BATCH: Final = 64
 """Envelopes verified together: enough to fill a chunk of signatures, few enough not to delay a block."""
 
@@ -44,8 +50,10 @@ class Intake:
         self._clock = clock
         self._metrics = metrics
         self._take_shared = take_shared
-        self._shared: deque[tuple[ValidatorIndex, bytes]] = deque()
+        self._shared: dict[ValidatorIndex, deque[bytes]] = {}
+        self._shared_bytes: Counter[ValidatorIndex] = Counter()
         self._has_shared = asyncio.Event()
+        self._milestones = Milestones()
 
     async def receive(
         self, sender: ValidatorIndex, messages: Sequence[bytes], envelopes: Sequence[bytes]
@@ -55,16 +63,16 @@ class Intake:
         Raises:
             PeerFault: a message is not well-formed; those before it were taken.
         """
-        room = SHARED_MAX - len(self._shared)
-        self._shared.extend((sender, encoded) for encoded in envelopes[:room])
-        if envelopes:
-            self._has_shared.set()
-        for encoded in messages:
-            now_ms, wall_ms = self._clock.read()
-            message = decode_message(encoded)
-            self._driver.post(Received(sender=sender, message=message, now_ms=now_ms, wall_ms=wall_ms))
-        self._metrics.consensus_messages.inc(len(messages))
-        await self._driver.wait_for_room()
+        self._queue_shared(sender, envelopes)
+        try:
+            for encoded in messages:
+                now_ms, wall_ms = self._clock.read()
+                message = decode_message(encoded)
+                self._driver.post(Received(sender=sender, message=message, now_ms=now_ms, wall_ms=wall_ms))
+            self._metrics.consensus_messages.inc(len(messages))
+        finally:
+            # After a fault too, or one bad message a frame would let a peer outrun the replica.
+            await self._driver.wait_for_room()
 
     async def run(self) -> None:
         """Admit shared envelopes until cancelled."""
@@ -72,15 +80,32 @@ class Intake:
             await self._has_shared.wait()
             self._has_shared.clear()
             while self._shared:
-                batch = [self._shared.popleft() for _ in range(min(SHARED_BATCH, len(self._shared)))]
-                await self._take_batch(batch)
-                await asyncio.sleep(0)
+                for sender in tuple(self._shared):
+                    await self._take_batch(sender, self._take(sender))
+                    await asyncio.sleep(0)
 
-    async def _take_batch(self, batch: Sequence[tuple[ValidatorIndex, bytes]]) -> None:
+    def _queue_shared(self, sender: ValidatorIndex, envelopes: Sequence[bytes]) -> None:
+        for encoded in envelopes:
+            size = len(encoded) + SHARED_OVERHEAD_BYTES
+            if self._shared_bytes[sender] + size > SHARED_BYTES_MAX:
+                return
+            self._shared_bytes[sender] += size
+            self._shared.setdefault(sender, deque()).append(encoded)
+            self._has_shared.set()
+
+    def _take(self, sender: ValidatorIndex) -> list[bytes]:
+        queue = self._shared[sender]
+        batch = [queue.popleft() for _ in range(min(SHARED_BATCH, len(queue)))]
+        self._shared_bytes[sender] -= sum(len(encoded) + SHARED_OVERHEAD_BYTES for encoded in batch)
+        if not queue:
+            del self._shared[sender]
+        return batch
+
+    async def _take_batch(self, sender: ValidatorIndex, batch: Sequence[bytes]) -> None:
         try:
-            await self._take_shared([encoded for _, encoded in batch])
+            await self._take_shared(batch)
         except PeerFault as fault:
-            senders = sorted({sender for sender, _ in batch})
-            for sender in senders:
-                self._metrics.peer_faults.labels(self._names[sender]).inc()
-            _LOG.warning("shared envelope refused", validators=senders, fault=str(fault))
+            self._metrics.peer_faults.labels(self._names[sender]).inc()
+            count = self._milestones.note(sender)
+            if count:
+                _LOG.warning("shared envelopes refused", validator=sender, fault=str(fault), batches=count)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
+from collections.abc import Hashable
 from enum import StrEnum
 from typing import Final, TextIO, cast
 
@@ -35,6 +37,22 @@ _SHARED: Final[tuple[Processor, ...]] = (
 def get_logger(component: str) -> FilteringBoundLogger:
     """Return a logger whose lines name the component. It may be made before `start_logging`."""
     return cast(FilteringBoundLogger, structlog.get_logger(component=component))
+
+
+class Milestones:
+    """Which of many alike occurrences deserve a line: the 1st, 2nd, 4th, 8th, ... of each key.
+
+    A peer that sends garbage all day must not fill the disk. Keys must be few, as validators are.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[Hashable] = Counter()
+
+    def note(self, key: Hashable) -> int:
+        """Count one more; return how many there have been if that is worth a line, else 0."""
+        self._counts[key] += 1
+        count = self._counts[key]
+        return count if count & (count - 1) == 0 else 0
 
 
 class LogControl:

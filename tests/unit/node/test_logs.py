@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 import structlog
 from tanpo.ledger.errors import UsageError
-from tanpo.node.logs import LogLevel, get_logger, parse_level, start_logging
+from tanpo.node.logs import LogLevel, Milestones, get_logger, parse_level, start_logging
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +60,10 @@ def test_unknown_level_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError) as caught:
         parse_level("loud")
     assert (caught.value.value, caught.value.limit) == ("loud", "debug, info, warning, error")
+
+
+def test_of_many_alike_occurrences_ever_fewer_deserve_a_line() -> None:
+    milestones = Milestones()
+    noted = [milestones.note("alpha") for _ in range(1000)]
+    assert [count for count in noted if count] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
+    assert milestones.note("beta") == 1
