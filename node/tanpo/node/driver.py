@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Final, Protocol, assert_never
 
 from tanpo.consensus import (
@@ -42,7 +42,7 @@ from tanpo.ledger.types import BlockHash, Height, ValidatorIndex
 from tanpo.node.bodies import Bodies
 from tanpo.node.clock import Clock
 from tanpo.node.execution import ExecutedBlock, Execution
-from tanpo.node.logs import get_logger
+from tanpo.node.logs import Milestones, get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.storage import SafetyStore, SafetyWrite
 
@@ -51,6 +51,10 @@ STEPS_PER_BATCH: Final = 128
 
 BACKLOG_MAX: Final = 4_096
 """Unstepped events above which links are read no further."""
+
+SERVE_REST: Final = 3
+"""How many times as long as an answer to a peer that catches up took the next one waits: such an answer reads
+megabytes from disk, is asked for in a few bytes, and must leave the node time for everything else."""
 
 _LOG = get_logger("consensus")
 
@@ -98,7 +102,11 @@ class Driver:
         self._awake = asyncio.Event()
         self._has_jobs = asyncio.Event()
         self._has_room = asyncio.Event()
-        self._checks: set[asyncio.Task[None]] = set()
+        self._asked: dict[ValidatorIndex, Height] = {}
+        self._has_asked = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+        self._milestones = Milestones()
         self._wake: asyncio.TimerHandle | None = None
         self._running: BlockHash | None = None
         self._is_pending_posted = False
@@ -128,23 +136,41 @@ class Driver:
             InvariantViolation: the replica halted: this node's state contradicts what a quorum certified.
             CorruptState: a write failed; the process must stop.
         """
-        worker = asyncio.create_task(self._work(), name="execute")
+        self._start(self._work(), "execute")
+        self._start(self._serve(), "serve")
         try:
             while True:
                 await self._awake.wait()
                 self._awake.clear()
+                self._raise_failure()
                 while self._events:
                     self._step_batch(replica)
                     await asyncio.sleep(0)
-                    if worker.done():
-                        worker.result()
+                    self._raise_failure()
         finally:
-            worker.cancel()
             if self._wake is not None:
                 self._wake.cancel()
-            for check in self._checks:
-                check.cancel()
-            await asyncio.gather(worker, *self._checks, return_exceptions=True)
+            tasks = tuple(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._note_end)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # Without it the replica would wait for ever for what the task was to tell it.
+            self._failure = self._failure or error
+            self._awake.set()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _step_batch(self, replica: Replica) -> None:
         started = time.thread_time()
@@ -174,19 +200,7 @@ class Driver:
         if not writes:
             return
         started = time.perf_counter()
-        blocks = {block.block_hash: block for write in writes for block in write.blocks}
-        dropped = {block_hash for write in writes for block_hash in write.dropped}
-        self._safety.save(
-            SafetyWrite(
-                record=writes[-1].record,
-                blocks={
-                    block_hash: encode_block(block)
-                    for block_hash, block in blocks.items()
-                    if block_hash not in dropped
-                },
-                dropped=tuple(sorted(dropped)),
-            )
-        )
+        self._safety.save(merge_writes(writes))
         self._metrics.fsync_seconds.observe(time.perf_counter() - started)
 
     def _apply(self, effect: Effect) -> None:
@@ -198,14 +212,15 @@ class Driver:
             case Broadcast(message=message):
                 self._links.broadcast(encode_message(message))
             case CheckBlock():
-                self._start_check(effect)
+                self._start(self._check(effect), "check")
             case ExecuteBlock() | CommitBlock():
                 self._jobs.append(effect)
                 self._has_jobs.set()
             case DiscardBlocks():
                 self._discard(effect)
             case ServeCommitted(to=to, from_height=from_height):
-                self._serve(to, from_height)
+                self._asked[to] = from_height
+                self._has_asked.set()
             case ReportEvidence() | ReportFault() | Halt():
                 self._report(effect)
             case _:
@@ -214,19 +229,26 @@ class Driver:
     def _report(self, effect: ReportEvidence | ReportFault | Halt) -> None:
         match effect:
             case ReportEvidence(accused=accused, first=first, second=second):
-                _LOG.error("equivocation", validator=accused, term=first.term, height=second.height)
+                count = self._milestones.note(("equivocation", accused))
+                if count:
+                    _LOG.error(
+                        "equivocation",
+                        validator=accused,
+                        term=first.term,
+                        height=second.height,
+                        reports=count,
+                    )
             case ReportFault(sender=sender, fault=fault):
                 self._metrics.peer_faults.labels(self._names[sender]).inc()
-                _LOG.warning("peer fault", validator=sender, fault=str(fault), value=fault.value)
+                count = self._milestones.note(("fault", sender))
+                if count:
+                    _LOG.warning(
+                        "peer fault", validator=sender, fault=str(fault), value=fault.value, faults=count
+                    )
             case Halt(reason=reason):
                 raise InvariantViolation(reason)
             case _:
                 assert_never(effect)
-
-    def _start_check(self, effect: CheckBlock) -> None:
-        task = asyncio.create_task(self._check(effect), name="check")
-        self._checks.add(task)
-        task.add_done_callback(self._checks.discard)
 
     async def _check(self, effect: CheckBlock) -> None:
         fault = await self._bodies.check(effect.block, effect.ancestors)
@@ -243,10 +265,18 @@ class Driver:
         self._execution.discard(effect.block_hashes)
         self._bodies.forget(dead)
 
-    def _serve(self, to: ValidatorIndex, from_height: Height) -> None:
-        answer = build_committed(self._read_committed(from_height))
-        if answer is not None:
-            self._links.send(to, encode_message(answer))
+    async def _serve(self) -> None:
+        """Answer those who catch up, in turn, each with the latest it asked for, and rest in between."""
+        while True:
+            await self._has_asked.wait()
+            self._has_asked.clear()
+            while self._asked:
+                to = next(iter(self._asked))
+                started = time.perf_counter()
+                answer = build_committed(self._read_committed(self._asked.pop(to)))
+                if answer is not None:
+                    self._links.send(to, encode_message(answer))
+                await asyncio.sleep(SERVE_REST * (time.perf_counter() - started))
 
     def _read_committed(self, from_height: Height) -> Iterator[tuple[Block, CommitProof]]:
         store = self._execution.store
@@ -256,22 +286,19 @@ class Driver:
 
     async def _work(self) -> None:
         """Execute and commit in the order asked for, giving way to votes after every slice."""
-        try:
-            while True:
-                await self._has_jobs.wait()
-                self._has_jobs.clear()
-                while self._jobs:
-                    job = self._jobs.popleft()
-                    match job:
-                        case ExecuteBlock(block=block):
-                            await self._execute(block)
-                        case CommitBlock(block=block, proof=proof):
-                            self._commit(block, proof)
-                        case _:
-                            assert_never(job)
-                    await asyncio.sleep(0)
-        finally:
-            self._awake.set()  # so that `run` sees how this ended
+        while True:
+            await self._has_jobs.wait()
+            self._has_jobs.clear()
+            while self._jobs:
+                job = self._jobs.popleft()
+                match job:
+                    case ExecuteBlock(block=block):
+                        await self._execute(block)
+                    case CommitBlock(block=block, proof=proof):
+                        self._commit(block, proof)
+                    case _:
+                        assert_never(job)
+                await asyncio.sleep(0)
 
     async def _execute(self, block: Block) -> None:
         if self._execution.find(block.block_hash) is None:
@@ -296,7 +323,21 @@ class Driver:
 
     def _commit(self, block: Block, proof: CommitProof) -> None:
         executed = self._execution.commit(block.block_hash, proof)
-        self._bodies.forget({block.block_hash})
+        self._bodies.forget_up_to(block.header.height)
         self._on_committed(executed)
         now_ms, wall_ms = self._clock.read()
         self.post(CommitStored(height=block.header.height, now_ms=now_ms, wall_ms=wall_ms))
+
+
+def merge_writes(writes: Sequence[Persist]) -> SafetyWrite:
+    """Return several writes as one: of the record, and of each block, the latest word counts."""
+    blocks: dict[BlockHash, bytes] = {}
+    dropped: set[BlockHash] = set()
+    for write in writes:
+        for block_hash in write.dropped:
+            blocks.pop(block_hash, None)
+            dropped.add(block_hash)
+        for block in write.blocks:
+            blocks[block.block_hash] = encode_block(block)
+            dropped.discard(block.block_hash)
+    return SafetyWrite(record=writes[-1].record, blocks=blocks, dropped=tuple(sorted(dropped)))

@@ -1,0 +1,134 @@
+"""The driver: what a batch makes durable, what it does when a part of it fails, whom it serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tanpo.consensus import CheckBlock, Effect, Event, Persist, ServeCommitted, Ticked
+from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash, encode_block
+from tanpo.ledger.errors import CorruptState, InvariantViolation, Reason
+from tanpo.ledger.types import BlockHash, Epoch, Height, NetworkId, StateRoot, Term, ValidatorIndex
+from tanpo.node.clock import Clock
+from tanpo.node.driver import Driver, merge_writes
+from tanpo.node.metrics import Metrics
+
+NETWORK = NetworkId(bytes(32))
+BLOCK = Block.create(
+    Header(
+        network_id=NETWORK,
+        epoch=Epoch(0),
+        term=Term(1),
+        height=Height(1),
+        parent_hash=BlockHash(NETWORK),
+        parent_term=Term(0),
+        time_ms=1,
+        proposer=ValidatorIndex(0),
+        tx_root=EMPTY_ROOT,
+        tx_count=0,
+        body_hash=compute_body_hash(()),
+        state_root=StateRoot(bytes(32)),
+        receipts_root=EMPTY_ROOT,
+        valset_hash=bytes(32),
+        next_valset_hash=bytes(32),
+        flags=BlockFlags.NONE,
+        evidence_root=EMPTY_ROOT,
+    ),
+    (),
+)
+OTHER = Block.create(replace(BLOCK.header, time_ms=2), ())
+TICK = Ticked(now_ms=0, wall_ms=0, has_pending=False, has_overdue=False)
+
+
+class FakeReplica:
+    """Answers each event with the next effects of a script."""
+
+    wake_ms = None
+
+    def __init__(self, *script: Sequence[Effect]) -> None:
+        self._script: Iterator[Sequence[Effect]] = iter(script)
+
+    def step(self, _event: Event) -> list[Effect]:
+        return list(next(self._script, ()))
+
+
+class FailingBodies:
+    """Cannot check a body."""
+
+    async def check(self, _block: Block, _ancestors: Sequence[Block]) -> str | None:
+        raise InvariantViolation("a certified ancestor cannot be decoded")
+
+
+class FakeStore:
+    """Counts how often somebody reads from it; holds one damaged block."""
+
+    executed_height = 1
+
+    def __init__(self, on_read: Callable[[], None]) -> None:
+        self._on_read = on_read
+
+    def read_block(self, _height: Height) -> Any:
+        self._on_read()
+        raise CorruptState(Reason.DATA_CORRUPT, "the block is damaged")
+
+
+class FakeExecution:
+    """Only a store."""
+
+    def __init__(self, on_read: Callable[[], None] = lambda: None) -> None:
+        self.store = FakeStore(on_read)
+
+
+def _make(**parts: Any) -> Driver:
+    given: dict[str, Any] = {
+        "execution": FakeExecution(),
+        "safety": None,
+        "bodies": FailingBodies(),
+        "links": None,
+        "names": ("alpha/n1", "beta/n1"),
+        "metrics": Metrics(),
+        "clock": Clock(wall_ms=lambda: 0, monotonic_ms=lambda: 0),
+        "on_committed": lambda _: None,
+    }
+    return Driver(**{**given, **parts})
+
+
+def _persist(record: bytes, *blocks: Block, dropped: tuple[BlockHash, ...] = ()) -> Persist:
+    return Persist(record=record, blocks=blocks, dropped=dropped)
+
+
+def test_of_several_writes_the_latest_word_on_record_and_block_counts() -> None:
+    one, other = BLOCK.block_hash, OTHER.block_hash
+    merged = merge_writes(
+        [
+            _persist(b"1", OTHER),
+            _persist(b"2", dropped=(one,)),
+            _persist(b"3", BLOCK, dropped=(other,)),
+        ]
+    )
+    assert merged.record == b"3"
+    assert merged.blocks == {one: encode_block(BLOCK)}
+    assert merged.dropped == (other,)
+
+
+async def test_a_check_that_fails_ends_the_driver_rather_than_leave_the_replica_waiting() -> None:
+    driver = _make()
+    driver.post(TICK)
+    check = CheckBlock(block=BLOCK, parent_time_ms=0, ancestors=())
+    async with asyncio.timeout(5):
+        with pytest.raises(InvariantViolation, match="cannot be decoded"):
+            await driver.run(FakeReplica([check]))  # type: ignore[arg-type]  # a fake: the driver asks no more
+
+
+async def test_damage_found_while_serving_a_peer_ends_the_driver_after_one_read_a_peer() -> None:
+    reads = []
+    driver = _make(execution=FakeExecution(lambda: reads.append(1)))
+    driver.post(TICK)
+    ask = ServeCommitted(to=ValidatorIndex(1), from_height=Height(1))
+    async with asyncio.timeout(5):
+        with pytest.raises(CorruptState, match="damaged"):
+            await driver.run(FakeReplica([ask] * 1000))  # type: ignore[arg-type]  # a fake: the driver asks no more
+    assert len(reads) == 1
