@@ -14,7 +14,7 @@ from tanpo.consensus import Timing
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason
 from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, Validator
 from tanpo.ledger.keys import PrivateKey
-from tanpo.ledger.transaction import Call, Envelope, build_transaction, sign_envelope
+from tanpo.ledger.transaction import Call, Envelope, Transaction, build_transaction, sign_envelope
 from tanpo.ledger.types import KeyId, MemberId, ValidatorIndex
 from tanpo.ledger.values import encode_value
 from tanpo.node.clock import Clock
@@ -168,7 +168,12 @@ class Network:
 
     def envelope(self, request_id: str, text: str, *members: str) -> Envelope:
         signers = [self.keys[member] for member in members or ("alpha",)]
-        transaction = build_transaction(
+        transaction = self.transaction(request_id, text, *members)
+        return sign_envelope(self.genesis.network_id, [transaction], signers)
+
+    def transaction(self, request_id: str, text: str, *members: str) -> Transaction:
+        signers = [self.keys[member] for member in members or ("alpha",)]
+        return build_transaction(
             network_id=self.genesis.network_id,
             member=MemberId((members or ("alpha",))[0]),
             request_id=request_id,
@@ -177,7 +182,6 @@ class Network:
             signers=[KeyId(key.key_id) for key in signers],
             call=Call.create("notes", "write", {"name": request_id, "text": text}),
         )
-        return sign_envelope(self.genesis.network_id, [transaction], signers)
 
     async def wait_equal(self, height: int) -> None:
         """Wait until all cores that are up have executed `height` and agree on their state."""
@@ -244,6 +248,24 @@ async def test_the_same_bytes_have_one_effect_and_other_bytes_are_refused(tmp_pa
         [refused] = await _submit(network.cores[1], Listener(), network.envelope("r1", "two"))
         assert refused is not None
         assert refused.reason is Reason.REQUEST_ID_REUSED
+
+
+async def test_whoever_waits_for_an_envelope_that_another_overtook_hears_of_every_transaction(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as network:
+        first, second = network.transaction("r1", "one"), network.transaction("r2", "two")
+        both, alone = (
+            sign_envelope(network.genesis.network_id, transactions, [network.keys["alpha"]])
+            for transactions in ([first, second], [first])
+        )
+        leader = network.cores[0].status().leader
+        listener = Listener()
+        # Neither node has heard of the other's envelope; the leader's is the one that is proposed.
+        assert await _submit(network.cores[(leader + 1) % 4], listener, both) == [None]
+        assert await _submit(network.cores[leader], Listener(), alone) == [None]
+        outcomes = await listener.wait("r1", "r2")
+        assert [outcome.state for outcome in outcomes] == [OutcomeState.COMMITTED, OutcomeState.UNKNOWN]
 
 
 async def test_the_network_goes_on_without_its_leader_and_takes_it_back(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -25,7 +25,7 @@ from tanpo.node.execution import ExecutedBlock, Execution
 from tanpo.node.gateway import Gateway, committed_outcome
 from tanpo.node.intake import Intake
 from tanpo.node.keyring import KeyRing
-from tanpo.node.mempool import Mempool, MempoolLimits, reused_request
+from tanpo.node.mempool import Mempool, MempoolLimits, overtaken, reused_request
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeHub, OutcomeState
 from tanpo.node.reads import Reads
@@ -308,30 +308,40 @@ class Core:
     def _on_committed(self, executed: ExecutedBlock) -> None:
         """Tell everybody who waits what the block did; it is on disk."""
         header = executed.decoded.block.header
-        outcomes: list[Outcome] = []
-        for index, transaction in enumerate(executed.decoded.transactions):
-            receipt = executed.receipts[index]
-            waiting = self._mempool.find_request(transaction.request_digest)
-            if waiting is not None and waiting != transaction.tx_id:
-                outcomes.append(
-                    self.reads.make_outcome(
-                        OutcomeState.REJECTED,
-                        tx_id=waiting,
-                        member=transaction.member,
-                        request_id=transaction.request_id,
-                        error=reused_request(transaction),
-                    )
-                )
-            outcomes.append(
-                committed_outcome(
-                    transaction, height=header.height, index=index, receipt=receipt, time_ms=header.time_ms
-                )
+        outcomes = [
+            committed_outcome(
+                transaction,
+                height=header.height,
+                index=index,
+                receipt=executed.receipts[index],
+                time_ms=header.time_ms,
             )
-        self._mempool.remove_requests(executed.decoded.digests)
+            for index, transaction in enumerate(executed.decoded.transactions)
+        ]
+        committed = {transaction.tx_id for transaction in executed.decoded.transactions}
+        dropped = self._mempool.remove_requests(executed.decoded.digests)
+        outcomes += [
+            self._overtaken_outcome(transaction, executed.decoded.digests)
+            for transaction in dropped
+            if transaction.tx_id not in committed
+        ]
         self.gateway.notice_removed()
         self._outcomes.publish(outcomes)
         self.events.announce()
         self._count(executed)
+
+    def _overtaken_outcome(self, transaction: Transaction, committed: Set[bytes]) -> Outcome:
+        """Return what became of a transaction whose envelope shares a request with a committed one."""
+        # Its own request is used up for good. If it is another's of its envelope, only the envelope is: the
+        # same transaction may wait elsewhere in one that can still enter a block.
+        is_certain = transaction.request_digest in committed
+        return self.reads.make_outcome(
+            OutcomeState.REJECTED if is_certain else OutcomeState.UNKNOWN,
+            tx_id=transaction.tx_id,
+            member=transaction.member,
+            request_id=transaction.request_id,
+            error=reused_request(transaction) if is_certain else overtaken(transaction),
+        )
 
     def _count(self, executed: ExecutedBlock) -> None:
         metrics, header = self._metrics, executed.decoded.block.header

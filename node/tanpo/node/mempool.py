@@ -147,12 +147,14 @@ class Mempool:
         self._transaction_count += len(digests)
         self._byte_count += len(envelope.encoded) + ENTRY_OVERHEAD_BYTES * len(digests)
 
-    def remove_requests(self, digests: Iterable[bytes]) -> None:
-        """Drop every envelope that holds one of these requests: they were committed."""
+    def remove_requests(self, digests: Iterable[bytes]) -> list[Transaction]:
+        """Drop every envelope that holds one of these requests, which were committed; return what it held."""
+        dropped: list[Transaction] = []
         for digest in digests:
             known = self._requests.get(digest)
             if known is not None:
-                self._remove(known[1])
+                dropped += self._remove(known[1]).envelope.transactions
+        return dropped
 
     def remove_expired(self, time_ms: int) -> list[Transaction]:
         """Drop envelopes with a transaction that `time_ms` (Unix) is past; return their transactions."""
@@ -229,6 +231,16 @@ def reused_request(transaction: Transaction) -> TransactionRejected:
         f"member {transaction.member} has used this request id for another transaction",
         value=transaction.request_id,
         remedy="ask for its outcome, or choose a new request id",
+    )
+
+
+def overtaken(transaction: Transaction) -> TransactionRejected:
+    """Return why a transaction left the pool whose envelope holds one that was committed in another."""
+    return TransactionRejected(
+        Reason.REQUEST_ID_REUSED,
+        "a transaction of the same envelope was committed in another envelope",
+        value=transaction.request_id,
+        remedy="submit it again, with the same request id, in an envelope of its own",
     )
 
 

@@ -125,9 +125,17 @@ def test_a_committed_request_frees_its_room(make_envelope: Maker) -> None:
     pool = Mempool(MempoolLimits())
     envelope = make_envelope("r1")
     _fill(pool, envelope)
-    pool.remove_requests([envelope.transactions[0].request_digest])
+    assert pool.remove_requests([envelope.transactions[0].request_digest]) == [envelope.transactions[0]]
     assert (len(pool), pool.byte_count, pool.find(envelope.signed_hash)) == (0, 0, None)
     assert not pool.check_requests(envelope)
+
+
+def test_a_committed_request_drops_its_whole_envelope_and_names_what_it_held(parties: Any) -> None:
+    pool = Mempool(MempoolLimits())
+    both = [parties.transaction("r1"), parties.transaction("r2")]
+    _fill(pool, parties.envelope(*both))
+    assert pool.remove_requests([both[0].request_digest]) == both
+    assert len(pool) == 0
 
 
 def test_expired_transactions_are_returned_as_they_are_dropped(parties: Any, make_envelope: Maker) -> None:
