@@ -29,6 +29,9 @@ from tanpo.node.verifying import Verifier
 CLOCK_SLACK_MS: Final = 2_000
 """How far this node's clock may differ from block time before its word on expiry would be wrong."""
 
+SCREENED_TOGETHER: Final = 16
+"""Envelopes of one call screened before others get their turn: a message may hold a thousand of them."""
+
 
 class Gateway:
     """Admits envelopes into the mempool and tells the submitters what became of them."""
@@ -63,6 +66,7 @@ class Gateway:
         self._on_admitted = on_admitted
         self._emptied = asyncio.Event()
         self._is_draining = False
+        self._checking_count = 0
 
     async def submit(self, envelopes: Sequence[bytes], listener: OutcomeListener) -> list[LedgerError | None]:
         """Admit envelopes of a client. Returns per envelope None, or why it was refused whole.
@@ -71,16 +75,15 @@ class Gateway:
         """
         verdicts: list[LedgerError | None] = []
         fresh: list[tuple[int, Envelope]] = []
-        for position, encoded in enumerate(envelopes):
-            try:
-                envelope = self._screen(encoded, is_own=True)
-                is_fresh = self._check_requests(envelope, listener)
-                verdicts.append(None)
-                if is_fresh:
-                    fresh.append((position, envelope))
-            except LedgerError as error:
-                verdicts.append(_as_refusal(error))
-        await self._admit_own(fresh, verdicts, listener)
+        try:
+            for position, encoded in enumerate(envelopes):
+                verdicts.append(self._take_own(position, encoded, listener, fresh))
+                if position % SCREENED_TOGETHER == SCREENED_TOGETHER - 1:
+                    await asyncio.sleep(0)
+            checked = await self._verifier.verify([envelope for _, envelope in fresh])
+        finally:
+            self._checking_count -= sum(len(envelope.transactions) for _, envelope in fresh)
+        self._admit_own(fresh, checked, verdicts, listener)
         for verdict in verdicts:
             if verdict is not None:
                 self._metrics.rejected.labels(verdict.reason).inc()
@@ -137,6 +140,19 @@ class Gateway:
         """Refuse new envelopes from now on."""
         self._is_draining = True
 
+    def _take_own(
+        self, position: int, encoded: bytes, listener: OutcomeListener, fresh: list[tuple[int, Envelope]]
+    ) -> LedgerError | None:
+        """Screen one envelope of a client; if its signatures are to be checked next, add it to `fresh`."""
+        try:
+            envelope = self._screen(encoded, is_own=True)
+            if self._check_requests(envelope, listener):
+                fresh.append((position, envelope))
+                self._checking_count += len(envelope.transactions)
+        except LedgerError as error:
+            return _as_refusal(error)
+        return None
+
     def _screen(self, encoded: bytes, *, is_own: bool) -> Envelope:
         """Decode an envelope and check everything but its signatures and requests."""
         if is_own and self._is_draining:
@@ -151,7 +167,7 @@ class Gateway:
         self._keyring.check_envelope(envelope)
         self._check_limits(envelope)
         if is_own:
-            # A client is told now what would fail; from a peer such a call costs its senders a failed receipt.
+            # A client is told now what would fail; from a peer such a call costs its sender a failed receipt.
             for transaction in envelope.transactions:
                 self._execution.machine.check_call(transaction.call)
         return envelope
@@ -223,7 +239,8 @@ class Gateway:
             self._check_time(transaction)
         self._mempool.check_room(envelope)
         if listener is not None:
-            self._admission.check(len(self._mempool), envelope)
+            # What is being verified counts, or one call would verify any number before the pool refused it.
+            self._admission.check(len(self._mempool) + self._checking_count, envelope)
         return True
 
     def _find_executed(self, transaction: Transaction) -> Outcome | None:
@@ -248,13 +265,13 @@ class Gateway:
             for transaction in envelope.transactions:
                 self._outcomes.wait(transaction.tx_id, listener)
 
-    async def _admit_own(
+    def _admit_own(
         self,
         fresh: Sequence[tuple[int, Envelope]],
+        checked: Sequence[LedgerError | None],
         verdicts: list[LedgerError | None],
         listener: OutcomeListener,
     ) -> None:
-        checked = await self._verifier.verify([envelope for _, envelope in fresh])
         admitted: list[bytes] = []
         for (position, envelope), verdict in zip(fresh, checked, strict=True):
             if verdict is not None:

@@ -14,6 +14,7 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tanpo.api.v1 import ledger_pb2, ledger_pb2_grpc, network_pb2, network_pb2_grpc
 from tanpo.ledger.errors import CorruptState, InvariantViolation, Reason, Unavailable
+from tanpo.node.services.ledger import BATCH_ENVELOPES_MAX
 from tanpo.node.tls import CLIENT_MESSAGE_BYTES_MAX
 
 TIMEOUT_S = 10
@@ -136,6 +137,22 @@ async def test_batch_whose_outcomes_come_at_once_ends_by_itself(world: Any, ledg
     await call.done_writing()
     assert sum([len(response.outcomes) async for response in call]) == 50
     assert node.core.gateway.forgotten == []
+
+
+async def test_batch_message_of_too_many_envelopes_ends_the_stream_after_what_came_before(
+    world: Any, ledger: Any
+) -> None:
+    node, stub, _ = ledger
+    node.core.gateway.is_instant = True
+    call = stub.SubmitBatch(timeout=TIMEOUT_S)
+    await call.write(ledger_pb2.SubmitBatchRequest(envelopes=[world.envelope("a").encoded]))
+    await call.write(ledger_pb2.SubmitBatchRequest(envelopes=[b""] * (BATCH_ENVELOPES_MAX + 1)))
+    first = await call.read()
+    assert (len(first.outcomes), len(first.refusals)) == (1, 0)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call.read()
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "too many envelopes" in (caught.value.details() or "")
 
 
 async def test_batch_of_a_client_that_left_is_forgotten(world: Any, ledger: Any, wait_until: Any) -> None:

@@ -29,6 +29,9 @@ WAIT_MAX_S: Final = 30.0
 ANSWER_MARGIN_S: Final = 0.25
 """How long before its deadline a call is answered, so that "pending" arrives before the caller gives up."""
 
+BATCH_ENVELOPES_MAX: Final = 1_000
+"""Most envelopes in one message of a batch: each costs memory and an answer however few bytes it has."""
+
 LAG_MAX: Final = 10_000
 """How far ahead of this node a reader of events may be: a node that lags, not a wrong number."""
 
@@ -155,6 +158,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServicer):
         try:
             async for request in requests:
                 await session.wait_room()
+                _check_count(len(request.envelopes))
                 envelopes = list(request.envelopes)
                 tx_ids = [list_tx_ids(self._network_id, envelope) for envelope in envelopes]
                 for ids in tx_ids:
@@ -193,6 +197,17 @@ class LedgerService(ledger_pb2_grpc.LedgerServicer):
             value=from_height,
             limit=next_height,
             remedy="wait for this node to catch up, or resume at another one",
+        )
+
+
+def _check_count(count: int) -> None:
+    if count > BATCH_ENVELOPES_MAX:
+        raise TransactionRejected(
+            Reason.TOO_LARGE,
+            "too many envelopes in one message",
+            value=count,
+            limit=BATCH_ENVELOPES_MAX,
+            remedy="send them in several messages on the same stream",
         )
 
 

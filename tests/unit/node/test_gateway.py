@@ -1,0 +1,123 @@
+"""The way in: how much one client may have verified at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from tanpo.ledger.errors import LedgerError, Reason
+from tanpo.ledger.genesis import Parameters
+from tanpo.ledger.transaction import Envelope
+from tanpo.node.admission import WINDOW_TRANSACTIONS_MIN, AdmissionWindow
+from tanpo.node.clock import Clock
+from tanpo.node.gateway import Gateway
+from tanpo.node.mempool import Mempool, MempoolLimits
+from tanpo.node.metrics import Metrics
+from tanpo.node.outcome import Outcome, OutcomeHub
+from tanpo.node.reads import Reads
+from tanpo.node.verifying import Verifier
+
+
+class FakeMachine:
+    """Knows every entry point."""
+
+    def check_call(self, _call: object) -> None:
+        """Find nothing wrong."""
+
+
+class FakeExecution:
+    """A chain without transactions."""
+
+    machine = FakeMachine()
+    store = None
+
+    def __init__(self, time_ms: int) -> None:
+        self.tip_time_ms = time_ms
+
+    def is_taken(self, _digest: bytes) -> bool:
+        return False
+
+
+class CountingVerifier(Verifier):
+    """Finds every signature good, once it is let; notes how many envelopes it was given."""
+
+    def __init__(self, parties: Any) -> None:
+        super().__init__(parties.keyring, Metrics(), 1)
+        self.asked: list[int] = []
+        self.may_answer = asyncio.Event()
+
+    async def verify(self, envelopes: Sequence[Envelope]) -> list[LedgerError | None]:
+        self.asked.append(len(envelopes))
+        await self.may_answer.wait()
+        return [None] * len(envelopes)
+
+
+class Listener:
+    """Waits in vain."""
+
+    def deliver(self, outcomes: Sequence[Outcome]) -> None:
+        raise AssertionError(f"nothing was committed: {outcomes}")
+
+
+def _make(parties: Any, verifier: Verifier) -> tuple[Gateway, Mempool]:
+    execution: Any = FakeExecution(parties.time_ms)
+    pool = Mempool(MempoolLimits())
+    gateway = Gateway(
+        network_id=parties.network_id,
+        parameters=Parameters(),
+        execution=execution,
+        mempool=pool,
+        keyring=parties.keyring,
+        verifier=verifier,
+        reads=Reads(execution=execution, mempool=pool, network_id=parties.network_id),
+        outcomes=OutcomeHub(),
+        admission=AdmissionWindow(),
+        metrics=Metrics(),
+        clock=Clock(wall_ms=lambda: parties.time_ms, monotonic_ms=lambda: 0),
+        on_admitted=lambda _: None,
+    )
+    return gateway, pool
+
+
+@pytest.fixture(scope="module")
+def envelopes(parties: Any) -> list[bytes]:
+    """Return a few more envelopes than the window takes, each of ten transactions."""
+    return [
+        parties.envelope(*(parties.transaction(f"r{number}.{index}") for index in range(10))).encoded
+        for number in range(WINDOW_TRANSACTIONS_MIN // 10 + 5)
+    ]
+
+
+async def test_one_call_has_no_more_verified_than_the_window_takes(
+    parties: Any, envelopes: list[bytes]
+) -> None:
+    verifier = CountingVerifier(parties)
+    verifier.may_answer.set()
+    gateway, pool = _make(parties, verifier)
+    verdicts = await gateway.submit(envelopes, Listener())
+    assert verifier.asked == [WINDOW_TRANSACTIONS_MIN // 10]
+    assert [verdict.reason for verdict in verdicts if verdict is not None] == [Reason.MEMPOOL_FULL] * 5
+    assert len(pool) == WINDOW_TRANSACTIONS_MIN
+
+
+async def test_what_other_calls_have_verified_counts_until_they_end(
+    parties: Any, envelopes: list[bytes]
+) -> None:
+    verifier = CountingVerifier(parties)
+    gateway, pool = _make(parties, verifier)
+    given_up = asyncio.create_task(gateway.submit(envelopes[:60], Listener()))
+    while not verifier.asked:  # noqa: ASYNC110  # what is waited for has no event of its own
+        await asyncio.sleep(0)
+    waiting = asyncio.create_task(gateway.submit(envelopes[60:], Listener()))
+    while len(verifier.asked) < 2:  # noqa: ASYNC110  # as above
+        await asyncio.sleep(0)
+    assert verifier.asked == [60, 40]
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    verifier.may_answer.set()
+    await waiting
+    verdicts = await gateway.submit(envelopes[:60], Listener())
+    assert verdicts == [None] * 60
+    assert len(pool) == WINDOW_TRANSACTIONS_MIN
