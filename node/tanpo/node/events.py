@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tanpo.ledger.block import decode_block
@@ -21,6 +21,12 @@ CACHED_BLOCKS_MAX: Final = 64
 CHECKPOINT_EVERY: Final = 100
 """A reader with a filter hears of its position at least once in so many blocks."""
 
+READ_BYTES_MAX: Final = 1024 * 1024
+"""A read ends here unless one event is longer: the events of a block may exceed a client's message."""
+
+EVENT_OVERHEAD_BYTES: Final = 256
+"""What an event costs in a message besides its fields."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventItem:
@@ -35,7 +41,7 @@ class EventItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRead:
-    """Events of one block, and the position to resume from after them."""
+    """Events of one block, all or the next of them, and the position to resume from after them."""
 
     height: int
     block_hash: bytes
@@ -82,14 +88,8 @@ class EventHub:
                 quiet = 0 if events else quiet + 1
                 if events or quiet >= CHECKPOINT_EVERY:
                     quiet = 0
-                    yield EventRead(
-                        height=height,
-                        block_hash=read.block_hash,
-                        time_ms=read.time_ms,
-                        events=events,
-                        next_height=height + 1,
-                        next_index=0,
-                    )
+                    for part in _split(replace(read, events=events)):
+                        yield part
                 height, index = height + 1, 0
                 await asyncio.sleep(0)
             await grown.wait()
@@ -126,3 +126,16 @@ class EventHub:
         if len(self._cache) > CACHED_BLOCKS_MAX:
             self._cache.popitem(last=False)
         return read
+
+
+def _split(read: EventRead) -> Iterator[EventRead]:
+    """Yield a read in parts of bounded size, of which only the last leads to the next block."""
+    part: list[EventItem] = []
+    size = 0
+    for event in read.events:
+        size += len(event.fields) + EVENT_OVERHEAD_BYTES
+        if part and size > READ_BYTES_MAX:
+            yield replace(read, events=tuple(part), next_height=read.height, next_index=part[-1].index + 1)
+            part, size = [], len(event.fields) + EVENT_OVERHEAD_BYTES
+        part.append(event)
+    yield replace(read, events=tuple(part))
