@@ -42,7 +42,7 @@ CLOCK_BEHIND_MAX_MS: Final = 60_000
 DRAIN_TIMEOUT_S: Final = 3.0
 """How long a stopping node waits for its pending transactions; clients learn their outcomes elsewhere."""
 
-GC_THRESHOLDS: Final = (50_000, 20, 100)
+GC_THRESHOLDS: Final = (200_000, 20, 100)
 """Blocks and batches are many short-lived objects without cycles: collect seldom."""
 
 _LOG: Final = get_logger("node")
