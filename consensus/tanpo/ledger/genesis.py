@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from typing import Any, Final
 
-from tanpo.ledger.block import BLOCK_BYTES_MAX
+from tanpo.ledger.block import BLOCK_BYTES_MAX, BLOCK_ENVELOPES_MAX
 from tanpo.ledger.certificate import VALIDATORS_MAX, compute_signed_digest
 from tanpo.ledger.codec import Writer
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, UsageError
@@ -22,6 +22,9 @@ from tanpo.ledger.types import KeyId, MemberId, NetworkId, Signature, ValidatorI
 from tanpo.ledger.values import Fields, value_from_json, value_to_json, write_fields
 
 GENESIS_VERSION: Final = 1
+
+_HEADER_ROOM_BYTES: Final = 1024
+"""What an encoded block needs besides its envelopes: its header and two counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,8 +256,15 @@ def _verify_parameters(parameters: Parameters) -> None:
     for field in fields(Parameters):
         if getattr(parameters, field.name) < 1:
             raise _wrong(f"{field.name} is {getattr(parameters, field.name)}, the least is 1")
-    if parameters.block_bytes_max > BLOCK_BYTES_MAX:
-        raise _wrong(f"block_bytes_max is {parameters.block_bytes_max}, the most is {BLOCK_BYTES_MAX}")
+    # A leader fills a block up to these; one that nobody can decode would stop the network.
+    bytes_max = BLOCK_BYTES_MAX - _HEADER_ROOM_BYTES
+    if parameters.block_bytes_max > bytes_max:
+        raise _wrong(f"block_bytes_max is {parameters.block_bytes_max}, the most is {bytes_max}")
+    if parameters.block_transactions_max > BLOCK_ENVELOPES_MAX:
+        raise _wrong(
+            f"block_transactions_max is {parameters.block_transactions_max}, "
+            f"the most is {BLOCK_ENVELOPES_MAX}"
+        )
     if parameters.gas_limit_max > parameters.block_gas_max:
         raise _wrong(
             f"gas_limit_max is {parameters.gas_limit_max}, above block_gas_max {parameters.block_gas_max}"

@@ -128,7 +128,11 @@ def forget(name: str) -> Callable[[Document], None]:
         (spoil("time_ms", float("inf")), "Infinity is a fraction"),
         (spoil("parameters.unheard_of", 1), "unheard_of"),
         (spoil("parameters.block_transactions_max", 0), "block_transactions_max is 0, the least is 1"),
-        (spoil("parameters.block_bytes_max", BLOCK_BYTES_MAX + 1), "block_bytes_max"),
+        (spoil("parameters.block_bytes_max", BLOCK_BYTES_MAX), "block_bytes_max"),
+        (
+            spoil("parameters.block_transactions_max", 4097),
+            "block_transactions_max is 4097, the most is 4096",
+        ),
         (spoil("parameters.gas_limit_max", 10**12), "gas_limit_max is 1000000000000, above block_gas_max"),
         (spoil("members", None), "TypeError"),
         (spoil("members.0.member", "Bank 0"), "member 'Bank 0' has a wrong form"),
