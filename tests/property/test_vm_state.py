@@ -150,6 +150,35 @@ def test_any_history_agrees_with_the_model(steps: list[tuple[str, str, int, bool
     compare(session, model, KEYS, COUNTS)
 
 
+@given(STEPS)
+def test_a_restarted_session_is_as_good_as_a_new_one(steps: list[tuple[str, str, int, bool]]) -> None:
+    """A node that has run for a year and one that has just started must agree, gas included."""
+    state = MemoryState()
+    kept, fresh = MACHINE.open_session(state), MACHINE.open_session(state)
+    for step, key, count, fails in steps:
+        if step == "commit":
+            changes = kept.collect_changes()
+            assert changes == fresh.collect_changes()
+            after = MemoryState()
+            after.entries.update(state.entries)
+            for name, value in changes.items():
+                if value is None:
+                    after.entries.pop(name, None)
+                else:
+                    after.entries[name] = value
+            state.entries.clear()  # Nothing may still be read from the state before.
+            state = after
+            kept.restart(state)
+            fresh = MACHINE.open_session(state)
+            continue
+        call = Call.create("t", step, {"key": key, "count": count, "fails": fails})
+        assert kept.run(call, CONTEXT, 1_000_000) == fresh.run(call, CONTEXT, 1_000_000)
+        listing = Call.create("t", "first", {"limit": 3})
+        assert kept.view(listing, CONTEXT, 1_000_000) == fresh.view(listing, CONTEXT, 1_000_000)
+    kept.restart(state)  # What was not collected is gone.
+    assert kept.collect_changes() == {}
+
+
 INNER = Record("t", "Inner", (("name", STR), ("raw", BYTES)))
 OUTER = Record(
     "t",

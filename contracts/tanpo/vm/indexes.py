@@ -42,6 +42,12 @@ class IndexState:
         self._committed: dict[bytes, dict[object, Entry]] = {}
         self._touched: dict[bytes, dict[object, None]] = {}
 
+    def clear(self) -> None:
+        """Forget everything read and written."""
+        self.groups.clear()
+        self._committed.clear()
+        self._touched.clear()
+
     def collect(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield every entry that differs from the committed one: an empty value where present, else None."""
         for group, touched in self._touched.items():

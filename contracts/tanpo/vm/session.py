@@ -26,7 +26,10 @@ CONTRACT_SENDER: Final = "contract:"
 
 @dataclass(slots=True, kw_only=True)
 class _Work:
-    """What a session's transactions share: one meter, one journal, one list of events."""
+    """What a session's transactions share: one meter, one journal, one list of events, and the reader.
+
+    Slots read through this, so that the next block's reader can take the place of the last one's.
+    """
 
     reader: StateReader
     context: CallContext
@@ -35,6 +38,14 @@ class _Work:
     events: list[Event] = field(default_factory=list)
     active: list[str] = field(default_factory=list)
     states: list[SlotState | IndexState] = field(default_factory=list)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value stored under `key`, if any."""
+        return self.reader.get(key)
+
+    def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return up to `limit` entries with `start <= key < stop`, keys ascending."""
+        return self.reader.scan(start, stop, limit)
 
 
 class Session:
@@ -46,6 +57,18 @@ class Session:
         self._work = _Work(
             reader=reader, context=CallContext(sender="", signers=(), time_ms=0, height=0, tx_id=b"")
         )
+
+    def restart(self, reader: StateReader) -> None:
+        """Begin another block over another state; whatever was not collected is gone.
+
+        Opening a contract costs as much as a dozen transactions, so whoever executes blocks in a row keeps
+        one session for all of them.
+        """
+        work = self._work
+        invariant(not (work.journal or work.events or work.active), "a session restarts between transactions")
+        work.reader = reader
+        for state in work.states:
+            state.clear()
 
     def run(self, call: CallLike, context: CallContext, gas_limit: int) -> Outcome:
         """Execute one transaction: all of its writes and events, or none."""
@@ -188,9 +211,9 @@ class _ContractHost:
         work, layout = self._work, self._installed.layouts[slot.name]
         state: SlotState | IndexState
         if isinstance(layout, IndexLayout):
-            state = IndexState(layout, work.meter, work.journal, work.reader)
+            state = IndexState(layout, work.meter, work.journal, work)
         else:
-            state = SlotState(layout, work.meter, work.journal, work.reader)
+            state = SlotState(layout, work.meter, work.journal, work)
         work.states.append(state)
         return state.build_accessors()
 

@@ -66,6 +66,11 @@ class SlotState:
         self.entries: dict[object, Entry] = {}
         self.changed: dict[object, None] = {}
 
+    def clear(self) -> None:
+        """Forget everything read and written."""
+        self.entries.clear()
+        self.changed.clear()
+
     def collect(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield every key written in this session with its encoded value, None where it is deleted."""
         layout = self._layout

@@ -72,6 +72,9 @@ class Execution:
         self.store = store
         self.contracts = contracts
         self.machine = Machine(contracts)
+        # Blocks run one after the other and views between their slices: one session for each will do.
+        self._session = self.machine.open_session(store)
+        self._views = self.machine.open_session(store)
         self._keyring = keyring
         self._memory = memory
         self._metrics = metrics
@@ -125,7 +128,8 @@ class Execution:
             f"block {header.height} is executed before its parent",
         )
         started = time.thread_time()
-        session = self.machine.open_session(parent.overlay if parent else self.store)
+        session = self._session
+        session.restart(parent.overlay if parent else self.store)
         receipts: list[Receipt] = []
         for index, transaction in enumerate(decoded.transactions):
             if index and index % SLICE_TRANSACTIONS == 0:
@@ -170,7 +174,8 @@ class Execution:
         context = CallContext(
             sender="", signers=(), time_ms=time_ms, height=self.store.executed_height, tx_id=bytes(32)
         )
-        return self.machine.open_session(self.store).view(call, context, GAS_LIMIT_MAX)
+        self._views.restart(self.store)
+        return self._views.view(call, context, GAS_LIMIT_MAX)
 
     def get_ancestor_steps(self, block_hash: BlockHash) -> list[RequestStep]:
         """Return the request steps of a block's uncommitted chain, itself included, oldest first."""

@@ -35,7 +35,7 @@ MESSAGE_BYTES_MAX: Final = PEER_MESSAGE_BYTES_MAX - 64 * 1024
 FRAME_MESSAGES_MAX: Final = 4096
 """Of each kind in a frame; a receiver refuses more, because each costs memory beyond its bytes."""
 
-GOSSIP_LINGER_S: Final = 0.01
+GOSSIP_LINGER_S: Final = 0.025
 """Least time between two frames sent for envelopes alone: a frame costs as much as checking a signature, on
 both sides and for every peer, so on a busy link envelopes share frames."""
 
