@@ -53,7 +53,7 @@ BACKLOG_MAX: Final = 4_096
 """Unstepped events above which links are read no further."""
 
 SERVE_REST: Final = 3
-"""How many times as long as an answer to a peer that catches up took the next one waits: such an answer reads
+"""How many times as long as the work of an answer to a peer that catches up the next one waits: it reads
 megabytes from disk, is asked for in a few bytes, and must leave the node time for everything else."""
 
 _LOG = get_logger("consensus")
@@ -272,11 +272,11 @@ class Driver:
             self._has_asked.clear()
             while self._asked:
                 to = next(iter(self._asked))
-                started = time.perf_counter()
+                started = time.thread_time()
                 answer = build_committed(self._read_committed(self._asked.pop(to)))
                 if answer is not None:
                     self._links.send(to, encode_message(answer))
-                await asyncio.sleep(SERVE_REST * (time.perf_counter() - started))
+                await asyncio.sleep(SERVE_REST * (time.thread_time() - started))
 
     def _read_committed(self, from_height: Height) -> Iterator[tuple[Block, CommitProof]]:
         store = self._execution.store
