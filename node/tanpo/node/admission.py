@@ -17,6 +17,9 @@ WINDOW_MS: Final = 1_000
 WINDOW_TRANSACTIONS_MIN: Final = 1_000
 """Always allowed: two full blocks, so that a burst on an idle network is taken whole."""
 
+QUEUE_MS_MAX: Final = 10_000
+"""The longest wait in the queue that is put down to the queue; beyond it the leader answers for it."""
+
 _RATE_SPAN_MS: Final = 4_000
 
 
@@ -38,6 +41,16 @@ class AdmissionWindow:
     def limit(self) -> int:
         """How many transactions may wait now."""
         return max(WINDOW_TRANSACTIONS_MIN, int(self._rate_per_ms * WINDOW_MS))
+
+    def compute_queue_ms(self, waiting: int) -> int:
+        """Return how long so many transactions take at the measured rate, 0 while it is unknown.
+
+        Whoever waits that long is not passed over. Without this, a full queue would have every validator
+        suspect an honest leader again and again, and the changes of leader would keep the queue full.
+        """
+        if self._rate_per_ms <= 0:
+            return 0
+        return min(QUEUE_MS_MAX, int(waiting / self._rate_per_ms))
 
     def check(self, waiting: int, envelope: Envelope) -> None:
         """Raise `Unavailable` when an envelope would make the queue longer than the window."""

@@ -359,12 +359,13 @@ class Core:
             await asyncio.sleep(TICK_S)
             now_ms, wall_ms = self._clock.read()
             oldest = self._mempool.oldest_arrival_ms(wall_ms)
+            patience_ms = timing.request_timeout_ms + self._admission.compute_queue_ms(len(self._mempool))
             driver.post(
                 Ticked(
                     now_ms=now_ms,
                     wall_ms=wall_ms,
                     has_pending=oldest is not None,
-                    has_overdue=oldest is not None and now_ms - oldest > timing.request_timeout_ms,
+                    has_overdue=oldest is not None and now_ms - oldest > patience_ms,
                 )
             )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from tanpo.ledger.errors import Reason, Unavailable
 from tanpo.ledger.transaction import Envelope
-from tanpo.node.admission import WINDOW_TRANSACTIONS_MIN, AdmissionWindow
+from tanpo.node.admission import QUEUE_MS_MAX, WINDOW_TRANSACTIONS_MIN, AdmissionWindow
 
 
 def test_an_idle_network_takes_a_burst(make_envelope: Callable[..., Envelope]) -> None:
@@ -42,3 +42,12 @@ def test_the_window_shrinks_when_the_network_slows() -> None:
 def test_an_empty_pool_always_takes_one_envelope(parties: object) -> None:
     many = parties.envelope(*(parties.transaction(f"r{n}") for n in range(3)))  # type: ignore[attr-defined] # a fixture
     AdmissionWindow().check(0, many)
+
+
+def test_a_wait_in_the_queue_is_measured_by_the_rate_and_bounded() -> None:
+    window = AdmissionWindow()
+    assert window.compute_queue_ms(1_000) == 0
+    for now_ms in range(0, 60_000, 100):
+        window.note_committed(50, now_ms)
+    assert 1_990 <= window.compute_queue_ms(1_000) <= 2_050
+    assert window.compute_queue_ms(1_000_000) == QUEUE_MS_MAX
