@@ -33,6 +33,10 @@ SCREENED_TOGETHER: Final = 16
 """Envelopes of one call screened before others get their turn: a message may hold a thousand of them."""
 
 
+_REFUSALS: Final = (TransactionRejected, PeerFault, Unavailable)
+"""What is the submitter's to know. Damaged data is not: it ends the process."""
+
+
 class Gateway:
     """Admits envelopes into the mempool and tells the submitters what became of them."""
 
@@ -149,7 +153,7 @@ class Gateway:
             if self._check_requests(envelope, listener):
                 fresh.append((position, envelope))
                 self._checking_count += len(envelope.transactions)
-        except LedgerError as error:
+        except _REFUSALS as error:
             return _as_refusal(error)
         return None
 
@@ -283,7 +287,7 @@ class Gateway:
                     self._await(envelope, listener)
                     self._mempool.add(envelope, self._clock.monotonic_ms(), is_own=True)
                     admitted.append(envelope.encoded)
-            except LedgerError as error:
+            except _REFUSALS as error:
                 verdicts[position] = error
         if admitted:
             self._metrics.admitted.inc(len(admitted))
@@ -299,7 +303,7 @@ class Gateway:
         try:
             if self._is_wanted(envelope):
                 self._mempool.add(envelope, self._clock.monotonic_ms(), is_own=False)
-        except LedgerError as error:
+        except _REFUSALS as error:
             self._metrics.rejected.labels(error.reason).inc()
 
 
