@@ -34,6 +34,10 @@ def build_key_encoder(kind: Type) -> Encode:
     encoders = [_PLAIN[str(part)] for part in (kind.items if isinstance(kind, TupleOf) else (kind,))]
     if not isinstance(kind, TupleOf):
         return _bounded(encoders[0])
+    if len(encoders) == 2:
+        # By far the commonest: positions, and whatever else is kept per account and instrument.
+        first, second = encoders
+        return _bounded(lambda key: first(key[0]) + second(key[1]))
     return _bounded(lambda key: b"".join([encode(part) for encode, part in zip(encoders, key, strict=True)]))
 
 

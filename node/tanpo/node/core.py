@@ -317,6 +317,7 @@ class Core:
                 time_ms=header.time_ms,
             )
             for index, transaction in enumerate(executed.decoded.transactions)
+            if self._outcomes.is_awaited(transaction.tx_id)
         ]
         committed = {transaction.tx_id for transaction in executed.decoded.transactions}
         dropped = self._mempool.remove_requests(executed.decoded.digests)
