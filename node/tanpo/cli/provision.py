@@ -205,6 +205,7 @@ def _write_config(
         signing_key=Path(files.validator_key.name),
         # Members without a working node act through another's, as participants by API do.
         clients=tuple(one.member for one in nodes),
+        verify_threads=0,  # All nodes share this machine's cores: none is free for a thread.
         peers=tuple(
             PeerConfig(member=one.member, node=one.node, address=one.peer_address)
             for one in nodes

@@ -82,7 +82,7 @@ class NodeConfig(_Section):
     signing_key: Path | None = None
     clients: tuple[Name, ...] = ()
     log_level: LogLevel = LogLevel.INFO
-    verify_threads: Annotated[int, Field(ge=1, le=16)] = 1
+    verify_threads: Annotated[int, Field(ge=0, le=16)] = 1
     peers: tuple[PeerConfig, ...] = ()
     timing: TimingConfig = TimingConfig()
     mempool: MempoolConfig = MempoolConfig()

@@ -15,9 +15,9 @@ from tanpo.node.metrics import Metrics
 from tanpo.node.verifying import CHUNK_SIGNATURES, Verifier
 
 
-@pytest.fixture
-def verifier(parties: Any) -> Iterator[Verifier]:
-    verifier = Verifier(parties.keyring, Metrics(), 1)
+@pytest.fixture(params=[0, 1, 2], ids=lambda count: f"{count}-threads")
+def verifier(parties: Any, request: pytest.FixtureRequest) -> Iterator[Verifier]:
+    verifier = Verifier(parties.keyring, Metrics(), request.param)
     yield verifier
     verifier.close()
 
