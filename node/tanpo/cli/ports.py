@@ -90,6 +90,8 @@ def _try_bind(port: int) -> socket.socket | None:
     try:
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         candidate.bind((LOOPBACK, port))
+        # With SO_REUSEADDR two sockets may be bound to one port until one of them listens.
+        candidate.listen(1)
     except OSError:
         candidate.close()
         return None
