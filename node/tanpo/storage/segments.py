@@ -43,9 +43,10 @@ SEGMENT_BYTES_DEFAULT: Final = 64 << 20
 
 SUFFIX: Final = ".blocks"
 REMEDY: Final = (
-    "move the data directory aside and let the node fetch the chain from its peers, or restore a backup; "
-    "keep the damaged files for inspection"
+    "move blocks/, state/, guard and network aside and put in their place those of a backup or of another "
+    "stopped node; leave consensus/ as it is: a validator that starts without it may vote twice"
 )
+"""An empty data directory would start too, and that is the trap: it forgets what this validator signed."""
 
 
 class Segment:
