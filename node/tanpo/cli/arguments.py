@@ -152,9 +152,12 @@ def _convert_scalar(data: Any, type_name: str, name: str) -> Value:
 
 
 def _parse_int(text: str, name: str) -> int:
-    if not _INT.fullmatch(text) or len(text) > _INT_DIGITS_MAX:
+    if not _INT.fullmatch(text):
         limit = "a whole number in the smallest unit"
         raise _refuse(Reason.ARGUMENT_TYPE, f"argument {name} is not a whole number", text, limit)
+    if len(text) > _INT_DIGITS_MAX:
+        size = f"{len(text)} characters"
+        raise _refuse(Reason.ARGUMENT_RANGE, f"argument {name} is out of range", size, "255 bits and a sign")
     try:
         return _check_range(int(text), name)
     except ValueError:

@@ -5,6 +5,7 @@ Rich is imported only where something is drawn: `-o json` and `--help` answer wi
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from tanpo.ledger.errors import LedgerError
+
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Format(StrEnum):
@@ -183,6 +187,24 @@ class Reporting:
             if isinstance(found, LedgerError):
                 sys.stderr.write(f"tanpo: {describe_error(found)}\n")
                 raise SystemExit(1) from None
+            if isinstance(found, OSError) and (found.filename is not None or found.errno in _FULL):
+                sys.stderr.write(f"tanpo: {_describe_refusal(found)}\n")
+                raise SystemExit(1) from None
+
+
+def _describe_refusal(error: OSError) -> str:
+    """Return what the operating system refused to do with a file, in the words of our own errors."""
+    from tanpo.ledger.errors import Reason, UsageError
+
+    is_full = error.errno in _FULL
+    return describe_error(
+        UsageError(
+            Reason.DISK_FULL if is_full else Reason.CONFIGURATION,
+            f"the operating system refused: {error.strerror}",
+            value=error.filename or "",
+            remedy="make room on the disk" if is_full else "correct the path or its permissions",
+        )
+    )
 
 
 def _flatten(error: BaseException) -> list[BaseException]:

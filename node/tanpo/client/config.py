@@ -23,6 +23,9 @@ GAS_LIMIT: Final = 200_000
 VALID_FOR_S: Final = 120.0
 """How long a transaction may wait to be committed: long enough to find out what became of it by hand."""
 
+VALID_FOR_MAX_S: Final = 31_536_000.0
+"""A year: above what any network allows, and far below where milliseconds leave 64 bits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
@@ -100,6 +103,18 @@ def check_deadline(deadline_s: float) -> float:
             "the deadline is out of range", deadline_s, "above 0, at most 3600 seconds", "correct it"
         )
     return deadline_s
+
+
+def check_validity(valid_for_s: float) -> float:
+    """Return a validity that is above 0 and at most a year. Raises `UsageError` for any other."""
+    if not 0 < valid_for_s <= VALID_FOR_MAX_S:
+        raise _wrong(
+            "the validity of a transaction is out of range",
+            valid_for_s,
+            f"above 0, at most {VALID_FOR_MAX_S} seconds; the network's own limit is lower",
+            "correct it",
+        )
+    return valid_for_s
 
 
 def _check_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:

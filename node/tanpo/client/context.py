@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
-from tanpo.client.config import ClientConfig, check_deadline
+from tanpo.client.config import ClientConfig, check_deadline, check_validity
 from tanpo.client.draft import Draft, build_draft
 from tanpo.client.errors import HandshakeFailed, Unreachable
 from tanpo.client.plan import Route
@@ -59,7 +59,7 @@ class Context:
             network_id=config.network_id,
             member=config.member,
             signers=named,
-            valid_until_ms=int((time.time() + valid_for_s) * 1000),
+            valid_until_ms=int((time.time() + check_validity(valid_for_s)) * 1000),
             gas_limit=config.gas_limit if gas_limit is None else gas_limit,
             request_id=request_id,
         )

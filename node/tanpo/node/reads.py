@@ -287,5 +287,5 @@ def view_failed(code: str, contract: str, view: str, details: object) -> Transac
         reason,
         f"view {contract}.{view} failed: {code}",
         value=details or code,
-        remedy="see the contract's interface with `tanpo query --contracts`",
+        remedy="see the contract's interface with `tanpo query --list`",
     )

@@ -77,7 +77,7 @@ def test_text_is_taken_as_it_stands() -> None:
         (["limit=1"], Reason.ARGUMENT_MISSING, "legs, firm"),
         (["limit=1.5"], Reason.ARGUMENT_TYPE, "1.5"),
         (["limit=" + "9" * 89], Reason.ARGUMENT_RANGE, "296 bits"),
-        (["limit=" + "9" * 5000], Reason.ARGUMENT_TYPE, None),
+        (["limit=" + "9" * 5000], Reason.ARGUMENT_RANGE, "5000 characters"),
         (["limit=\uff11"], Reason.ARGUMENT_TYPE, "\uff11"),
         (["firm=yes"], Reason.ARGUMENT_TYPE, "yes"),
         (["legs=[1.5]"], Reason.ARGUMENT_TYPE, "[1.5]"),

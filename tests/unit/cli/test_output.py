@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 from tanpo.cli.output import Column, Format, Reporting, describe_error, print_fields, print_rows
@@ -58,6 +60,29 @@ def test_an_expected_error_among_tasks_is_found(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit), Reporting():
         raise ExceptionGroup("tasks", [UsageError(Reason.MISUSE, "closed")])
     assert capsys.readouterr().err == "tanpo: MISUSE: closed\n"
+
+
+def test_a_path_that_the_system_refuses_is_one_line_with_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "taken"
+    taken.touch()
+    with pytest.raises(SystemExit) as ended, Reporting():
+        taken.mkdir()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "tanpo: CONFIGURATION: the operating system refused: File exists; "
+        f"value: {taken}; remedy: correct the path or its permissions\n"
+    )
+
+
+def test_a_full_disk_is_named_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), Reporting():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert capsys.readouterr().err == (
+        "tanpo: DISK_FULL: the operating system refused: No space left on device; "
+        "remedy: make room on the disk\n"
+    )
 
 
 def test_a_violated_invariant_is_not_swallowed() -> None:

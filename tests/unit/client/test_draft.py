@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tanpo.client import (
     save_key,
     save_signature,
 )
-from tanpo.client.context import make_call
+from tanpo.client.context import Context, make_call
 from tanpo.ledger.errors import Reason, TransactionRejected, UsageError
 from tanpo.ledger.genesis import Genesis, collect_keys
 from tanpo.ledger.keys import PrivateKey
@@ -206,6 +207,17 @@ def test_a_context_composes_with_its_own_signers(
     assert context.read_envelope(envelope.encoded) == envelope
     with pytest.raises(UsageError, match="no key is to sign"):
         context.compose(make_call("notes", "write", {}), signers=[], **options)
+
+
+@pytest.mark.parametrize("valid_for_s", [float("inf"), float("nan"), 0.0, -1.0, 1e18])
+def test_a_validity_out_of_range_is_refused_before_anything_is_signed(
+    make_context: Callable[..., Context], valid_for_s: float
+) -> None:
+    call = Call.create("register", "transfer", {})
+    with pytest.raises(UsageError, match="validity") as caught:
+        make_context().build(call, signers=None, request_id=None, valid_for_s=valid_for_s, gas_limit=None)
+    assert caught.value.limit
+    assert caught.value.remedy
 
 
 def test_a_call_is_given_in_one_way(key: PrivateKey) -> None:
