@@ -81,7 +81,7 @@ def load_contracts(state: StateReader) -> dict[str, CompiledContract]:
         raise CorruptState(
             Reason.DATA_CORRUPT,
             f"an installed contract no longer compiles: {error.message}",
-            remedy="run the software version the network runs, or recover the state from peers",
+            remedy="run the software version the network runs, or put blocks/ and state/ of another stopped node in place of these",
         ) from None
 
 
