@@ -296,6 +296,6 @@ def _diverged(height: int, why: str) -> CorruptState:
         Reason.DATA_CORRUPT,
         f"stored block {height} cannot be executed again: {why}",
         value=height,
-        remedy="run the software version the network runs; if it does, put blocks/, state/, guard and network of "
-        "another stopped node in place of these, and leave consensus/ as it is",
+        remedy="run the software version the network runs; if it does, put blocks/, state/, guard and "
+        "network of another stopped node in place of these, and leave consensus/ as it is",
     )

@@ -81,7 +81,8 @@ def load_contracts(state: StateReader) -> dict[str, CompiledContract]:
         raise CorruptState(
             Reason.DATA_CORRUPT,
             f"an installed contract no longer compiles: {error.message}",
-            remedy="run the software version the network runs, or put blocks/ and state/ of another stopped node in place of these",
+            remedy="run the software version the network runs; if it does, put blocks/, state/, guard and "
+            "network of another stopped node in place of these, and leave consensus/ as it is",
         ) from None
 
 

@@ -52,8 +52,8 @@ WRITE_BUFFER_BYTES: Final = 8 << 20
 
 STATE_REMEDY: Final = (
     "move the folder state/ aside and start the node again: it executes the blocks of blocks/ anew; "
-    "if that fails too, put blocks/, state/, guard and network of another stopped node in place of these, and "
-    "leave consensus/ as it is"
+    "if that fails too, put blocks/, state/, guard and network of another stopped node in place of these, "
+    "and leave consensus/ as it is"
 )
 
 
