@@ -252,3 +252,29 @@ def test_a_first_start_may_sign(bench: Any, seen: Any) -> None:
     """D6"""
     assert bench.start.record is None
     assert len(seen.votes(bench.follow(bench.block(1)))) == 1
+
+
+def test_a_vote_of_ours_that_we_do_not_remember_ends_our_signing(bench: Any, seen: Any) -> None:
+    """D6: a validator started on an empty folder learns from the first certificate that it has voted before."""
+    first = bench.block(1)
+    second = bench.block(1, first)
+    forgotten = bench.certify(first, signers=(0, 1, 3))
+
+    effects = bench.receive(0, replace(bench.append(second, first), justify=forgotten))
+    effects += bench.check(first) + bench.check(second)
+    effects += bench.receive(1, Suspect(term=Term(1))) + bench.receive(2, Suspect(term=Term(1)))
+
+    assert seen.votes(effects) + seen.sent(effects, Timeout) == []
+    assert "must not sign" in bench.replica.stalled
+
+
+def test_a_vote_of_ours_that_we_remember_changes_nothing(bench: Any, seen: Any) -> None:
+    """D6"""
+    first = bench.block(1)
+    bench.follow(first)
+    second = bench.block(1, first)
+
+    remembered = bench.certify(first, signers=(0, 1, 3))
+    bench.receive(0, replace(bench.append(second, first), justify=remembered))
+
+    assert len(seen.votes(bench.check(second))) == 1

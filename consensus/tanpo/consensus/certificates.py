@@ -135,7 +135,18 @@ def _mark_certified(core: Core, held: Held) -> None:
         at = core.chain.find(at.block.header.parent_hash)
 
 
+def _notice_amnesia(core: Core, certificate: QuorumCertificate) -> None:
+    """Stop signing when a quorum shows a vote of ours above any we remember: our promises are gone (D6).
+
+    Votes are durable before they leave, so that this never happens to a replica that kept its record.
+    """
+    is_vote = certificate.kind is SignedKind.VOTE_PREPARE and certificate.rank > core.voted_rank
+    if is_vote and any(index == core.config.validator for index, _ in certificate.signatures):
+        core.can_sign = False
+
+
 def _remember(core: Core, certificate: QuorumCertificate) -> None:
+    _notice_amnesia(core, certificate)
     claim = (certificate.kind, certificate.term, certificate.height, certificate.block_hash)
     core.certificates[claim] = certificate
     while len(core.certificates) > CERTIFICATES_MAX:

@@ -13,12 +13,14 @@ def explain_stall(core: Core) -> str | None:
     if core.halted is not None:
         return f"halted: {core.halted}"
     if core.config.validator is not None and not core.can_sign:
-        return "the chain survived but the record of our votes did not: this validator must not sign"
+        return "the record of our votes did not survive: this validator must not sign"
     if core.has_timed_out:
         return _explain_timeout(core)
     if core.catch_up.committed is not None:
         request = core.catch_up.committed
         return f"catching up from height {request.height}, asking validator {request.peer}"
+    if core.catch_up.batch is not None:
+        return f"catching up: at height {core.chain.tip.height} of {core.catch_up.batch.proof.height}"
     complaint = find_complaint(core)
     if complaint is None:
         return None

@@ -38,7 +38,7 @@ from tanpo.consensus.wire import encode_message
 from tanpo.ledger.block import Block, decode_block, encode_block
 from tanpo.ledger.certificate import CommitProof, decode_commit_proof
 from tanpo.ledger.errors import InvariantViolation
-from tanpo.ledger.types import BlockHash, Height, ValidatorIndex
+from tanpo.ledger.types import BlockHash, Height, Term, ValidatorIndex
 from tanpo.node.bodies import Bodies
 from tanpo.node.clock import Clock
 from tanpo.node.execution import ExecutedBlock, Execution
@@ -110,6 +110,7 @@ class Driver:
         self._wake: asyncio.TimerHandle | None = None
         self._running: BlockHash | None = None
         self._is_pending_posted = False
+        self._term = Term(0)
 
     async def wait_for_room(self) -> None:
         """Wait until few enough events are unstepped; whoever feeds from a link does, before more."""
@@ -182,6 +183,9 @@ class Driver:
             effects += replica.step(event)
         if len(self._events) <= BACKLOG_MAX:
             self._has_room.set()
+        if replica.term != self._term:
+            self._term = replica.term
+            _LOG.info("term", term=replica.term, leader=self._names[replica.leader])
         self._metrics.consensus_seconds.inc(time.thread_time() - started)
         self._save([effect for effect in effects if isinstance(effect, Persist)])
         for effect in effects:

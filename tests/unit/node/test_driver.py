@@ -51,6 +51,14 @@ class FakeReplica:
     def __init__(self, *script: Sequence[Effect]) -> None:
         self._script: Iterator[Sequence[Effect]] = iter(script)
 
+    @property
+    def term(self) -> Term:
+        return Term(1)
+
+    @property
+    def leader(self) -> ValidatorIndex:
+        return ValidatorIndex(0)
+
     def step(self, _event: Event) -> list[Effect]:
         return list(next(self._script, ()))
 
