@@ -255,7 +255,7 @@ def test_a_first_start_may_sign(bench: Any, seen: Any) -> None:
 
 
 def test_a_vote_of_ours_that_we_do_not_remember_ends_our_signing(bench: Any, seen: Any) -> None:
-    """D6: a validator started on an empty folder learns from the first certificate that it has voted before."""
+    """D6: a validator started on an empty folder learns from a certificate that it has voted before."""
     first = bench.block(1)
     second = bench.block(1, first)
     forgotten = bench.certify(first, signers=(0, 1, 3))
