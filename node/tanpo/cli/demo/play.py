@@ -89,10 +89,17 @@ def _terminable() -> Iterator[None]:
     """Let SIGTERM end the demo as Ctrl-C does, so that the nodes are stopped then too."""
 
     def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
+        # Not KeyboardInterrupt from here: it could strike in the middle of gRPC. For SIGINT asyncio cancels
+        # its main task, and raises only then.
+        signal.raise_signal(signal.SIGINT)
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    # A shell that starts us in the background has SIGINT ignored.
+    previous = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt),
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
