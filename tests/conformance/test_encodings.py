@@ -43,8 +43,6 @@ from tanpo.ledger.genesis import (
     InstalledContract,
     Member,
     Parameters,
-    Validator,
-    compute_valset_hash,
     encode_genesis,
     genesis_from_json,
     genesis_to_json,
@@ -72,6 +70,7 @@ from tanpo.ledger.types import (
     Term,
     ValidatorIndex,
 )
+from tanpo.ledger.validators import Validator, compute_valset_hash
 from tanpo.ledger.values import Value, decode_value, encode_value
 
 GOLDEN: dict[str, str] = json.loads(Path(__file__).with_name("encodings.json").read_text())
@@ -229,7 +228,7 @@ def collect_encodings() -> dict[str, bytes]:
         "envelope_signed_hash": envelope.signed_hash,
         "header": encode_header(header),
         "block_hash": compute_block_hash(header),
-        "closing_block_hash": compute_block_hash(make_header(flags=BlockFlags.CLOSING)),
+        "ending_block_hash": compute_block_hash(make_header(flags=BlockFlags.EPOCH_END)),
         "body_hash": header.body_hash,
         "tx_root": header.tx_root,
         "empty_root": EMPTY_ROOT,

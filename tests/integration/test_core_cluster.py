@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from tanpo.consensus import Timing
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason
-from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, Validator
+from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Call, Envelope, Transaction, build_transaction, sign_envelope
 from tanpo.ledger.types import KeyId, MemberId, ValidatorIndex
+from tanpo.ledger.validators import Validator
 from tanpo.ledger.values import encode_value
 from tanpo.node.clock import Clock
 from tanpo.node.core import Core, CoreSettings

@@ -28,7 +28,6 @@ from tanpo.consensus.messages import (
     Nudge,
     TermCertificate,
     Timeout,
-    Vote,
 )
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash
 from tanpo.ledger.certificate import (
@@ -41,6 +40,7 @@ from tanpo.ledger.certificate import (
 )
 from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.types import Epoch, NetworkId, Signature, StateRoot, ValidatorIndex
+from tanpo.ledger.vote import Vote
 
 NETWORK = NetworkId(sha256(b"fuzzed").digest())
 SMALL: Any = st.integers(0, 3)
@@ -175,7 +175,9 @@ def test_forged_messages_change_nothing(index: int, script: list[tuple[int, Any]
     effects: list[Any] = []
     for at, (sender, message) in enumerate(script):
         effects += replica.step(
-            Received(sender=ValidatorIndex(sender), message=message, now_ms=at, wall_ms=2000 + at)
+            Received(
+                sender=ValidatorIndex(sender), epoch=Epoch(0), message=message, now_ms=at, wall_ms=2000 + at
+            )
         )
         effects += replica.step(Ticked(now_ms=at, wall_ms=2000 + at, has_pending=False, has_overdue=False))
 

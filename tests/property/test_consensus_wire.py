@@ -13,13 +13,15 @@ from tanpo.consensus.messages import (
     Committed,
     GetBlock,
     GetCommitted,
+    GetStatus,
     Heartbeat,
     Message,
     Nudge,
+    Status,
+    StepDown,
     Suspect,
     TermCertificate,
     Timeout,
-    Vote,
 )
 from tanpo.consensus.record import DurableRecord, decode_record, encode_record
 from tanpo.consensus.wire import decode_message, encode_message
@@ -33,6 +35,8 @@ from tanpo.ledger.certificate import (
 )
 from tanpo.ledger.errors import CorruptState, PeerFault
 from tanpo.ledger.merkle import compute_merkle_root
+from tanpo.ledger.types import Epoch
+from tanpo.ledger.vote import Vote
 
 NUMBERS: Any = st.integers(0, 2**64 - 1)
 HASHES: Any = st.binary(min_size=32, max_size=32)
@@ -137,6 +141,17 @@ MESSAGES: Any = st.one_of(
     st.builds(TermCertificate, certificate=TERM_CERTIFICATES),
     st.builds(GetBlock, height=NUMBERS, block_hash=HASHES, committed_height=NUMBERS),
     st.builds(BlockAnswer, block=blocks()),
+    st.builds(StepDown, term=NUMBERS, signature=SIGNATURES),
+    st.builds(GetStatus, nonce=NUMBERS),
+    st.builds(
+        Status,
+        nonce=NUMBERS,
+        term=NUMBERS,
+        high_qc=CERTIFICATES,
+        vote=st.none() | VOTES,
+        timeout_term=NUMBERS,
+        timeout=st.none() | ENTRIES,
+    ),
     st.builds(GetCommitted, from_height=NUMBERS),
     st.builds(
         Committed,
@@ -156,12 +171,15 @@ RECORDS: Any = st.builds(
     timeout=st.none() | TIMEOUTS,
     high_qc=CERTIFICATES,
     commit_proof=st.none() | PROOFS,
+    floor=NUMBERS,
+    doublings=st.integers(0, 255),
+    calm=st.integers(0, 255),
 )
 
 
-@given(MESSAGES)
-def test_a_message_survives_the_wire(message: Message) -> None:
-    assert decode_message(encode_message(message)) == message
+@given(MESSAGES, NUMBERS)
+def test_a_message_survives_the_wire(message: Message, epoch: Epoch) -> None:
+    assert decode_message(encode_message(message, epoch)) == (epoch, message)
 
 
 @given(RECORDS)
@@ -172,24 +190,24 @@ def test_a_record_survives_the_disk(record: DurableRecord) -> None:
 @given(st.binary(max_size=600))
 def test_any_bytes_give_a_message_or_a_fault(encoded: bytes) -> None:
     try:
-        message = decode_message(encoded)
+        epoch, message = decode_message(encoded)
     except PeerFault:
         return
-    assert encode_message(message) == encoded
+    assert encode_message(message, epoch) == encoded
 
 
 @given(MESSAGES, st.data())
 def test_damaged_messages_give_another_message_or_a_fault(message: Message, data: Any) -> None:
-    encoded = bytearray(encode_message(message))
+    encoded = bytearray(encode_message(message, Epoch(5)))
     position = data.draw(st.integers(0, len(encoded) - 1))
     encoded[position] ^= data.draw(st.integers(1, 255))
     cut = data.draw(st.integers(0, len(encoded)))
     for damaged in (bytes(encoded), bytes(encoded[:cut]), bytes(encoded) + b"\x00"):
         try:
-            decoded = decode_message(damaged)
+            epoch, decoded = decode_message(damaged)
         except PeerFault:
             continue
-        assert encode_message(decoded) == damaged
+        assert encode_message(decoded, epoch) == damaged
 
 
 @given(RECORDS, st.data())

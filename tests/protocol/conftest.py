@@ -16,6 +16,7 @@ from tanpo.ledger import types as t
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash
 from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.merkle import compute_merkle_root
+from tanpo.ledger.vote import Vote
 
 NETWORK: Final = t.NetworkId(sha256(b"protocol tests").digest())
 EPOCH: Final = t.Epoch(0)
@@ -68,8 +69,10 @@ class Bench:
     def times(self) -> dict[str, Any]:
         return {"now_ms": self.now_ms, "wall_ms": GENESIS_MS + self.now_ms}
 
-    def receive(self, sender: int, message: messages.Message) -> list[tc.Effect]:
-        event = tc.Received(sender=t.ValidatorIndex(sender), message=message, **self.times())
+    def receive(self, sender: int, message: messages.Message, epoch: int = 0) -> list[tc.Effect]:
+        event = tc.Received(
+            sender=t.ValidatorIndex(sender), epoch=t.Epoch(epoch), message=message, **self.times()
+        )
         return self.replica.step(event)
 
     def tick(self, after_ms: int = 0, *, pending: bool = False, overdue: bool = False) -> list[tc.Effect]:
@@ -128,11 +131,11 @@ class Bench:
         )
         return Block.create(replace(header, **changes), envelopes)
 
-    def vote(self, signer: int, block: Block, kind: cert.SignedKind = PREPARE) -> messages.Vote:
+    def vote(self, signer: int, block: Block, kind: cert.SignedKind = PREPARE) -> Vote:
         header = block.header
         claim: Any = {"term": header.term, "height": header.height, "block_hash": block.block_hash}
         signature = sign(signer, cert.vote_bytes(kind, NETWORK, EPOCH, **claim))
-        return messages.Vote(kind=kind, validator=t.ValidatorIndex(signer), signature=signature, **claim)
+        return Vote(kind=kind, validator=t.ValidatorIndex(signer), signature=signature, **claim)
 
     def reply(self, signer: int, block: Block, kind: cert.SignedKind = PREPARE) -> messages.AppendReply:
         return messages.AppendReply(vote=self.vote(signer, block, kind), executed_height=t.Height(0))
@@ -216,6 +219,26 @@ class Bench:
         bench.now_ms = self.now_ms
         return bench
 
+    def answer(
+        self, effects: Sequence[tc.Effect], *, by: Sequence[int] = (), **changes: Any
+    ) -> list[tc.Effect]:
+        """The others' answers to the question what they saw of us; they saw nothing unless told otherwise."""
+        asked = [
+            e.message for e in effects if isinstance(e, tc.Send) and isinstance(e.message, messages.GetStatus)
+        ]
+        fields: Any = {
+            "nonce": asked[0].nonce,
+            "term": t.Term(1),
+            "high_qc": self.certify(None),
+            "vote": None,
+            "timeout_term": t.Term(0),
+            "timeout": None,
+        }
+        answers: list[tc.Effect] = []
+        for sender in by or [index for index in range(self.count) if index != self.index]:
+            answers += self.receive(sender, messages.Status(**(fields | changes)))
+        return answers
+
 
 def durable(effects: Sequence[tc.Effect]) -> tuple[bytes | None, tuple[Block, ...]]:
     record: bytes | None = None
@@ -239,7 +262,7 @@ class Seen:
         carriers = self.of(effects, tc.Send) + self.of(effects, tc.Broadcast)
         return [carrier.message for carrier in carriers if isinstance(carrier.message, kind)]
 
-    def votes(self, effects: Sequence[tc.Effect]) -> list[messages.Vote]:
+    def votes(self, effects: Sequence[tc.Effect]) -> list[Vote]:
         return [reply.vote for reply in self.sent(effects, messages.AppendReply)]
 
     def commits(self, effects: Sequence[tc.Effect]) -> list[int]:

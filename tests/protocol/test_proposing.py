@@ -140,9 +140,9 @@ def test_two_votes_of_one_rank_are_evidence(leader: Any, seen: Any) -> None:
 
     evidence = seen.of(leader.receive(1, leader.reply(1, rival)), ReportEvidence)
 
-    assert [(e.accused, e.first.block_hash, e.second.block_hash) for e in evidence] == [
-        (1, block.block_hash, rival.block_hash)
-    ]
+    assert [
+        (e.evidence.accused, e.evidence.first.block_hash, e.evidence.second.block_hash) for e in evidence
+    ] == [(1, block.block_hash, rival.block_hash)]
 
 
 def test_under_load_a_leader_lingers_for_a_fuller_block(leader: Any, seen: Any) -> None:

@@ -11,6 +11,7 @@ from tanpo.consensus.chain import LAG_MAX
 from tanpo.consensus.messages import Heartbeat, Nudge, Suspect, Timeout
 from tanpo.ledger.block import BlockFlags
 from tanpo.ledger.certificate import SignedKind
+from tanpo.ledger.evidence import DoubleVote
 from tanpo.ledger.types import Height, Term
 
 
@@ -50,7 +51,8 @@ def test_a_rival_of_the_same_rank_gets_no_vote_but_is_evidence(bench: Any, seen:
     effects = bench.follow(rival)
 
     assert seen.votes(effects) == []
-    evidence = seen.of(effects, ReportEvidence)[0]
+    evidence = seen.of(effects, ReportEvidence)[0].evidence
+    assert isinstance(evidence, DoubleVote)
     assert (evidence.accused, evidence.first.height, evidence.second.height) == (0, 1, 1)
 
 
@@ -197,8 +199,6 @@ def test_term_one_starts_from_genesis_only(bench: Any, seen: Any) -> None:
         {"valset_hash": b"\x01" * 32},
         {"next_valset_hash": b"\x01" * 32},
         {"flags": BlockFlags.EPOCH_END},
-        {"flags": BlockFlags.CLOSING},
-        {"evidence_root": b"\x01" * 32},
         {"tx_count": 11},
     ],
     ids=str,

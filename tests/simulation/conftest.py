@@ -24,6 +24,7 @@ from tanpo.ledger import types as t
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash
 from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.merkle import compute_merkle_root
+from tanpo.ledger.vote import Vote
 
 NETWORK: Final = t.NetworkId(sha256(b"simulated network").digest())
 EPOCH: Final = t.Epoch(0)
@@ -168,7 +169,8 @@ class Node:
         self.step(tc.TransactionsPending(**self.times()))
 
     def receive(self, sender: t.ValidatorIndex, encoded: bytes) -> None:
-        self.step(tc.Received(sender=sender, message=decode_message(encoded), **self.times()))
+        epoch, message = decode_message(encoded)
+        self.step(tc.Received(sender=sender, epoch=epoch, message=message, **self.times()))
 
     def step(self, event: tc.Event) -> None:
         if not self.is_up:
@@ -180,7 +182,7 @@ class Node:
     def apply(self, effect: tc.Effect) -> None:
         match effect:
             case tc.ReportEvidence():
-                assert self.cluster.is_hostile(effect.accused), f"{self.name} accuses {effect}"
+                assert self.cluster.is_hostile(effect.evidence.accused), f"{self.name} accuses {effect}"
             case tc.ReportFault():
                 assert self.cluster.is_hostile(effect.sender), f"{self.name} accuses {effect}"
             case tc.Halt():
@@ -276,7 +278,7 @@ class Node:
 
     def emit(self, receivers: list[t.ValidatorIndex], message: messages.Message) -> None:
         self.cluster.check_promise(self, message)
-        encoded = encode_message(message)
+        encoded = encode_message(message, EPOCH)
         for receiver in receivers:
             if receiver != self.index and (self.peers is None or receiver in self.peers):
                 self.cluster.transmit(self.index, receiver, encoded)
@@ -292,7 +294,7 @@ class Puppet(Node):
         self.ballots: dict[tuple[int, t.BlockHash], dict[int, t.Signature]] = {}
 
     def receive(self, sender: t.ValidatorIndex, encoded: bytes) -> None:
-        message = decode_message(encoded)
+        _, message = decode_message(encoded)
         match message:
             case messages.Append():
                 self.cluster.leaked.append(message.justify)
@@ -320,7 +322,7 @@ class Puppet(Node):
         if (term - 1) % self.cluster.count == self.index and self.cluster.random.random() < 0.3:
             self.propose(t.Term(term), self.cluster.random.choice(self.cluster.leaked[-20:]))
 
-    def tally(self, sender: t.ValidatorIndex, vote: messages.Vote) -> None:
+    def tally(self, sender: t.ValidatorIndex, vote: Vote) -> None:
         claim: Any = {"term": vote.term, "height": vote.height, "block_hash": vote.block_hash}
         votes = self.ballots.setdefault((vote.kind, vote.block_hash), {})
         if len(votes) >= cert.compute_quorum(self.cluster.count):
@@ -394,7 +396,7 @@ class Puppet(Node):
 
     def vote(self, kind: cert.SignedKind, **claim: Any) -> None:
         signature = sign(self.index, cert.vote_bytes(kind, NETWORK, EPOCH, **claim))
-        vote = messages.Vote(kind=kind, validator=self.index, signature=signature, **claim)
+        vote = Vote(kind=kind, validator=self.index, signature=signature, **claim)
         self.emit(self.audience(), messages.AppendReply(vote=vote, executed_height=vote.height))
 
     def lie(self, term: t.Term) -> None:
@@ -565,7 +567,7 @@ class Cluster:
                 assert record.timeout.term >= message.term
                 self.timed_out[node.index] = max(self.timed_out.get(node.index, 0), message.term)
 
-    def check_vote(self, node: Node, record: DurableRecord, vote: messages.Vote) -> None:
+    def check_vote(self, node: Node, record: DurableRecord, vote: Vote) -> None:
         self.note_vote(node, vote.kind, vote.term, vote.height, vote.block_hash)
         if vote.kind is COMMIT:
             assert record.high_qc.rank >= vote.rank
@@ -594,6 +596,5 @@ def new_cluster() -> type[Cluster]:
 
 
 if __name__ == "__main__":
-    run = Cluster(int(sys.argv[1]))
-    run.run()
+    (run := Cluster(int(sys.argv[1]))).run()
     print(run.digest.hexdigest())  # noqa: T201 - the output is the result

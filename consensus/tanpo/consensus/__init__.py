@@ -1,6 +1,7 @@
 """The consensus replica: messages in, effects out, no I/O. The rules are in `consensus/SPEC.md`."""
 
 from tanpo.consensus.config import (
+    BaseBlock,
     CommittedTip,
     Payload,
     PayloadSource,
@@ -30,6 +31,7 @@ from tanpo.consensus.events import (
     CommitStored,
     Event,
     Received,
+    StepDownAsked,
     Ticked,
     TransactionsPending,
 )
@@ -37,6 +39,7 @@ from tanpo.consensus.messages import Committed, Message, build_committed
 from tanpo.consensus.replica import Replica, Signer
 
 __all__ = [
+    "BaseBlock",
     "BlockChecked",
     "BlockExecuted",
     "Broadcast",
@@ -64,6 +67,7 @@ __all__ = [
     "Send",
     "ServeCommitted",
     "Signer",
+    "StepDownAsked",
     "Ticked",
     "Timing",
     "TransactionsPending",

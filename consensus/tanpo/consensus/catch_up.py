@@ -21,6 +21,21 @@ FETCHES_MAX: Final = 4
 """Most single blocks asked for at once."""
 
 
+def on_later_epoch(core: Core) -> None:
+    """Ask for the rest of our epoch: somebody claims to be in a later one (E6). The answer is proven."""
+    core.catch_up.later_epoch_ms = core.clock.now_ms
+
+
+def is_lagging(core: Core) -> bool:
+    """Whether a certificate or a peer in a later epoch shows that we are far behind."""
+    catch_up, later_ms = core.catch_up, core.catch_up.later_epoch_ms
+    is_later = later_ms is not None and core.clock.now_ms - later_ms <= core.config.timing.base_timeout_ms
+    far_height = core.chain.tip.height + LAG_MAX
+    return (is_later and not core.chain.is_ended) or any(
+        missing.height > far_height for missing in catch_up.wanted.values()
+    )
+
+
 def on_get_block(core: Core, sender: ValidatorIndex, request: GetBlock) -> None:
     """Answer with the block, or with committed blocks when it lies among those."""
     held = core.chain.find(request.block_hash)
@@ -46,6 +61,8 @@ def on_block_answer(core: Core, answer: BlockAnswer) -> None:
 def on_committed(core: Core, committed: Committed) -> None:
     """Take committed blocks that lead from our tip to a proven block (C3)."""
     catch_up, tip = core.catch_up, core.chain.tip
+    if committed.proof.certificate.epoch != core.config.epoch:
+        return  # Of use once we are in that epoch: then it is asked for again.
     if catch_up.batch is not None or (catch_up.committed is None and not catch_up.fetches):
         return
     headers = [block.header for block in committed.blocks] + list(committed.headers)
@@ -70,7 +87,8 @@ def advance(core: Core) -> None:
         catch_up.fetches.clear()
         return
     near = [m for m in catch_up.wanted.values() if m.height <= tip_height + LAG_MAX]
-    if len(near) < len(catch_up.wanted):
+    # An observer is told nothing: it asks (F2).
+    if is_lagging(core) or (core.config.validator is None and not core.chain.is_ended):
         _ask_committed(core)
     else:
         catch_up.committed = None

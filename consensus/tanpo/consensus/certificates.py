@@ -6,8 +6,11 @@ from dataclasses import replace
 from typing import Final
 
 from tanpo.consensus.chain import AHEAD_MAX, Held
+from tanpo.consensus.config import Roots
 from tanpo.consensus.messages import TermCertificate
 from tanpo.consensus.state import Core, TermState, broadcast, get_base_certificate, halt
+from tanpo.consensus.witness import note_certificate, note_timeout_certificate
+from tanpo.ledger.block import BlockFlags, Header
 from tanpo.ledger.certificate import (
     CommitProof,
     QuorumCertificate,
@@ -58,11 +61,14 @@ def accept_certificate(core: Core, certificate: QuorumCertificate) -> None:
 
 def accept_certified(core: Core, held: Held, certificate: QuorumCertificate) -> None:
     """Take a block whose certificate is known: keep it, and commit its parent by the same-term rule (S4)."""
-    _mark_certified(core, held)
     header = held.block.header
     is_prepare = certificate.kind is SignedKind.VOTE_PREPARE
+    if is_prepare and not held.is_certified:
+        note_certificate(core, certificate, header)
+    _mark_certified(core, held)
     base_height = get_base_certificate(core).height
-    if is_prepare and header.parent_term == header.term and header.height - 1 > base_height:
+    is_same_term = header.parent_term == header.term == certificate.term
+    if is_prepare and is_same_term and header.height - 1 > base_height:
         accept_commit_proof(core, CommitProof(certificate=certificate, child=header))
 
 
@@ -95,7 +101,8 @@ def accept_term_certificate(core: Core, certificate: TimeoutCertificate) -> None
     if certificate == core.record.term_certificate:
         return
     _check_epoch(core, certificate.epoch)
-    verify_timeout_certificate(certificate, core.config.network_id, core.checker)
+    verify_timeout_certificate(certificate, core.config.network_id, core.checker, get_base_certificate(core))
+    note_timeout_certificate(core, certificate)
     accept_certificate(core, certificate.high_qc)
     enter_term(core, Term(certificate.term + 1), certificate)
 
@@ -113,17 +120,30 @@ def enter_term(core: Core, term: Term, certificate: TimeoutCertificate | None) -
         broadcast(core, TermCertificate(certificate=certificate))
 
 
+def find_contradiction(core: Core, header: Header, roots: Roots) -> str | None:
+    """Return how a header contradicts our results of its parent, None when it does not (V4, V5)."""
+    if (roots.state_root, roots.receipts_root) != (header.state_root, header.receipts_root):
+        return "its results of the parent differ from ours"
+    wanted = core.config.valset_hash if roots.pending_valset is None else roots.pending_valset
+    is_end = roots.pending_valset is not None
+    if (bool(header.flags & BlockFlags.EPOCH_END), header.next_valset_hash) != (is_end, wanted):
+        return "its next validators are not those that the state wants"
+    return None
+
+
 def check_results(core: Core, held: Held) -> None:
     """Halt if a quorum certified other results of the parent than ours (H1)."""
     header = held.block.header
     roots = core.chain.find_roots(header.parent_hash)
     if not held.is_certified or roots is None:
         return
-    if (roots.state_root, roots.receipts_root) != (header.state_root, header.receipts_root):
+    contradiction = find_contradiction(core, header, roots)
+    if contradiction is not None:
         halt(
             core,
-            f"state divergence: a quorum certified state root {header.state_root.hex()[:16]} after height "
-            f"{header.height - 1}, ours is {roots.state_root.hex()[:16]}",
+            f"state divergence after height {header.height - 1}: {contradiction}; "
+            f"a quorum certified state root {header.state_root.hex()[:16]}, "
+            f"ours is {roots.state_root.hex()[:16]}",
         )
 
 
@@ -141,12 +161,15 @@ def _notice_amnesia(core: Core, certificate: QuorumCertificate) -> None:
     Votes are durable before they leave, so that this never happens to a replica that kept its record.
     """
     is_vote = certificate.kind is SignedKind.VOTE_PREPARE and certificate.rank > core.voted_rank
-    if is_vote and any(index == core.config.validator for index, _ in certificate.signatures):
-        core.can_sign = False
+    is_open = is_vote and certificate.term > core.record.floor
+    if is_open and any(index == core.config.validator for index, _ in certificate.signatures):
+        core.has_amnesia = True
 
 
 def _remember(core: Core, certificate: QuorumCertificate) -> None:
     _notice_amnesia(core, certificate)
+    held = core.chain.find(certificate.block_hash)
+    note_certificate(core, certificate, None if held is None else held.block.header)
     claim = (certificate.kind, certificate.term, certificate.height, certificate.block_hash)
     core.certificates[claim] = certificate
     while len(core.certificates) > CERTIFICATES_MAX:

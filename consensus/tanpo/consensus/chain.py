@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tanpo.consensus.config import CommittedTip, Roots
-from tanpo.ledger.block import Block
+from tanpo.ledger.block import Block, BlockFlags
 from tanpo.ledger.certificate import CommitProof
 from tanpo.ledger.errors import InvariantViolation, invariant
 from tanpo.ledger.types import BlockHash, Height
@@ -75,11 +75,13 @@ class Walk:
 class Chain:
     """Blocks by hash, from the stored height up."""
 
-    __slots__ = ("_held", "stored_height", "tip")
+    __slots__ = ("_held", "is_ended", "stored_height", "tip")
 
     def __init__(self, tip: CommittedTip) -> None:
         self.tip = tip
         self.stored_height = tip.height
+        self.is_ended = False
+        """The tip is the last block of the epoch (E3)."""
         self._held: dict[BlockHash, Held] = {}
 
     def find(self, block_hash: BlockHash) -> Held | None:
@@ -139,6 +141,7 @@ class Chain:
             roots=held.roots,
             proof=proof,
         )
+        self.is_ended = bool(header.flags & BlockFlags.EPOCH_END)
         return self._remove([h for h in self._held.values() if not h.is_final and self._is_dead(h)])
 
     def store(self, height: Height) -> tuple[Held, ...]:

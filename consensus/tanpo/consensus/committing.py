@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 from tanpo.consensus.certificates import accept_certified, check_results
 from tanpo.consensus.chain import LAG_MAX, Held
-from tanpo.consensus.config import Roots
+from tanpo.consensus.config import DOUBLINGS_MAX, Roots
 from tanpo.consensus.effects import CommitBlock
 from tanpo.consensus.events import BlockExecuted, CommitStored
 from tanpo.consensus.state import Core, forget, halt, request_execution, want_block
 from tanpo.ledger.certificate import CommitProof
+from tanpo.ledger.types import Term
+
+CALM_COMMITS: Final = 100
+"""Commits in one term after which patience is lowered by one doubling."""
 
 
 def advance(core: Core) -> None:
@@ -24,7 +31,11 @@ def on_executed(core: Core, event: BlockExecuted) -> None:
     held = core.chain.find(event.block_hash)
     if held is None or held.roots is not None:
         return
-    held.roots = Roots(state_root=event.state_root, receipts_root=event.receipts_root)
+    held.roots = Roots(
+        state_root=event.state_root,
+        receipts_root=event.receipts_root,
+        pending_valset=event.pending_valset,
+    )
     for child in core.chain.held():
         if child.block.header.parent_hash == event.block_hash:
             check_results(core, child)
@@ -90,7 +101,22 @@ def _commit(core: Core, held: Held, proof: CommitProof) -> bool:
     check_results(core, held)
     if core.halted is not None or held.roots is None:
         return False
+    _learn_patience(core, held.block.header.term)
     forget(core, core.chain.commit(held, proof), are_dead=True)
     core.effects.append(CommitBlock(block=held.block, proof=proof))
     core.clock.progress_ms = core.clock.now_ms
     return True
+
+
+def _learn_patience(core: Core, term: Term) -> None:
+    """Keep the patience that a term needed to succeed, and give some back after a long calm (T3)."""
+    record, failures = core.record, term - core.chain.tip.term - 1
+    if failures > 0:
+        doublings = min(DOUBLINGS_MAX, record.doublings + failures)
+        core.record = replace(record, doublings=doublings, calm=0)
+    elif failures == 0:
+        core.record = replace(record, calm=0)
+    elif record.doublings:
+        calm = record.calm + 1
+        is_over = calm >= CALM_COMMITS
+        core.record = replace(record, doublings=record.doublings - is_over, calm=0 if is_over else calm)

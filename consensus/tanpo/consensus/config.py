@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from tanpo.ledger.block import Block
-from tanpo.ledger.certificate import CommitProof
+from tanpo.ledger.certificate import (
+    CommitProof,
+    QuorumCertificate,
+    base_certificate,
+    genesis_certificate,
+)
 from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.types import (
     BlockHash,
@@ -47,8 +52,21 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BaseBlock:
+    """The block that an epoch starts from: genesis, or the last block of the epoch before."""
+
+    height: Height
+    block_hash: BlockHash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaConfig:
-    """A replica's place in one epoch. `validator` is None for an observer, which never signs."""
+    """A replica's place in one epoch. `validator` is None for an observer, which never signs.
+
+    `base` is None for the first epoch, which starts from genesis. `may_rejoin` is the operator's word that a
+    validator which lost its record may sign again after asking a quorum of the others (D8); it may hold for
+    one validator of a network at a time.
+    """
 
     network_id: NetworkId
     epoch: Epoch
@@ -57,14 +75,25 @@ class ReplicaConfig:
     valset_hash: bytes
     parameters: Parameters
     timing: Timing = field(default_factory=Timing)
+    base: BaseBlock | None = None
+    may_rejoin: bool = False
+
+    @property
+    def base_certificate(self) -> QuorumCertificate:
+        """What the first block of the epoch extends."""
+        if self.base is None:
+            return genesis_certificate(self.network_id)
+        return base_certificate(self.epoch, self.base.height, self.base.block_hash)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roots:
-    """The results of executing a block."""
+    """The results of executing a block. `pending_valset` is the hash of the validator set that the state
+    wants next; the block above must then end the epoch (E1)."""
 
     state_root: StateRoot
     receipts_root: MerkleRoot
+    pending_valset: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +114,15 @@ class CommittedTip:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaStart:
     """What to resume from: the stored tip, the last durable record (None on a first start) and the blocks
-    of earlier `Persist` effects that were not dropped."""
+    of earlier `Persist` effects that were not dropped.
+
+    `has_forgotten` says that there ought to be a record and is none: the validator has amnesia (D6).
+    """
 
     tip: CommittedTip
     record: bytes | None = None
     blocks: tuple[Block, ...] = ()
+    has_forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +132,15 @@ class Payload:
     envelopes: tuple[bytes, ...]
     tx_root: MerkleRoot
     tx_count: int
+    evidence: tuple[bytes, ...] = ()
 
 
 class PayloadSource(Protocol):
     """Where a leader finds transactions: the mempool."""
 
     def select(self, ancestors: Sequence[Block], time_ms: int, limits: Parameters) -> Payload:
-        """Return verified envelopes for a block at `time_ms`, none of them in `ancestors` or committed.
+        """Return verified envelopes for a block at `time_ms`, none of them in `ancestors` or committed, and
+        evidence that neither holds yet.
 
         `ancestors` are the blocks below it, oldest first, that are not reported stored yet. Selecting
         changes nothing: a transaction leaves the mempool when its block is committed. The replica may

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tanpo.consensus.messages import Message, Vote
+from tanpo.consensus.messages import Message
 from tanpo.ledger.block import Block
 from tanpo.ledger.certificate import CommitProof
 from tanpo.ledger.errors import PeerFault
+from tanpo.ledger.evidence import Evidence
 from tanpo.ledger.types import BlockHash, Height, ValidatorIndex
 
 
@@ -44,7 +45,8 @@ class Broadcast:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckBlock:
     """Check a proposed body: canonical form, `tx_root` and `tx_count`, limits, signatures, expiry at the
-    header's time, and that no transaction is committed or in `ancestors`; answer with `BlockChecked`.
+    header's time, evidence, and that no transaction or evidence is committed or in `ancestors`; answer with
+    `BlockChecked`.
 
     `ancestors` are the blocks below it, oldest first, that are not reported stored yet.
     """
@@ -65,7 +67,10 @@ class ExecuteBlock:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitBlock:
     """Final: store it with its state and `proof`, which covers it or a descendant; then `CommitStored`.
-    Comes once for each height, in height order, and after `BlockExecuted`."""
+    Comes once for each height, in height order, and after `BlockExecuted`.
+
+    Once a block with the mark `EPOCH_END` is stored this replica has done its work: the driver goes on with
+    a new one for the next epoch, which it starts from that block (E3)."""
 
     block: Block
     proof: CommitProof
@@ -88,11 +93,10 @@ class DiscardBlocks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportEvidence:
-    """Two signed votes of one validator that no honest validator makes; keep them."""
+    """Signed messages of one validator that no honest validator makes: keep them, and give them to leaders
+    with `Payload`. Comes once for each validator and kind while the replica runs."""
 
-    accused: ValidatorIndex
-    first: Vote
-    second: Vote
+    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tanpo.consensus.messages import Message
-from tanpo.ledger.types import BlockHash, Height, MerkleRoot, StateRoot, ValidatorIndex
+from tanpo.ledger.types import BlockHash, Epoch, Height, MerkleRoot, StateRoot, ValidatorIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A well-formed message from an authenticated validator."""
+    """A well-formed message from an authenticated node, and the epoch that its sender is in.
+
+    A `sender` not below the number of validators is a guest: an observer, or a validator of another epoch.
+    The driver numbers its guests as it likes; with them the replica speaks of catching up only.
+    """
 
     sender: ValidatorIndex
+    epoch: Epoch
     message: Message
     now_ms: int
     wall_ms: int
@@ -52,13 +57,14 @@ class BlockChecked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockExecuted:
-    """The result of an `ExecuteBlock`."""
+    """The result of an `ExecuteBlock`; `pending_valset` as in `Roots`."""
 
     block_hash: BlockHash
     state_root: StateRoot
     receipts_root: MerkleRoot
     now_ms: int
     wall_ms: int
+    pending_valset: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,4 +77,12 @@ class CommitStored:
     wall_ms: int
 
 
-Event = Received | Ticked | TransactionsPending | BlockChecked | BlockExecuted | CommitStored
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDownAsked:
+    """The operator wants this node to lead no more: for as long as it runs it gives its terms away (T6)."""
+
+    now_ms: int
+    wall_ms: int
+
+
+Event = Received | Ticked | TransactionsPending | BlockChecked | BlockExecuted | CommitStored | StepDownAsked

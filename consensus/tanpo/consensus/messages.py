@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from tanpo.ledger.block import Block, Header
+from tanpo.ledger.block import Block, BlockFlags, Header
 from tanpo.ledger.certificate import (
     CommitProof,
     QuorumCertificate,
-    SignedKind,
     TimeoutCertificate,
     TimeoutEntry,
 )
-from tanpo.ledger.types import BlockHash, Height, Signature, Term, ValidatorIndex
+from tanpo.ledger.types import BlockHash, Height, Signature, Term
+from tanpo.ledger.vote import Vote
 
 COMMITTED_BYTES_MAX: Final = 8 * 1024 * 1024
 """Most bytes of bodies in one `Committed`: two of the largest blocks, below what links carry."""
@@ -28,31 +28,30 @@ blocks that one certificate commits, and slicing a range never lengthens that.""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vote:
-    """A signed promise: `VOTE_PREPARE` to vote for no rival block, `VOTE_COMMIT` to hold its certificate."""
-
-    kind: SignedKind
-    validator: ValidatorIndex
-    term: Term
-    height: Height
-    block_hash: BlockHash
-    signature: Signature
-
-    @property
-    def rank(self) -> tuple[Term, Height]:
-        """The order of votes inside one epoch."""
-        return (self.term, self.height)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Append:
     """A proposal: a block, the certificate of its parent, the leader's own vote (its signature on the
-    block) and, with the first block of a term, the certificate that opened the term."""
+    block) and, with the first block of a term, the certificate that opened the term.
+
+    The last block of an epoch may be proposed again to open a later term; then `justify` is the certificate
+    of that very block (E4).
+    """
 
     block: Block
     justify: QuorumCertificate
     term_certificate: TimeoutCertificate | None
     signature: Signature
+
+    @property
+    def is_repeat(self) -> bool:
+        """Whether it proposes a certified block once more."""
+        return self.block.block_hash == self.justify.block_hash
+
+    @property
+    def term(self) -> Term:
+        """The term it is proposed in."""
+        if self.is_repeat and self.term_certificate is not None:
+            return Term(self.term_certificate.term + 1)
+        return self.block.header.term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +104,36 @@ class TermCertificate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepDown:
+    """The leader's signed word that it gives its term away: nobody need wait until it is suspected."""
+
+    term: Term
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetStatus:
+    """Asks, after a start, what others have seen of the sender. `nonce` ties the answer to this start."""
+
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What its sender has seen of the asker in this epoch - the highest vote and timeout - and how far it is.
+
+    Not signed: the link says whose word it is, and it is given to the asker alone.
+    """
+
+    nonce: int
+    term: Term
+    high_qc: QuorumCertificate
+    vote: Vote | None
+    timeout_term: Term
+    timeout: TimeoutEntry | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GetBlock:
     """Asks for one block that a certificate names. `committed_height` is the asker's own."""
 
@@ -145,6 +174,9 @@ Message = (
     | Suspect
     | Timeout
     | TermCertificate
+    | StepDown
+    | GetStatus
+    | Status
     | GetBlock
     | BlockAnswer
     | GetCommitted
@@ -156,7 +188,8 @@ def build_committed(stored: Iterable[tuple[Block, CommitProof]]) -> Committed | 
     """Return the answer to `ServeCommitted`, None when nothing provable is stored there.
 
     `stored` yields the blocks from the wanted height on, in height order, each with the proof of its
-    `CommitBlock`; no more of it is read than needed, so it may read from disk lazily.
+    `CommitBlock`; no more of it is read than needed, so it may read from disk lazily. The answer ends with
+    the epoch: blocks of the next one are of use only to those who have its validators from this one.
     """
     blocks: list[Block] = []
     headers: list[Header] = []
@@ -175,4 +208,6 @@ def build_committed(stored: Iterable[tuple[Block, CommitProof]]) -> Committed | 
             break
         if block.header.height == proof.height:
             provable = Committed(blocks=tuple(blocks), headers=tuple(headers), proof=proof)
+        if block.header.flags & BlockFlags.EPOCH_END:
+            break
     return provable

@@ -7,8 +7,7 @@ from dataclasses import replace
 from tanpo.consensus.certificates import accept_certificate
 from tanpo.consensus.chain import LAG_MAX
 from tanpo.consensus.config import Payload, Roots
-from tanpo.consensus.effects import ReportEvidence
-from tanpo.consensus.messages import Append, AppendReply, Nudge, Vote
+from tanpo.consensus.messages import Append, AppendReply, Nudge
 from tanpo.consensus.state import (
     Core,
     broadcast,
@@ -21,10 +20,13 @@ from tanpo.consensus.state import (
 )
 from tanpo.consensus.tally import Tally
 from tanpo.consensus.voting import check_vote
-from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash
+from tanpo.consensus.witness import note_vote
+from tanpo.ledger.block import Block, BlockFlags, Header, compute_body_hash
 from tanpo.ledger.certificate import QuorumCertificate, SignedKind
 from tanpo.ledger.errors import InvariantViolation, PeerFault, Reason
+from tanpo.ledger.merkle import compute_merkle_root
 from tanpo.ledger.types import Height, ValidatorIndex
+from tanpo.ledger.vote import Vote
 
 
 def advance(core: Core) -> None:
@@ -35,22 +37,28 @@ def advance(core: Core) -> None:
     if core.halted is not None or not _may_propose(core):
         return
     justify = _find_justify(core)
-    if justify is None or justify.height + 1 > core.chain.stored_height + LAG_MAX:
+    if justify is None:
+        return
+    parent = core.chain.find(justify.block_hash)
+    if parent is not None and parent.block.header.flags & BlockFlags.EPOCH_END:
+        _end_epoch(core, justify, parent.block)
+        return
+    if justify.height + 1 > core.chain.stored_height + LAG_MAX:
         return
     roots = core.chain.find_roots(justify.block_hash)
     if roots is None or clock.linger_until_ms is not None:
         return
-    parent = core.chain.find(justify.block_hash)
     parent_time_ms = core.chain.tip.time_ms if parent is None else parent.block.header.time_ms
     time_ms = max(parent_time_ms + 1, clock.wall_ms)
     limits = core.config.parameters
     payload = core.payloads.select(core.chain.unstored(justify.block_hash), time_ms, limits)
     is_unsealed = parent is not None and parent.block.header.tx_count > 0
     is_opening = justify.term < core.term and core.term > 1  # T5
-    if payload.tx_count > 0:
+    is_ending = roots.pending_valset is not None  # E1
+    if payload.tx_count > 0 and not is_ending:
         if _linger(core, payload):
             return
-    elif not is_unsealed and not is_opening:
+    elif not (is_unsealed or is_opening or is_ending or payload.evidence):
         _nudge(core, justify)
         return
     _propose(core, justify, roots, payload, time_ms)
@@ -69,7 +77,9 @@ def on_reply(core: Core, sender: ValidatorIndex, reply: AppendReply) -> None:
         return
     known = tally.votes.get(sender)
     if not tally.is_for(vote):
-        _report_double_vote(core, known, vote)
+        if known is not None:
+            check_vote(core, vote)
+            note_vote(core, vote)  # Two votes of one rank (G1).
         return
     if known is not None or tally.certificate is not None:
         return
@@ -79,6 +89,8 @@ def on_reply(core: Core, sender: ValidatorIndex, reply: AppendReply) -> None:
 
 def count_vote(core: Core, tally: Tally, vote: Vote) -> None:
     """Add a verified vote; a completed certificate moves lock and commits."""
+    held = core.chain.find(vote.block_hash)
+    note_vote(core, vote, None if held is None else held.block.header)
     certificate = tally.add(vote, core.config.epoch, core.quorum)
     if certificate is not None:
         accept_certificate(core, certificate)
@@ -113,7 +125,7 @@ def send_heartbeat(core: Core) -> None:
 
 
 def _may_propose(core: Core) -> bool:
-    may_lead = core.can_sign and core.is_leader and not core.has_timed_out  # R1
+    may_lead = core.may_sign and core.is_leader and not core.has_timed_out and not core.is_draining  # R1
     return may_lead and not _is_proposal_open(core)
 
 
@@ -165,24 +177,40 @@ def _propose(core: Core, justify: QuorumCertificate, roots: Roots, payload: Payl
         proposer=_get_validator(core),
         tx_root=payload.tx_root,
         tx_count=payload.tx_count,
-        body_hash=compute_body_hash(payload.envelopes),
+        body_hash=compute_body_hash(payload.envelopes, payload.evidence),
         state_root=roots.state_root,
         receipts_root=roots.receipts_root,
         valset_hash=core.config.valset_hash,
-        next_valset_hash=core.config.valset_hash,
-        flags=BlockFlags.NONE,
-        evidence_root=EMPTY_ROOT,
+        next_valset_hash=core.config.valset_hash if roots.pending_valset is None else roots.pending_valset,
+        flags=BlockFlags.NONE if roots.pending_valset is None else BlockFlags.EPOCH_END,
+        evidence_root=compute_merkle_root(payload.evidence),
     )
-    block = Block.create(header, payload.envelopes)
-    vote = sign_vote(core, SignedKind.VOTE_PREPARE, header.term, header.height, block.block_hash)
-    core.chain.add(block).is_kept = True
-    core.record = replace(core.record, voted=vote, justify=justify)
-    persist(core)  # Durable before it leaves: after a crash it is repeated, never made anew (D1).
-    broadcast(core, _build_append(core, block, justify, vote))
+    block = Block.create(header, payload.envelopes, payload.evidence)
+    vote = _put_forward(core, block, justify)
     # An idle chain's sealing block is not load: only blocks with transactions make the next one linger.
     core.clock.proposed_ms = core.clock.now_ms if payload.tx_count > 0 else None
     core.clock.linger_until_ms = None
     request_execution(core, core.chain.walk(block.block_hash, header.height).path)
+    core.round.prepare = _open_tally(core, vote)
+    count_vote(core, core.round.prepare, vote)
+
+
+def _put_forward(core: Core, block: Block, justify: QuorumCertificate) -> Vote:
+    """Vote for a block of our own term and send it to all."""
+    vote = sign_vote(core, SignedKind.VOTE_PREPARE, core.term, block.header.height, block.block_hash)
+    core.chain.add(block).is_kept = True
+    core.record = replace(core.record, voted=vote, justify=justify)
+    persist(core)  # Durable before it leaves: after a crash it is repeated, never made anew (D1).
+    broadcast(core, _build_append(core, block, justify, vote))
+    return vote
+
+
+def _end_epoch(core: Core, justify: QuorumCertificate, last: Block) -> None:
+    """Make the last block of the epoch final: nothing follows it, but it may open a term once more (E4)."""
+    if justify.term == core.term:
+        _nudge(core, justify)
+        return
+    vote = _put_forward(core, last, justify)
     core.round.prepare = _open_tally(core, vote)
     count_vote(core, core.round.prepare, vote)
 
@@ -229,7 +257,7 @@ def _repeat(core: Core, tally: Tally, message: Append | Nudge) -> None:
 
 
 def _build_append(core: Core, block: Block, justify: QuorumCertificate, vote: Vote) -> Append:
-    is_first = justify.term < block.header.term
+    is_first = justify.term < vote.term
     return Append(
         block=block,
         justify=justify,
@@ -246,13 +274,6 @@ def _open_tally(core: Core, vote: Vote) -> Tally:
         block_hash=vote.block_hash,
         sent_ms=core.clock.now_ms,
     )
-
-
-def _report_double_vote(core: Core, known: Vote | None, vote: Vote) -> None:
-    if known is None:
-        return
-    check_vote(core, vote)
-    core.effects.append(ReportEvidence(accused=vote.validator, first=known, second=vote))
 
 
 def _get_validator(core: Core) -> ValidatorIndex:

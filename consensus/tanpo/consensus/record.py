@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from tanpo.consensus.messages import Timeout, Vote
+from tanpo.consensus.messages import Timeout
 from tanpo.consensus.wire import (
     read_optional_timeout_certificate,
     read_timeout,
-    read_vote,
     write_optional_timeout_certificate,
     write_timeout,
-    write_vote,
 )
 from tanpo.ledger.certificate import (
     CommitProof,
@@ -30,8 +28,9 @@ from tanpo.ledger.certificate import (
 from tanpo.ledger.codec import Reader, Writer, malformed
 from tanpo.ledger.errors import CorruptState, PeerFault, Reason
 from tanpo.ledger.types import Epoch, Term
+from tanpo.ledger.vote import Vote, read_vote, write_vote
 
-RECORD_VERSION: Final = 1
+RECORD_VERSION: Final = 2
 _CHECKSUM_BYTES: Final = 32
 
 
@@ -40,7 +39,9 @@ class DurableRecord:
     """A replica's promises and certificates.
 
     `sequence` grows with every record. `justify` is the certificate under our own last proposal,
-    `timeout` the last timeout we signed: both are sent again after a restart, never made anew.
+    `timeout` the last timeout we signed: both are sent again after a restart, never made anew. Nothing is
+    signed in terms up to `floor`: what we promised there may be forgotten (D8). `doublings` and `calm` are
+    the patience learnt from the chain (T3).
     """
 
     sequence: int
@@ -52,6 +53,9 @@ class DurableRecord:
     timeout: Timeout | None
     high_qc: QuorumCertificate
     commit_proof: CommitProof | None
+    floor: Term
+    doublings: int
+    calm: int
 
 
 def encode_record(record: DurableRecord) -> bytes:
@@ -71,6 +75,7 @@ def encode_record(record: DurableRecord) -> bytes:
     writer.flag(record.commit_proof is not None)
     if record.commit_proof is not None:
         write_commit_proof(writer, record.commit_proof)
+    writer.u64(record.floor).u8(record.doublings).u8(record.calm)
     encoded = writer.finish()
     return encoded + sha256(encoded).digest()
 
@@ -111,4 +116,7 @@ def _read_record(reader: Reader) -> DurableRecord:
         timeout=read_timeout(reader) if reader.flag() else None,
         high_qc=read_certificate(reader),
         commit_proof=read_commit_proof(reader) if reader.flag() else None,
+        floor=Term(reader.u64()),
+        doublings=reader.u8(),
+        calm=reader.u8(),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, assert_never
 
-from tanpo.consensus import catch_up, committing, proposing, terms, voting
+from tanpo.consensus import amnesia, catch_up, committing, proposing, terms, voting
 from tanpo.consensus.config import PayloadSource, ReplicaConfig, ReplicaStart
 from tanpo.consensus.effects import Effect, ReportFault
 from tanpo.consensus.events import (
@@ -18,6 +18,7 @@ from tanpo.consensus.events import (
     CommitStored,
     Event,
     Received,
+    StepDownAsked,
     Ticked,
     TransactionsPending,
 )
@@ -28,8 +29,12 @@ from tanpo.consensus.messages import (
     Committed,
     GetBlock,
     GetCommitted,
+    GetStatus,
     Heartbeat,
+    Message,
     Nudge,
+    Status,
+    StepDown,
     Suspect,
     TermCertificate,
     Timeout,
@@ -39,7 +44,7 @@ from tanpo.consensus.state import Core, compute_leader, persist
 from tanpo.consensus.status import explain_stall
 from tanpo.ledger.certificate import SignatureChecker
 from tanpo.ledger.errors import PeerFault
-from tanpo.ledger.types import Height, Signature, Term, ValidatorIndex
+from tanpo.ledger.types import Epoch, Height, Signature, Term, ValidatorIndex
 
 Signer = Callable[[bytes], Signature]
 
@@ -97,6 +102,21 @@ class Replica:
         return self._core.is_leader
 
     @property
+    def epoch(self) -> Epoch:
+        """The epoch this replica serves."""
+        return self._core.config.epoch
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last block of the epoch is committed: the next replica goes on once it is stored."""
+        return self._core.chain.is_ended
+
+    @property
+    def has_amnesia(self) -> bool:
+        """Whether promises signed with our key are forgotten, so that it must not sign (D6)."""
+        return self._core.has_amnesia
+
+    @property
     def committed_height(self) -> Height:
         """The height of the last block for which `CommitBlock` was returned."""
         return self._core.chain.tip.height
@@ -122,8 +142,9 @@ def _begin(core: Core) -> None:
     now_ms = core.clock.now_ms
     core.round.entered_ms = core.clock.heard_ms = core.clock.progress_ms = now_ms
     core.clock.heartbeat_ms = core.clock.complaint_ms = now_ms - core.config.timing.base_timeout_ms
-    if core.can_sign:
-        persist(core)
+    if core.is_restart or core.has_amnesia:
+        amnesia.begin(core)
+    persist(core)
 
 
 def _take(core: Core, event: Event) -> None:
@@ -132,6 +153,7 @@ def _take(core: Core, event: Event) -> None:
             _receive(core, event)
         case Ticked():
             core.has_pending, core.has_overdue = event.has_pending, event.has_overdue
+            amnesia.on_tick(core)
             terms.on_tick(core)
             proposing.on_tick(core)
         case TransactionsPending():
@@ -142,40 +164,58 @@ def _take(core: Core, event: Event) -> None:
             committing.on_executed(core, event)
         case CommitStored():
             committing.on_stored(core, event)
+        case StepDownAsked():
+            core.is_draining = True
+            terms.give_away(core)
         case _:
             assert_never(event)
 
 
 def _receive(core: Core, event: Received) -> None:
-    sender = event.sender
-    if not 0 <= sender < core.config.validator_count or sender == core.config.validator:
+    sender, message = event.sender, event.message
+    if sender == core.config.validator:
         return
     try:
-        _dispatch(core, sender, event)
+        if isinstance(message, GetBlock | GetCommitted | Committed):
+            _dispatch_catch_up(core, sender, message)
+        elif event.epoch > core.config.epoch:
+            catch_up.on_later_epoch(core)
+        elif event.epoch < core.config.epoch:
+            terms.send_hint(core, sender)
+        elif 0 <= sender < core.config.validator_count:
+            _dispatch(core, sender, message)
     except PeerFault as fault:
         core.effects.append(ReportFault(sender=sender, fault=fault))
 
 
-def _dispatch(core: Core, sender: ValidatorIndex, event: Received) -> None:
-    match event.message:
-        case Append() as message:
+def _dispatch(core: Core, sender: ValidatorIndex, message: Message) -> None:
+    match message:
+        case Append():
             voting.on_append(core, sender, message)
-        case AppendReply() as message:
+        case AppendReply():
             proposing.on_reply(core, sender, message)
-        case Nudge() as message:
+        case Nudge():
             voting.on_nudge(core, sender, message)
-        case Suspect() | Timeout() | TermCertificate() | Heartbeat():
-            _dispatch_term(core, sender, event.message)
+        case Suspect() | Timeout() | TermCertificate() | Heartbeat() | StepDown():
+            _dispatch_term(core, sender, message)
+        case GetStatus():
+            amnesia.on_get_status(core, sender, message)
+        case Status():
+            amnesia.on_status(core, sender, message)
         case GetBlock() | BlockAnswer() | GetCommitted() | Committed():
-            _dispatch_catch_up(core, sender, event.message)
+            _dispatch_catch_up(core, sender, message)
         case _:
-            assert_never(event.message)
+            assert_never(message)
 
 
 def _dispatch_term(
-    core: Core, sender: ValidatorIndex, message: Suspect | Timeout | TermCertificate | Heartbeat
+    core: Core,
+    sender: ValidatorIndex,
+    message: Suspect | Timeout | TermCertificate | Heartbeat | StepDown,
 ) -> None:
     match message:
+        case StepDown():
+            terms.on_step_down(core, sender, message)
         case Suspect():
             terms.on_suspect(core, sender, message)
         case Timeout():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from tanpo.consensus.certificates import accept_certificate
 from tanpo.consensus.chain import Chain
 from tanpo.consensus.config import PayloadSource, ReplicaConfig, ReplicaStart
 from tanpo.consensus.record import DurableRecord, decode_record
 from tanpo.consensus.state import Core, TermState
-from tanpo.ledger.certificate import SignatureChecker, genesis_certificate
-from tanpo.ledger.errors import Reason, UsageError
+from tanpo.ledger.certificate import SignatureChecker
 from tanpo.ledger.types import Signature, Term
 
 
@@ -25,39 +25,60 @@ def build_core(
 
     Raises:
         CorruptState: the record is damaged.
-        UsageError: the record belongs to another epoch.
     """
-    record = _first_record(config) if start.record is None else decode_record(start.record)
-    if record.epoch != config.epoch:
-        raise UsageError(
-            Reason.CONFIGURATION, "record of another epoch", value=record.epoch, limit=config.epoch
-        )
-    chain = Chain(start.tip)
+    resumed = _resume(config, start)
+    # Terms count from 1 in each epoch: that of the block it starts from says nothing in this one.
+    is_base = start.tip.height == config.base_certificate.height
+    chain = Chain(replace(start.tip, term=Term(0)) if is_base else start.tip)
     core = Core(
         config=config,
         checker=checker,
         signer=signer,
         payloads=payloads,
         chain=chain,
-        record=record,
-        persisted=None if start.record is None else record,
-        can_sign=config.validator is not None and not has_amnesia(start),
+        record=resumed.record,
+        persisted=resumed.record if resumed.is_durable else None,
+        has_amnesia=config.validator is not None and resumed.has_amnesia,
+        is_behind=resumed.is_behind,
+        is_restart=start.record is not None,
         round=TermState(entered_ms=0),
     )
     for block in sorted(start.blocks, key=lambda block: (block.header.height, block.block_hash)):
-        if block.header.height > start.tip.height:
+        if block.header.height > start.tip.height and block.header.epoch == config.epoch:
             held = chain.add(block)
             held.is_kept = held.is_persisted = True
         else:
             core.dropped.append(block.block_hash)
-    if start.tip.proof is not None:
+    if start.tip.proof is not None and not is_base:
         accept_certificate(core, start.tip.proof.certificate)
     return core
 
 
-def has_amnesia(start: ReplicaStart) -> bool:
-    """Whether the chain survived but our promises did not: then we must not sign (D6)."""
-    return start.record is None and (start.tip.height > 0 or bool(start.blocks))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Resumed:
+    record: DurableRecord
+    is_durable: bool = False
+    has_amnesia: bool = False
+    is_behind: bool = False
+
+
+def _resume(config: ReplicaConfig, start: ReplicaStart) -> _Resumed:
+    """Find out what we promised in this epoch, and whether we can know it (D2, D6, E5)."""
+    first = _first_record(config)
+    is_base = start.tip.height == config.base_certificate.height
+    if start.record is None:
+        # The chain survived, our promises did not.
+        return _Resumed(record=first, has_amnesia=start.has_forgotten or not is_base or bool(start.blocks))
+    record = decode_record(start.record)
+    if record.epoch == config.epoch:
+        return _Resumed(record=record, is_durable=True, has_amnesia=start.has_forgotten)
+    if record.epoch > config.epoch:
+        return _Resumed(record=first, is_behind=True)
+    # Whoever rejoined may have begun this epoch too and forgotten it, but no further than its first term.
+    floor = Term(1 if record.floor else 0)
+    fresh = replace(first, sequence=record.sequence, floor=floor)
+    # A validator writes a record as soon as it starts an epoch: without one this far in, it is lost.
+    return _Resumed(record=fresh, has_amnesia=start.has_forgotten or not is_base)
 
 
 def _first_record(config: ReplicaConfig) -> DurableRecord:
@@ -69,6 +90,9 @@ def _first_record(config: ReplicaConfig) -> DurableRecord:
         voted=None,
         justify=None,
         timeout=None,
-        high_qc=genesis_certificate(config.network_id),
+        high_qc=config.base_certificate,
         commit_proof=None,
+        floor=Term(0),
+        doublings=0,
+        calm=0,
     )

@@ -16,8 +16,9 @@ from tanpo.consensus.effects import (
     Persist,
     Send,
 )
-from tanpo.consensus.messages import Append, Heartbeat, Message, Timeout, Vote
+from tanpo.consensus.messages import Append, Heartbeat, Message, StepDown, Timeout
 from tanpo.consensus.record import DurableRecord, encode_record
+from tanpo.consensus.seen import Seen
 from tanpo.consensus.tally import Tally
 from tanpo.ledger.block import Block
 from tanpo.ledger.certificate import (
@@ -27,11 +28,11 @@ from tanpo.ledger.certificate import (
     SignedKind,
     compute_faulty_max,
     compute_quorum,
-    genesis_certificate,
     vote_bytes,
 )
 from tanpo.ledger.errors import InvariantViolation
 from tanpo.ledger.types import BlockHash, Height, Signature, Term, ValidatorIndex
+from tanpo.ledger.vote import Vote
 
 
 @dataclass(slots=True)
@@ -61,6 +62,8 @@ class TermState:
     commit: Tally | None = None
     suspects: dict[ValidatorIndex, int] = field(default_factory=dict)
     timeouts: dict[ValidatorIndex, Timeout] = field(default_factory=dict)
+    step_down: StepDown | None = None
+    """Our own, if we lead the term and gave it away."""
 
 
 @dataclass(slots=True)
@@ -88,6 +91,21 @@ class CatchUp:
     fetches: dict[BlockHash, Request] = field(default_factory=dict)
     committed: Request | None = None
     batch: Batch | None = None
+    later_epoch_ms: int | None = None
+    """When somebody last claimed to be in a later epoch."""
+
+
+@dataclass(slots=True)
+class Inquiry:
+    """What we ask the others after a start (D7): what we remembered then, and the term each answered."""
+
+    nonce: int
+    began_ms: int
+    asked_ms: int
+    voted_rank: tuple[int, int]
+    high_rank: tuple[int, int]
+    timeout_term: Term
+    answers: dict[ValidatorIndex, Term] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -117,8 +135,16 @@ class Core:
     chain: Chain
     record: DurableRecord
     persisted: DurableRecord | None
-    can_sign: bool
     round: TermState
+    has_amnesia: bool = False
+    """Promises we signed in this epoch are forgotten (D6)."""
+    is_behind: bool = False
+    """Our promises are of a later epoch than the stored chain: we follow until we are there."""
+    is_restart: bool = False
+    is_draining: bool = False
+    inquiry: Inquiry | None = None
+    witness: dict[ValidatorIndex, Seen] = field(default_factory=dict)
+    reported: list[tuple[ValidatorIndex, str]] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     catch_up: CatchUp = field(default_factory=CatchUp)
     effects: list[Effect] = field(default_factory=list)
@@ -132,6 +158,16 @@ class Core:
     has_pending: bool = False
     has_overdue: bool = False
     halted: str | None = None
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether what we signed before may be sent again: we are a validator and remember it."""
+        return self.config.validator is not None and not self.has_amnesia and not self.is_behind
+
+    @property
+    def may_sign(self) -> bool:
+        """Whether we may sign anew: nobody is still being asked what we did before the start (D7)."""
+        return self.can_sign and self.inquiry is None and not self.chain.is_ended
 
     @property
     def quorum(self) -> int:
@@ -160,8 +196,10 @@ class Core:
 
     @property
     def has_timed_out(self) -> bool:
-        """Whether we promised to vote no more in the current term (R1)."""
-        return self.record.timeout is not None and self.record.timeout.term >= self.term
+        """Whether we promised to vote no more in the current term (R1), or may have forgotten what we
+        promised in it (D8)."""
+        timeout = self.record.timeout
+        return self.term <= self.record.floor or (timeout is not None and timeout.term >= self.term)
 
     @property
     def voted_rank(self) -> tuple[int, int]:
@@ -176,7 +214,7 @@ def compute_leader(config: ReplicaConfig, term: Term) -> ValidatorIndex:
 
 def compute_timeout_ms(core: Core) -> int:
     """Return how long to wait for this leader: from facts of the chain only, so all agree (T3)."""
-    attempts = max(0, core.term - core.chain.tip.term - 1)
+    attempts = max(0, core.term - core.chain.tip.term - 1) + core.record.doublings
     timing = core.config.timing
     return min(timing.timeout_max_ms, timing.base_timeout_ms << min(attempts, DOUBLINGS_MAX))
 
@@ -210,7 +248,12 @@ def sign_vote(core: Core, kind: SignedKind, term: Term, height: Height, block_ha
 
 
 def persist(core: Core) -> None:
-    """Ask for what changed to be made durable; whatever is sent next waits for it (D1)."""
+    """Ask for what changed to be made durable; whatever is sent next waits for it (D1).
+
+    Whoever cannot sign promises nothing, and must not write over what another start may still need.
+    """
+    if not core.can_sign:
+        return
     fresh = [held for held in core.chain.held() if held.is_kept and not held.is_persisted]
     if core.record is core.persisted and not fresh:
         return
@@ -270,4 +313,4 @@ def build_heartbeat(core: Core) -> Heartbeat:
 
 def get_base_certificate(core: Core) -> QuorumCertificate:
     """Return the certificate that the first block of the epoch extends."""
-    return genesis_certificate(core.config.network_id)
+    return core.config.base_certificate

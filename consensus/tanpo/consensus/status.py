@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tanpo.consensus.catch_up import is_lagging
 from tanpo.consensus.chain import LAG_MAX
 from tanpo.consensus.state import Core, Proposal, compute_leader
 from tanpo.consensus.tally import Tally
@@ -12,11 +13,13 @@ def explain_stall(core: Core) -> str | None:
     """Return the reason why nothing commits, naming who is missing; None when nothing is amiss."""
     if core.halted is not None:
         return f"halted: {core.halted}"
-    if core.config.validator is not None and not core.can_sign:
-        return "the record of our votes did not survive: this validator must not sign"
+    if core.has_amnesia:
+        return _explain_amnesia(core)
+    if core.is_behind:
+        return f"catching up with epoch {core.config.epoch}: the record of our votes is of a later one"
     if core.has_timed_out:
         return _explain_timeout(core)
-    if core.catch_up.committed is not None:
+    if core.catch_up.committed is not None and is_lagging(core):
         request = core.catch_up.committed
         return f"catching up from height {request.height}, asking validator {request.peer}"
     if core.catch_up.batch is not None:
@@ -28,7 +31,24 @@ def explain_stall(core: Core) -> str | None:
     return f"term {core.term}, leader {compute_leader(core.config, core.term)}: {complaint}{detail}"
 
 
+def _explain_amnesia(core: Core) -> str:
+    lost = "the record of our votes did not survive: this validator must not sign"
+    if core.inquiry is None:
+        return f"{lost}; replace its key, or let it rejoin"
+    missing = [
+        index
+        for index in range(core.config.validator_count)
+        if index != core.config.validator and index not in core.inquiry.answers
+    ]
+    return (
+        f"{lost} until {core.quorum} validators told what they saw of it; {len(core.inquiry.answers)} did, "
+        f"missing validators {missing}"
+    )
+
+
 def _explain_timeout(core: Core) -> str:
+    if core.term <= core.record.floor:
+        return f"rejoined: silent up to term {core.record.floor}, now {core.term}"
     present = sorted(core.round.timeouts)
     missing = [i for i in range(core.config.validator_count) if i not in core.round.timeouts]
     return (

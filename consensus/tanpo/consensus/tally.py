@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tanpo.consensus.messages import Vote
 from tanpo.ledger.certificate import QuorumCertificate, SignedKind
 from tanpo.ledger.types import BlockHash, Epoch, Height, Term, ValidatorIndex
+from tanpo.ledger.vote import Vote
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from tanpo.consensus.certificates import (
     enter_term,
     verify_quorum,
 )
-from tanpo.consensus.messages import Heartbeat, Suspect, TermCertificate, Timeout
+from tanpo.consensus.messages import Heartbeat, StepDown, Suspect, TermCertificate, Timeout
 from tanpo.consensus.state import (
     Core,
     broadcast,
@@ -22,7 +22,8 @@ from tanpo.consensus.state import (
     persist,
     send,
 )
-from tanpo.ledger.certificate import TimeoutCertificate, TimeoutEntry, timeout_bytes
+from tanpo.consensus.witness import note_timeout
+from tanpo.ledger.certificate import TimeoutCertificate, TimeoutEntry, step_down_bytes, timeout_bytes
 from tanpo.ledger.errors import PeerFault, Reason
 from tanpo.ledger.types import Term, ValidatorIndex
 
@@ -43,6 +44,7 @@ def on_tick(core: Core) -> None:
         _note_suspect(core, core.config.validator)
         broadcast(core, Suspect(term=core.term))
     amplify(core)
+    give_away(core)
 
 
 def find_complaint(core: Core) -> str | None:
@@ -94,7 +96,8 @@ def on_timeout(core: Core, sender: ValidatorIndex, timeout: Timeout) -> None:
         send_hint(core, sender)
     if timeout.term != core.term or core.round.timeouts.get(sender) == timeout:
         return
-    _check_entry(core, timeout.term, entry)
+    check_entry(core, timeout.term, entry)
+    note_timeout(core, timeout.term, entry)
     core.round.timeouts[sender] = replace(timeout, high_qc=high)
     amplify(core)
     _complete(core)
@@ -125,6 +128,35 @@ def on_heartbeat(core: Core, sender: ValidatorIndex, heartbeat: Heartbeat) -> No
         core.clock.heard_ms = core.clock.now_ms
 
 
+def give_away(core: Core) -> None:
+    """Give our term away if this node is to lead no more (T6)."""
+    validator = core.config.validator
+    must_yield = core.is_draining and core.is_leader and core.may_sign and not core.has_timed_out
+    if validator is None or not must_yield or core.config.validator_count == 1:
+        return
+    message = step_down_bytes(core.config.network_id, core.config.epoch, core.term)
+    core.round.step_down = StepDown(term=core.term, signature=core.signer(message))
+    _time_out(core)
+
+
+def on_step_down(core: Core, sender: ValidatorIndex, message: StepDown) -> None:
+    """Time out at once in a term that its leader gives away: there is nobody to wait for (T6).
+
+    Raises:
+        PeerFault: the leader of the term did not sign it.
+    """
+    if message.term < core.term:
+        send_hint(core, sender)
+    if message.term != core.term:
+        return
+    leader = compute_leader(core.config, core.term)
+    signed = step_down_bytes(core.config.network_id, core.config.epoch, message.term)
+    if not core.checker.verify(leader, signed, message.signature):
+        raise PeerFault(Reason.SIGNATURE_INVALID, "step-down without its leader's signature", value=leader)
+    if core.may_sign and not core.has_timed_out:
+        _time_out(core)
+
+
 def send_hint(core: Core, to: ValidatorIndex) -> None:
     """Show a validator in an older term what it missed, at a bounded rate."""
     now_ms, last_ms = core.clock.now_ms, core.hinted_ms.get(to)
@@ -135,7 +167,7 @@ def send_hint(core: Core, to: ValidatorIndex) -> None:
 
 def amplify(core: Core) -> None:
     """Time out once f+1 validators complain: at least one of them is honest (T2)."""
-    if not core.can_sign or core.has_timed_out:
+    if not core.may_sign or core.has_timed_out:
         return
     oldest_ms = core.clock.now_ms - core.config.timing.base_timeout_ms
     complaining = [index for index, at_ms in core.round.suspects.items() if at_ms >= oldest_ms]
@@ -177,14 +209,17 @@ def _time_out(core: Core) -> None:
 
 def _repeat_timeout(core: Core) -> None:
     timeout = core.record.timeout
-    if timeout is not None and core.config.validator is not None:
+    if timeout is not None and timeout.term == core.term and core.config.validator is not None:
         core.clock.complaint_ms = core.clock.now_ms
         core.round.timeouts.setdefault(core.config.validator, timeout)
         persist(core)  # The promise is durable before it leaves (D1).
         broadcast(core, timeout)
+        if core.round.step_down is not None:
+            broadcast(core, core.round.step_down)
 
 
-def _check_entry(core: Core, term: Term, entry: TimeoutEntry) -> None:
+def check_entry(core: Core, term: Term, entry: TimeoutEntry) -> None:
+    """Raise `PeerFault` unless the timeout is signed by the validator it names."""
     message = timeout_bytes(
         core.config.network_id,
         core.config.epoch,

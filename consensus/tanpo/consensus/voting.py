@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from tanpo.consensus.certificates import accept_certificate, accept_term_certificate, verify_quorum
+from tanpo.consensus.certificates import (
+    accept_certificate,
+    accept_term_certificate,
+    find_contradiction,
+    verify_quorum,
+)
 from tanpo.consensus.chain import LAG_MAX, Held
 from tanpo.consensus.config import DOUBLINGS_MAX
-from tanpo.consensus.effects import CheckBlock, ReportEvidence
-from tanpo.consensus.messages import Append, AppendReply, Nudge, Vote
+from tanpo.consensus.effects import CheckBlock
+from tanpo.consensus.messages import Append, AppendReply, Nudge
 from tanpo.consensus.state import (
     Core,
     Proposal,
@@ -22,19 +27,20 @@ from tanpo.consensus.state import (
     want_block,
 )
 from tanpo.consensus.terms import send_hint
-from tanpo.ledger.block import EMPTY_ROOT, BlockFlags, Header
+from tanpo.consensus.witness import note_vote
+from tanpo.ledger.block import BlockFlags, Header
 from tanpo.ledger.certificate import QuorumCertificate, SignedKind, TimeoutCertificate, vote_bytes
 from tanpo.ledger.errors import PeerFault, Reason
 from tanpo.ledger.types import Height, ValidatorIndex
+from tanpo.ledger.vote import Vote
 
 _FIRST_TERM: Final = 1
 
 
 def on_append(core: Core, sender: ValidatorIndex, append: Append) -> None:
     """Take a proposal: verify it, learn from its certificates, and keep it if we may vote for it."""
-    header = append.block.header
     _check_form(core, append)
-    if header.term < core.term:
+    if append.term < core.term:
         send_hint(core, sender)
         return
     leader_vote = _check_leader_vote(core, append)
@@ -43,7 +49,8 @@ def on_append(core: Core, sender: ValidatorIndex, append: Append) -> None:
     if certificate is not None:
         accept_term_certificate(core, certificate)
     accept_certificate(core, justify)
-    if header.term != core.term:
+    note_vote(core, leader_vote, append.block.header)
+    if append.term != core.term:
         return
     if sender == leader_vote.validator:
         core.clock.heard_ms = core.clock.now_ms
@@ -65,7 +72,7 @@ def on_nudge(core: Core, sender: ValidatorIndex, nudge: Nudge) -> None:
     if certificate.term != core.term or sender != leader:
         return
     core.clock.heard_ms = core.clock.now_ms
-    if not core.can_sign or core.has_timed_out:
+    if not core.may_sign or core.has_timed_out:
         return
     vote = sign_vote(
         core, SignedKind.VOTE_COMMIT, certificate.term, certificate.height, certificate.block_hash
@@ -91,12 +98,15 @@ def advance(core: Core) -> None:
     if not _is_vote_open(core, proposal):
         return
     block, justify = proposal.append.block, proposal.append.justify
-    proposal.refusal = _find_late(core, proposal)
-    if proposal.refusal is not None:
-        return
     walk = core.chain.walk(justify.block_hash, justify.height)
     want_block(core, walk.missing)
     if not walk.is_complete or block.header.height > core.chain.stored_height + LAG_MAX:
+        return
+    if proposal.append.is_repeat:
+        _vote(core, proposal)  # It is certified: a quorum found it valid (E4).
+        return
+    proposal.refusal = _find_late(core, proposal) or _find_ended(walk.path)
+    if proposal.refusal is not None:
         return
     if not proposal.is_check_asked:
         _ask_check(core, proposal, walk.path)
@@ -104,12 +114,11 @@ def advance(core: Core) -> None:
     roots = core.chain.find_roots(justify.block_hash)
     if roots is None or not proposal.is_checked or proposal.refusal is not None:
         return
-    header = block.header
-    if (roots.state_root, roots.receipts_root) != (header.state_root, header.receipts_root):
-        # Whether it is the leader's fault or ours shows when a quorum certifies it or not (H1).
-        proposal.refusal = "its results of the parent differ from ours"
+    # Whether it is the leader's fault or ours shows when a quorum certifies it or not (H1).
+    proposal.refusal = find_contradiction(core, block.header, roots)
+    if proposal.refusal is not None:
         return
-    if header.time_ms > core.clock.wall_ms + core.config.timing.precision_ms:
+    if block.header.time_ms > core.clock.wall_ms + core.config.timing.precision_ms:
         return  # Too early; it is looked at again with the next event (V3).
     _vote(core, proposal)
 
@@ -141,7 +150,18 @@ def _check_form(core: Core, append: Append) -> None:
     """Check all that needs neither signatures nor history (V1)."""
     header, justify, config = append.block.header, append.justify, core.config
     opening = append.term_certificate
-    faults = (
+    is_end = bool(header.flags & BlockFlags.EPOCH_END)
+    if append.is_repeat:
+        _refuse_any(
+            header,
+            (not is_end, "only the last block of an epoch is proposed again"),
+            (opening is None or justify.term >= append.term, "a repeated block does not open a term"),
+            (header.height != justify.height, "certificate of another height"),
+            (header.epoch != config.epoch, "block of another epoch"),
+        )
+        return
+    _refuse_any(
+        header,
         (header.network_id != config.network_id, "block of another network"),
         (header.epoch != config.epoch, "block of another epoch"),
         (header.height != justify.height + 1, "block is not one above its certificate"),
@@ -150,11 +170,16 @@ def _check_form(core: Core, append: Append) -> None:
         (header.term < _FIRST_TERM, "term below the first"),
         (header.proposer != compute_leader(config, header.term), "proposer does not lead the term"),
         (header.valset_hash != config.valset_hash, "another validator set"),
-        (header.next_valset_hash != config.valset_hash, "a change of validators that was not agreed"),
-        (header.flags != BlockFlags.NONE or header.evidence_root != EMPTY_ROOT, "marks of an epoch change"),
+        (
+            (header.next_valset_hash != config.valset_hash) != is_end,
+            "new validators without their mark",
+        ),
         (opening is not None and opening.term + 1 != header.term, "certificate of another term"),
         (header.tx_count > config.parameters.block_transactions_max, "too many transactions"),
     )
+
+
+def _refuse_any(header: Header, *faults: tuple[bool, str]) -> None:
     for is_wrong, what in faults:
         if is_wrong:
             raise PeerFault(Reason.PROTOCOL, f"proposal: {what}", value=header.height)
@@ -164,8 +189,8 @@ def _check_leader_vote(core: Core, append: Append) -> Vote:
     header = append.block.header
     vote = Vote(
         kind=SignedKind.VOTE_PREPARE,
-        validator=header.proposer,
-        term=header.term,
+        validator=compute_leader(core.config, append.term),
+        term=append.term,
         height=header.height,
         block_hash=append.block.block_hash,
         signature=append.signature,
@@ -179,7 +204,9 @@ def _check_leader_vote(core: Core, append: Append) -> Vote:
 def _resend_vote(core: Core, append: Append) -> bool:
     """Send our stored vote again for a proposal sent again: the signature, not a new one (R2)."""
     voted = core.record.voted
-    if voted is None or voted.block_hash != append.block.block_hash or core.has_timed_out:
+    if voted is None or (voted.term, voted.block_hash) != (append.term, append.block.block_hash):
+        return False
+    if core.has_timed_out or not core.can_sign:
         return False
     reply = AppendReply(vote=voted, executed_height=compute_executed_height(core))
     persist(core)
@@ -188,13 +215,9 @@ def _resend_vote(core: Core, append: Append) -> bool:
 
 
 def _keep(core: Core, append: Append, leader_vote: Vote) -> None:
-    """Keep the leader's latest proposal; two different ones of one rank are evidence against him."""
+    """Keep the leader's latest proposal; of two at one rank, the first."""
     held = core.round.proposal
     if held is not None and leader_vote.rank <= held.rank:
-        if leader_vote.rank == held.rank and leader_vote.block_hash != held.leader_vote.block_hash:
-            core.effects.append(
-                ReportEvidence(accused=leader_vote.validator, first=held.leader_vote, second=leader_vote)
-            )
         return
     core.round.proposal = Proposal(
         append=append, leader_vote=leader_vote, received_wall_ms=core.clock.wall_ms
@@ -205,7 +228,7 @@ def _is_vote_open(core: Core, proposal: Proposal) -> bool:
     """Whether R1 to R4 allow a vote for this proposal."""
     append = proposal.append
     is_fresh = proposal.rank > core.voted_rank  # R2
-    if not core.can_sign or core.has_timed_out or not is_fresh or proposal.rank[0] != core.term:  # R1
+    if not core.may_sign or core.has_timed_out or not is_fresh or proposal.rank[0] != core.term:  # R1
         return False
     if append.justify.term == core.term:
         return True  # R3: it continues the term's own certified chain.
@@ -233,6 +256,12 @@ def _find_late(core: Core, proposal: Proposal) -> str | None:
     return f"its time {header.time_ms} is before {earliest}"
 
 
+def _find_ended(path: tuple[Held, ...]) -> str | None:
+    """Return why nothing may follow the parent, if it is the last block of the epoch (E2)."""
+    is_ended = bool(path) and bool(path[-1].block.header.flags & BlockFlags.EPOCH_END)
+    return "it follows the last block of the epoch" if is_ended else None
+
+
 def _ask_check(core: Core, proposal: Proposal, path: tuple[Held, ...]) -> None:
     block = proposal.append.block
     parent_time_ms = path[-1].block.header.time_ms if path else core.chain.tip.time_ms
@@ -245,16 +274,14 @@ def _ask_check(core: Core, proposal: Proposal, path: tuple[Held, ...]) -> None:
 
 
 def _vote(core: Core, proposal: Proposal) -> None:
-    header: Header = proposal.append.block.header
-    vote = sign_vote(
-        core, SignedKind.VOTE_PREPARE, header.term, header.height, proposal.append.block.block_hash
-    )
+    append, header = proposal.append, proposal.append.block.header
+    vote = sign_vote(core, SignedKind.VOTE_PREPARE, append.term, header.height, append.block.block_hash)
     held = core.chain.add(proposal.append.block)
     held.is_kept = True
     core.record = replace(core.record, voted=vote)
     persist(core)  # Vote, block and lock are durable before the vote leaves (D1).
     reply = AppendReply(vote=vote, executed_height=compute_executed_height(core))
-    send(core, compute_leader(core.config, header.term), reply)
+    send(core, compute_leader(core.config, append.term), reply)
     walk = core.chain.walk(proposal.append.block.block_hash, header.height)
     if walk.is_complete:
         request_execution(core, walk.path)

@@ -1,4 +1,4 @@
-"""The canonical encoding of messages: one tag byte, then the fields; any bytes give a message or a fault.
+"""The canonical encoding of messages: epoch, one tag byte, the fields; any bytes give a message or a fault.
 
 Sizes are bounded before anything is allocated, so that a hostile peer costs no more than its bytes.
 """
@@ -17,13 +17,15 @@ from tanpo.consensus.messages import (
     Committed,
     GetBlock,
     GetCommitted,
+    GetStatus,
     Heartbeat,
     Message,
     Nudge,
+    Status,
+    StepDown,
     Suspect,
     TermCertificate,
     Timeout,
-    Vote,
 )
 from tanpo.ledger.block import (
     BLOCK_BYTES_MAX,
@@ -34,9 +36,7 @@ from tanpo.ledger.block import (
     read_header,
 )
 from tanpo.ledger.certificate import (
-    SignedKind,
     TimeoutCertificate,
-    TimeoutEntry,
     read_certificate,
     read_commit_proof,
     read_timeout_certificate,
@@ -46,7 +46,8 @@ from tanpo.ledger.certificate import (
 )
 from tanpo.ledger.codec import Reader, Writer, malformed
 from tanpo.ledger.keys import SIGNATURE_BYTES_MAX
-from tanpo.ledger.types import BlockHash, Height, Signature, Term, ValidatorIndex
+from tanpo.ledger.types import BlockHash, Epoch, Height, Signature, Term
+from tanpo.ledger.vote import read_entry, read_vote, write_entry, write_vote
 
 MESSAGE_BYTES_MAX: Final = 14 * 1024 * 1024
 """Longest encoded message: a full `Committed` (its last block may pass the byte limit) and headroom."""
@@ -62,16 +63,21 @@ _GET_BLOCK: Final = 8
 _BLOCK_ANSWER: Final = 9
 _GET_COMMITTED: Final = 10
 _COMMITTED: Final = 11
+_STEP_DOWN: Final = 12
+_GET_STATUS: Final = 13
+_STATUS: Final = 14
 
 
-def encode_message(message: Message) -> bytes:
-    """Return the canonical encoding of a message."""
-    writer = Writer()
+def encode_message(message: Message, epoch: Epoch) -> bytes:
+    """Return the canonical encoding of a message of a replica in this epoch."""
+    writer = Writer().u64(epoch)
     match message:
         case Append() | AppendReply() | Nudge() | Heartbeat():
             _write_normal(writer, message)
-        case Suspect() | Timeout() | TermCertificate():
+        case Suspect() | Timeout() | TermCertificate() | StepDown():
             _write_term_change(writer, message)
+        case GetStatus() | Status():
+            _write_status(writer, message)
         case GetBlock() | BlockAnswer() | GetCommitted() | Committed():
             _write_catch_up(writer, message)
         case _:
@@ -79,8 +85,8 @@ def encode_message(message: Message) -> bytes:
     return writer.finish()
 
 
-def decode_message(encoded: bytes) -> Message:
-    """Return the message that `encoded` spells, unverified.
+def decode_message(encoded: bytes) -> tuple[Epoch, Message]:
+    """Return the epoch and the message that `encoded` spells, unverified.
 
     Raises:
         PeerFault: the bytes are not the canonical encoding of any message, or are too many.
@@ -88,41 +94,18 @@ def decode_message(encoded: bytes) -> Message:
     if len(encoded) > MESSAGE_BYTES_MAX:
         raise malformed("message too large", value=len(encoded), limit=MESSAGE_BYTES_MAX)
     reader = Reader(encoded)
-    tag = reader.u8()
+    epoch, tag = Epoch(reader.u64()), reader.u8()
     read = _READERS.get(tag)
     if read is None:
         raise malformed("unknown kind of message", value=tag, limit=f"1..{len(_READERS)}")
     message = read(reader)
     reader.finish()
-    return message
-
-
-def write_vote(writer: Writer, vote: Vote) -> None:
-    """Append a vote."""
-    writer.u8(vote.kind).u8(vote.validator).u64(vote.term).u64(vote.height)
-    writer.raw(vote.block_hash).blob(vote.signature)
-
-
-def read_vote(reader: Reader) -> Vote:
-    """Read a vote."""
-    kind = reader.u8()
-    if kind not in (SignedKind.VOTE_PREPARE, SignedKind.VOTE_COMMIT):
-        raise malformed("unknown kind of vote", value=kind, limit="1 or 2")
-    return Vote(
-        kind=SignedKind(kind),
-        validator=ValidatorIndex(reader.u8()),
-        term=Term(reader.u64()),
-        height=Height(reader.u64()),
-        block_hash=BlockHash(reader.raw(HASH_BYTES)),
-        signature=Signature(reader.blob(SIGNATURE_BYTES_MAX)),
-    )
+    return epoch, message
 
 
 def write_timeout(writer: Writer, timeout: Timeout) -> None:
     """Append a timeout."""
-    entry = timeout.entry
-    writer.u64(timeout.term).u8(entry.validator).u64(entry.high_term).u64(entry.high_height)
-    writer.raw(entry.high_hash).blob(entry.signature)
+    write_entry(writer.u64(timeout.term), timeout.entry)
     write_certificate(writer, timeout.high_qc)
     write_optional_timeout_certificate(writer, timeout.term_certificate)
 
@@ -131,13 +114,7 @@ def read_timeout(reader: Reader) -> Timeout:
     """Read a timeout."""
     return Timeout(
         term=Term(reader.u64()),
-        entry=TimeoutEntry(
-            validator=ValidatorIndex(reader.u8()),
-            high_term=Term(reader.u64()),
-            high_height=Height(reader.u64()),
-            high_hash=BlockHash(reader.raw(HASH_BYTES)),
-            signature=Signature(reader.blob(SIGNATURE_BYTES_MAX)),
-        ),
+        entry=read_entry(reader),
         high_qc=read_certificate(reader),
         term_certificate=read_optional_timeout_certificate(reader),
     )
@@ -178,7 +155,7 @@ def _write_normal(writer: Writer, message: Append | AppendReply | Nudge | Heartb
             assert_never(message)
 
 
-def _write_term_change(writer: Writer, message: Suspect | Timeout | TermCertificate) -> None:
+def _write_term_change(writer: Writer, message: Suspect | Timeout | TermCertificate | StepDown) -> None:
     match message:
         case Suspect():
             writer.u8(_SUSPECT).u64(message.term)
@@ -186,6 +163,25 @@ def _write_term_change(writer: Writer, message: Suspect | Timeout | TermCertific
             write_timeout(writer.u8(_TIMEOUT), message)
         case TermCertificate():
             write_timeout_certificate(writer.u8(_TERM_CERTIFICATE), message.certificate)
+        case StepDown():
+            writer.u8(_STEP_DOWN).u64(message.term).blob(message.signature)
+        case _:
+            assert_never(message)
+
+
+def _write_status(writer: Writer, message: GetStatus | Status) -> None:
+    match message:
+        case GetStatus():
+            writer.u8(_GET_STATUS).u64(message.nonce)
+        case Status():
+            writer.u8(_STATUS).u64(message.nonce).u64(message.term)
+            write_certificate(writer, message.high_qc)
+            writer.flag(message.vote is not None)
+            if message.vote is not None:
+                write_vote(writer, message.vote)
+            writer.u64(message.timeout_term).flag(message.timeout is not None)
+            if message.timeout is not None:
+                write_entry(writer, message.timeout)
         case _:
             assert_never(message)
 
@@ -244,6 +240,25 @@ def _read_term_certificate(reader: Reader) -> TermCertificate:
     return TermCertificate(certificate=read_timeout_certificate(reader))
 
 
+def _read_step_down(reader: Reader) -> StepDown:
+    return StepDown(term=Term(reader.u64()), signature=Signature(reader.blob(SIGNATURE_BYTES_MAX)))
+
+
+def _read_get_status(reader: Reader) -> GetStatus:
+    return GetStatus(nonce=reader.u64())
+
+
+def _read_status(reader: Reader) -> Status:
+    return Status(
+        nonce=reader.u64(),
+        term=Term(reader.u64()),
+        high_qc=read_certificate(reader),
+        vote=read_vote(reader) if reader.flag() else None,
+        timeout_term=Term(reader.u64()),
+        timeout=read_entry(reader) if reader.flag() else None,
+    )
+
+
 def _read_get_block(reader: Reader) -> GetBlock:
     return GetBlock(
         height=Height(reader.u64()),
@@ -282,4 +297,7 @@ _READERS: Final[dict[int, Callable[[Reader], Message]]] = {
     _BLOCK_ANSWER: _read_block_answer,
     _GET_COMMITTED: _read_get_committed,
     _COMMITTED: _read_committed,
+    _STEP_DOWN: _read_step_down,
+    _GET_STATUS: _read_get_status,
+    _STATUS: _read_status,
 }

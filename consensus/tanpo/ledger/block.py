@@ -39,11 +39,10 @@ EMPTY_ROOT: Final = compute_merkle_root(())
 
 
 class BlockFlags(IntFlag):
-    """Marks of a block at the border of an epoch."""
+    """Marks of a block. The last block of an epoch names the validators of the next."""
 
     NONE = 0
     EPOCH_END = 1
-    CLOSING = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +179,6 @@ def _encode_body(envelopes: Sequence[bytes], evidence: Sequence[bytes]) -> bytes
 
 def _read_flags(reader: Reader) -> BlockFlags:
     value = reader.u8()
-    if value > BlockFlags.EPOCH_END | BlockFlags.CLOSING:
-        raise malformed("unknown block flags", value=value, limit="0..3")
+    if value > BlockFlags.EPOCH_END:
+        raise malformed("unknown block flags", value=value, limit="0 or 1")
     return BlockFlags(value)

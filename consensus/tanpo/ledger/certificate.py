@@ -147,22 +147,30 @@ def step_down_bytes(network_id: NetworkId, epoch: Epoch, term: Term) -> bytes:
     return _signed_prefix(SignedKind.STEP_DOWN, network_id, epoch) + Writer().u64(term).finish()
 
 
-def genesis_certificate(network_id: NetworkId) -> QuorumCertificate:
-    """Return the certificate that the first block extends: rank (0, 0), no signatures."""
+def base_certificate(epoch: Epoch, height: Height, block_hash: BlockHash) -> QuorumCertificate:
+    """Return what the first block of an epoch extends: the last block of the epoch before, at term 0.
+
+    It has no signatures: that block was made final by the validators of its own epoch.
+    """
     return QuorumCertificate(
         kind=SignedKind.VOTE_PREPARE,
-        epoch=Epoch(0),
+        epoch=epoch,
         term=Term(0),
-        height=Height(0),
-        block_hash=BlockHash(network_id),
+        height=height,
+        block_hash=block_hash,
         signatures=(),
     )
+
+
+def genesis_certificate(network_id: NetworkId) -> QuorumCertificate:
+    """Return the certificate that the first block of all extends: rank (0, 0), no signatures."""
+    return base_certificate(Epoch(0), Height(0), BlockHash(network_id))
 
 
 def verify_certificate(
     certificate: QuorumCertificate, network_id: NetworkId, checker: SignatureChecker
 ) -> None:
-    """Raise `PeerFault` unless a quorum of distinct validators signed. Genesis is not special here."""
+    """Raise `PeerFault` unless a quorum of distinct validators signed. A base certificate never passes."""
     message = vote_bytes(
         certificate.kind,
         network_id,
@@ -178,9 +186,15 @@ def verify_certificate(
 
 
 def verify_timeout_certificate(
-    certificate: TimeoutCertificate, network_id: NetworkId, checker: SignatureChecker
+    certificate: TimeoutCertificate,
+    network_id: NetworkId,
+    checker: SignatureChecker,
+    base: QuorumCertificate,
 ) -> None:
-    """Raise `PeerFault` unless a quorum timed out and the high certificate is the highest they name."""
+    """Raise `PeerFault` unless a quorum timed out and the high certificate is the highest they name.
+
+    `base` is the epoch's base certificate, which needs no signatures.
+    """
     _check_quorum([entry.validator for entry in certificate.entries], checker.validator_count)
     for entry in certificate.entries:
         message = timeout_bytes(
@@ -201,7 +215,7 @@ def verify_timeout_certificate(
             value=high.rank,
             limit=certificate.high_rank,
         )
-    if high != genesis_certificate(network_id):
+    if high != base:
         verify_certificate(high, network_id, checker)
 
 

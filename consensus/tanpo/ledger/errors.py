@@ -57,6 +57,7 @@ class Reason(StrEnum):
     PROOF_INVALID = "PROOF_INVALID"
     CONFIGURATION = "CONFIGURATION"
     PORT_IN_USE = "PORT_IN_USE"
+    VALIDATORS_REFUSED = "VALIDATORS_REFUSED"
 
 
 class LedgerError(Exception):

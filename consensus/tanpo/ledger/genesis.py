@@ -13,12 +13,13 @@ from hashlib import sha256
 from typing import Any, Final
 
 from tanpo.ledger.block import BLOCK_BYTES_MAX, BLOCK_ENVELOPES_MAX
-from tanpo.ledger.certificate import VALIDATORS_MAX, compute_signed_digest
+from tanpo.ledger.certificate import VALIDATORS_MAX
 from tanpo.ledger.codec import Writer
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, UsageError
 from tanpo.ledger.keys import PublicKey
 from tanpo.ledger.transaction import NAME_PATTERN
-from tanpo.ledger.types import KeyId, MemberId, NetworkId, Signature, ValidatorIndex
+from tanpo.ledger.types import KeyId, MemberId, NetworkId
+from tanpo.ledger.validators import Validator
 from tanpo.ledger.values import Fields, value_from_json, value_to_json, write_fields
 
 GENESIS_VERSION: Final = 1
@@ -53,15 +54,6 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Validator:
-    """A node entitled to vote: its member, its name within the member, its DER public key."""
-
-    member: MemberId
-    node: str
-    public_key: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledContract:
     """A contract present from the first block: source text and the arguments of its `@init`."""
 
@@ -87,35 +79,6 @@ class Genesis:
         return NetworkId(sha256(b"tanpo/genesis/1" + encode_genesis(self)).digest())
 
 
-class ValidatorSet:
-    """The validators of one epoch with their keys parsed; a `SignatureChecker`."""
-
-    __slots__ = ("_keys", "validators", "valset_hash")
-
-    def __init__(self, validators: tuple[Validator, ...]) -> None:
-        self.validators = validators
-        self._keys = tuple(PublicKey.decode(validator.public_key) for validator in validators)
-        self.valset_hash = compute_valset_hash(validators)
-
-    @property
-    def validator_count(self) -> int:
-        """How many validators there are."""
-        return len(self.validators)
-
-    def verify(self, validator: ValidatorIndex, message: bytes, signature: Signature) -> bool:
-        """Return whether the validator at this index signed the message."""
-        return 0 <= validator < len(self._keys) and self._keys[validator].verify(
-            signature, compute_signed_digest(message)
-        )
-
-    def find_index(self, member: MemberId, node: str) -> ValidatorIndex | None:
-        """Return the index of a member's node, None when it is no validator."""
-        for index, validator in enumerate(self.validators):
-            if (validator.member, validator.node) == (member, node):
-                return ValidatorIndex(index)
-        return None
-
-
 @dataclass(frozen=True, slots=True)
 class RegisteredKey:
     """A key that may sign transactions for a member."""
@@ -132,14 +95,6 @@ def collect_keys(genesis: Genesis) -> dict[KeyId, RegisteredKey]:
             key = PublicKey.decode(encoded)
             keys[key.key_id] = RegisteredKey(member.member, key)
     return keys
-
-
-def compute_valset_hash(validators: tuple[Validator, ...]) -> bytes:
-    """Return the hash that headers carry for a validator set."""
-    writer = Writer().raw(b"tanpo/valset/1").u8(len(validators))
-    for validator in validators:
-        writer.text(validator.member).text(validator.node).blob(validator.public_key)
-    return sha256(writer.finish()).digest()
 
 
 def encode_genesis(genesis: Genesis) -> bytes:

@@ -17,16 +17,10 @@ from tanpo.cli.samples import load_catalog
 from tanpo.client.keyfile import save_key
 from tanpo.client.profile import Profile, render_profile
 from tanpo.contracts import PRODUCT_CONTRACTS, load_source
-from tanpo.ledger.genesis import (
-    Genesis,
-    InstalledContract,
-    Member,
-    Parameters,
-    Validator,
-    genesis_to_json,
-)
+from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, genesis_to_json
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import MemberId
+from tanpo.ledger.validators import Validator
 from tanpo.ledger.values import Value
 from tanpo.node.config import NodeConfig, PeerConfig, TlsConfig, render_config
 from tanpo.node.identity import Role

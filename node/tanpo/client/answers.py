@@ -25,10 +25,11 @@ from tanpo.client.rpc_errors import error_from_status
 from tanpo.ledger.block import compute_tx_root, decode_block
 from tanpo.ledger.codec import Reader
 from tanpo.ledger.errors import PeerFault, Reason, TransactionRejected, UsageError
-from tanpo.ledger.genesis import Member, Parameters, Validator, ValidatorSet
+from tanpo.ledger.genesis import Member, Parameters
 from tanpo.ledger.receipt import Receipt, decode_receipt
 from tanpo.ledger.transaction import Envelope, Transaction, decode_envelope
 from tanpo.ledger.types import BlockHash, Height, MemberId, NetworkId, StateRoot, TxId
+from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.ledger.values import Fields, decode_value, read_fields
 
 

@@ -10,9 +10,10 @@ from typing import Final
 from tanpo.client.identity import Identity
 from tanpo.client.plan import RetryPolicy
 from tanpo.ledger.errors import Reason, UsageError
-from tanpo.ledger.genesis import Genesis, RegisteredKey, ValidatorSet, collect_keys, genesis_from_json
+from tanpo.ledger.genesis import Genesis, RegisteredKey, collect_keys, genesis_from_json
 from tanpo.ledger.transaction import Signer
 from tanpo.ledger.types import KeyId, MemberId, NetworkId
+from tanpo.ledger.validators import ValidatorSet
 
 DEADLINE_S: Final = 10.0
 """How long a call may take in all, retries included: several changes of leader."""

@@ -17,10 +17,11 @@ from tanpo.ledger.block import Header, compute_block_hash, read_header
 from tanpo.ledger.certificate import CommitProof, decode_commit_proof, verify_commit_proof
 from tanpo.ledger.codec import Reader
 from tanpo.ledger.errors import PeerFault, Reason
-from tanpo.ledger.genesis import Genesis, ValidatorSet
+from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.merkle import MerkleProof, verify_leaf
 from tanpo.ledger.receipt import Receipt, decode_receipt
 from tanpo.ledger.types import BlockHash, NetworkId, TxId
+from tanpo.ledger.validators import ValidatorSet
 
 DESCENDANTS_MAX: Final = 2048
 """Headers between a receipt's and the final one: ordinarily none or one; bounds the work of checking."""

@@ -10,10 +10,10 @@ from tanpo.client.errors import ContractFailed, OutcomeUnknown
 from tanpo.ledger.block import Block, Header
 from tanpo.ledger.certificate import CommitProof
 from tanpo.ledger.errors import LedgerError
-from tanpo.ledger.genesis import Validator
 from tanpo.ledger.receipt import Event, Receipt
 from tanpo.ledger.transaction import Envelope, Transaction
 from tanpo.ledger.types import BlockHash, Height, MemberId, NetworkId, StateRoot, TxId
+from tanpo.ledger.validators import Validator
 from tanpo.ledger.values import Value
 
 

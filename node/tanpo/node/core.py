@@ -12,10 +12,11 @@ from tanpo.consensus import CommittedTip, Replica, ReplicaConfig, ReplicaStart, 
 from tanpo.ledger.block import decode_block
 from tanpo.ledger.certificate import compute_signed_digest, decode_commit_proof
 from tanpo.ledger.errors import CorruptState, InvariantViolation, Reason, Unavailable, UsageError
-from tanpo.ledger.genesis import Genesis, ValidatorSet, collect_keys
+from tanpo.ledger.genesis import Genesis, collect_keys
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Transaction
 from tanpo.ledger.types import Epoch, MemberId, Signature, ValidatorIndex
+from tanpo.ledger.validators import ValidatorSet
 from tanpo.node.admission import AdmissionWindow
 from tanpo.node.bodies import Bodies
 from tanpo.node.clock import Clock

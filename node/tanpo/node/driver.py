@@ -38,7 +38,7 @@ from tanpo.consensus.wire import encode_message
 from tanpo.ledger.block import Block, decode_block, encode_block
 from tanpo.ledger.certificate import CommitProof, decode_commit_proof
 from tanpo.ledger.errors import InvariantViolation
-from tanpo.ledger.types import BlockHash, Height, Term, ValidatorIndex
+from tanpo.ledger.types import BlockHash, Epoch, Height, Term, ValidatorIndex
 from tanpo.node.bodies import Bodies
 from tanpo.node.clock import Clock
 from tanpo.node.execution import ExecutedBlock, Execution
@@ -110,6 +110,7 @@ class Driver:
         self._wake: asyncio.TimerHandle | None = None
         self._running: BlockHash | None = None
         self._is_pending_posted = False
+        self._epoch = Epoch(0)
         self._term = Term(0)
 
     async def wait_for_room(self) -> None:
@@ -212,9 +213,9 @@ class Driver:
             case Persist():
                 pass  # `_save` has written it
             case Send(to=to, message=message):
-                self._links.send(to, encode_message(message))
+                self._links.send(to, encode_message(message, self._epoch))
             case Broadcast(message=message):
-                self._links.broadcast(encode_message(message))
+                self._links.broadcast(encode_message(message, self._epoch))
             case CheckBlock():
                 self._start(self._check(effect), "check")
             case ExecuteBlock() | CommitBlock():
@@ -232,16 +233,13 @@ class Driver:
 
     def _report(self, effect: ReportEvidence | ReportFault | Halt) -> None:
         match effect:
-            case ReportEvidence(accused=accused, first=first, second=second):
-                count = self._milestones.note(("equivocation", accused))
-                if count:
-                    _LOG.error(
-                        "equivocation",
-                        validator=accused,
-                        term=first.term,
-                        height=second.height,
-                        reports=count,
-                    )
+            case ReportEvidence(evidence=evidence):
+                _LOG.error(
+                    "evidence",
+                    validator=self._names[evidence.accused],
+                    kind=type(evidence).__name__,
+                    epoch=evidence.epoch,
+                )
             case ReportFault(sender=sender, fault=fault):
                 self._metrics.peer_faults.labels(self._names[sender]).inc()
                 count = self._milestones.note(("fault", sender))
@@ -279,7 +277,7 @@ class Driver:
                 started = time.thread_time()
                 answer = build_committed(self._read_committed(self._asked.pop(to)))
                 if answer is not None:
-                    self._links.send(to, encode_message(answer))
+                    self._links.send(to, encode_message(answer, self._epoch))
                 await asyncio.sleep(SERVE_REST * (time.thread_time() - started))
 
     def _read_committed(self, from_height: Height) -> Iterator[tuple[Block, CommitProof]]:

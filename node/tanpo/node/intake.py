@@ -67,8 +67,10 @@ class Intake:
         try:
             for encoded in messages:
                 now_ms, wall_ms = self._clock.read()
-                message = decode_message(encoded)
-                self._driver.post(Received(sender=sender, message=message, now_ms=now_ms, wall_ms=wall_ms))
+                epoch, message = decode_message(encoded)
+                self._driver.post(
+                    Received(sender=sender, epoch=epoch, message=message, now_ms=now_ms, wall_ms=wall_ms)
+                )
             self._metrics.consensus_messages.inc(len(messages))
         finally:
             # After a fault too, or one bad message a frame would let a peer outrun the replica.

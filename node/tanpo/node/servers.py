@@ -17,8 +17,8 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tanpo.api.v1 import admin_pb2_grpc, ledger_pb2_grpc, network_pb2_grpc, peer_pb2_grpc
 from tanpo.ledger.errors import LedgerError, Reason, UsageError
-from tanpo.ledger.genesis import ValidatorSet
 from tanpo.ledger.types import MemberId
+from tanpo.ledger.validators import ValidatorSet
 from tanpo.node.config import NodeConfig, split_address
 from tanpo.node.credentials import NodeCredentials
 from tanpo.node.identity import CallerVerifier

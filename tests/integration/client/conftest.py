@@ -35,7 +35,7 @@ from tanpo.ledger.certificate import (
 )
 from tanpo.ledger.codec import Reader, Writer
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, Unavailable
-from tanpo.ledger.genesis import Genesis, Member, Parameters, Validator, compute_valset_hash, genesis_to_json
+from tanpo.ledger.genesis import Genesis, Member, Parameters, genesis_to_json
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.merkle import compute_merkle_root, prove_leaf
 from tanpo.ledger.receipt import Event, Receipt, decode_receipt, encode_receipt
@@ -48,6 +48,7 @@ from tanpo.ledger.transaction import (
     sign_envelope,
 )
 from tanpo.ledger.types import BlockHash, Epoch, Height, MemberId, StateRoot, Term, ValidatorIndex
+from tanpo.ledger.validators import Validator, compute_valset_hash
 from tanpo.ledger.values import encode_value, read_fields, write_fields
 from tanpo.node.identity import Role
 from tanpo.node.pki import create_authority, issue_certificate

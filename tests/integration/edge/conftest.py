@@ -17,10 +17,11 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected
-from tanpo.ledger.genesis import Genesis, Member, Parameters, Validator, ValidatorSet
+from tanpo.ledger.genesis import Genesis, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Call, Envelope, build_transaction, decode_envelope, sign_envelope
 from tanpo.ledger.types import MemberId, ValidatorIndex
+from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.node.config import NodeConfig, TlsConfig
 from tanpo.node.credentials import NodeCredentials
 from tanpo.node.events import EventItem, EventRead

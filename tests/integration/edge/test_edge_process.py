@@ -21,10 +21,11 @@ import grpc.aio
 import pytest
 import structlog
 from tanpo.api.v1 import ledger_pb2, ledger_pb2_grpc, network_pb2, network_pb2_grpc
-from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, Validator, genesis_to_json
+from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, genesis_to_json
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Call, build_transaction, sign_envelope
 from tanpo.ledger.types import MemberId
+from tanpo.ledger.validators import Validator
 from tanpo.node.app import ExitCode, run_node
 from tanpo.node.config import NodeConfig, TlsConfig, render_config
 from tanpo.node.identity import Role

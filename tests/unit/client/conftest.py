@@ -15,11 +15,12 @@ from tanpo.client import ClientConfig, Identity, RetryPolicy
 from tanpo.client.context import Context
 from tanpo.client.plan import Attempt, Pause, Plan, Route
 from tanpo.ledger.errors import LedgerError
-from tanpo.ledger.genesis import Genesis, Member, Parameters, Validator
+from tanpo.ledger.genesis import Genesis, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.receipt import Receipt, encode_receipt
 from tanpo.ledger.transaction import Call, Envelope, Transaction, build_transaction, sign_envelope
 from tanpo.ledger.types import Height, MemberId
+from tanpo.ledger.validators import Validator
 
 KEY = PrivateKey.generate()
 OTHER_KEY = PrivateKey.generate()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tanpo.consensus.messages import Vote
 from tanpo.consensus.tally import Tally
 from tanpo.ledger.certificate import SignedKind
 from tanpo.ledger.types import BlockHash, Epoch, Height, Signature, Term, ValidatorIndex
+from tanpo.ledger.vote import Vote
 
 HASH = BlockHash(bytes(32))
 

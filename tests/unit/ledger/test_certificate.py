@@ -196,7 +196,7 @@ def test_genesis_certificate_proves_nothing(network_id: NetworkId, validators: V
 def test_timeout_certificate_of_a_quorum_verifies(
     timeout: TimeoutCertificate, network_id: NetworkId, validators: ValidatorSet
 ) -> None:
-    verify_timeout_certificate(timeout, network_id, validators)
+    verify_timeout_certificate(timeout, network_id, validators, genesis_certificate(network_id))
     assert timeout.high_rank == (2, 9)
 
 
@@ -205,7 +205,7 @@ def test_timeout_certificate_on_genesis_verifies(
 ) -> None:
     certificate = give_up(1, genesis_certificate(network_id), (0, 1, 2))
 
-    verify_timeout_certificate(certificate, network_id, validators)
+    verify_timeout_certificate(certificate, network_id, validators, genesis_certificate(network_id))
 
 
 def test_genesis_of_another_network_is_no_high_certificate(
@@ -214,21 +214,28 @@ def test_genesis_of_another_network_is_no_high_certificate(
     certificate = give_up(1, genesis_certificate(NetworkId(bytes(32))), (0, 1, 2))
 
     with pytest.raises(PeerFault, match="too few signers"):
-        verify_timeout_certificate(certificate, network_id, validators)
+        verify_timeout_certificate(certificate, network_id, validators, genesis_certificate(network_id))
 
 
 def test_timeout_certificate_short_of_a_quorum_is_refused(
     timeout: TimeoutCertificate, network_id: NetworkId, validators: ValidatorSet
 ) -> None:
     with pytest.raises(PeerFault, match="too few signers"):
-        verify_timeout_certificate(replace(timeout, entries=timeout.entries[:2]), network_id, validators)
+        verify_timeout_certificate(
+            replace(timeout, entries=timeout.entries[:2]),
+            network_id,
+            validators,
+            genesis_certificate(network_id),
+        )
 
 
 def test_timeout_of_another_term_is_refused(
     timeout: TimeoutCertificate, network_id: NetworkId, validators: ValidatorSet
 ) -> None:
     with pytest.raises(PeerFault, match="bad signature"):
-        verify_timeout_certificate(replace(timeout, term=Term(6)), network_id, validators)
+        verify_timeout_certificate(
+            replace(timeout, term=Term(6)), network_id, validators, genesis_certificate(network_id)
+        )
 
 
 @pytest.mark.parametrize("change", [{"high_term": Term(1)}, {"high_height": Height(8)}, {"high_hash": OTHER}])
@@ -240,7 +247,7 @@ def test_reported_high_certificate_is_signed(
     forged = replace(timeout, entries=(first, *timeout.entries[1:]))
 
     with pytest.raises(PeerFault, match="bad signature"):
-        verify_timeout_certificate(forged, network_id, validators)
+        verify_timeout_certificate(forged, network_id, validators, genesis_certificate(network_id))
 
 
 def test_timeout_certificate_must_carry_the_highest_certificate_it_names(
@@ -249,7 +256,9 @@ def test_timeout_certificate_must_carry_the_highest_certificate_it_names(
     lower = certify(PREPARE, 2, 8, BLOCK, (0, 1, 2))
 
     with pytest.raises(PeerFault, match="another high certificate"):
-        verify_timeout_certificate(replace(timeout, high_qc=lower), network_id, validators)
+        verify_timeout_certificate(
+            replace(timeout, high_qc=lower), network_id, validators, genesis_certificate(network_id)
+        )
 
 
 def test_high_certificate_itself_is_verified(
@@ -258,7 +267,9 @@ def test_high_certificate_itself_is_verified(
     unsigned = certify(PREPARE, 2, 9, BLOCK, (0, 1))
 
     with pytest.raises(PeerFault, match="too few signers"):
-        verify_timeout_certificate(replace(timeout, high_qc=unsigned), network_id, validators)
+        verify_timeout_certificate(
+            replace(timeout, high_qc=unsigned), network_id, validators, genesis_certificate(network_id)
+        )
 
 
 def test_high_certificate_of_another_epoch_is_refused(
@@ -267,7 +278,9 @@ def test_high_certificate_of_another_epoch_is_refused(
     other = replace(timeout.high_qc, epoch=Epoch(1))
 
     with pytest.raises(PeerFault, match="another high certificate"):
-        verify_timeout_certificate(replace(timeout, high_qc=other), network_id, validators)
+        verify_timeout_certificate(
+            replace(timeout, high_qc=other), network_id, validators, genesis_certificate(network_id)
+        )
 
 
 def test_child_in_its_parents_term_proves_the_parent_final(

@@ -3,9 +3,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from tanpo.ledger.genesis import Validator, ValidatorSet
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import MemberId
+from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.node.services.readiness import Readiness
 from tanpo.node.transport import PeerState
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
 from tanpo.ledger.errors import CorruptState, LedgerError, PeerFault, Reason, UsageError
-from tanpo.ledger.genesis import ValidatorSet
 from tanpo.ledger.types import ValidatorIndex
+from tanpo.ledger.validators import ValidatorSet
 from tanpo.node.identity import Caller
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tanpo.ledger.certificate import compute_quorum
-from tanpo.ledger.genesis import ValidatorSet
 from tanpo.ledger.types import MemberId
+from tanpo.ledger.validators import ValidatorSet
 from tanpo.node.services.ports import PeerSource, StatusSource
 
 
