@@ -42,38 +42,56 @@ class Keys:
 class Bench:
     """A replica, its surroundings, and forgeries. Blocks are executed and checked only when told to."""
 
-    def __init__(self, index: int | None = 3, count: int = 4, start: tc.ReplicaStart | None = None) -> None:
-        self.index, self.count = index, count
+    def __init__(
+        self,
+        index: int | None = 3,
+        count: int = 4,
+        start: tc.ReplicaStart | None = None,
+        **options: Any,
+    ) -> None:
+        self.index, self.count, self.options = index, count, options
+        self.epoch: t.Epoch = options.get("epoch", EPOCH)
         self.now_ms = 100_000
         self.keys = Keys(count)
         self.pending: list[bytes] = []
+        self.evidence: list[bytes] = []
         self.selected: list[tuple[Block, ...]] = []
         self.start = start or tc.genesis_start(NETWORK, GENESIS_MS, ROOTS.state_root, ROOTS.receipts_root)
         self.timing = tc.Timing()
-        config = tc.ReplicaConfig(
+        self.config = config = tc.ReplicaConfig(
             network_id=NETWORK,
-            epoch=EPOCH,
             validator=None if index is None else t.ValidatorIndex(index),
             validator_count=count,
-            valset_hash=bytes(32),
             parameters=Parameters(block_transactions_max=10),
             timing=self.timing,
+            **({"epoch": EPOCH, "valset_hash": bytes(32)} | options),
         )
         self.replica = tc.Replica(config, self.keys, lambda m: sign(index or 0, m), self, self.start)
 
     def select(self, ancestors: Sequence[Block], time_ms: int, limits: Parameters) -> tc.Payload:
         self.selected.append(tuple(ancestors))
         chosen = tuple(self.pending[: limits.block_transactions_max])
-        return tc.Payload(envelopes=chosen, tx_root=compute_merkle_root(chosen), tx_count=len(chosen))
+        return tc.Payload(
+            envelopes=chosen,
+            tx_root=compute_merkle_root(chosen),
+            tx_count=len(chosen),
+            evidence=tuple(self.evidence),
+        )
 
     def times(self) -> dict[str, Any]:
         return {"now_ms": self.now_ms, "wall_ms": GENESIS_MS + self.now_ms}
 
-    def receive(self, sender: int, message: messages.Message, epoch: int = 0) -> list[tc.Effect]:
+    def receive(self, sender: int, message: messages.Message, epoch: int | None = None) -> list[tc.Effect]:
         event = tc.Received(
-            sender=t.ValidatorIndex(sender), epoch=t.Epoch(epoch), message=message, **self.times()
+            sender=t.ValidatorIndex(sender),
+            epoch=self.epoch if epoch is None else t.Epoch(epoch),
+            message=message,
+            **self.times(),
         )
         return self.replica.step(event)
+
+    def drain(self) -> list[tc.Effect]:
+        return self.replica.step(tc.StepDownAsked(**self.times()))
 
     def tick(self, after_ms: int = 0, *, pending: bool = False, overdue: bool = False) -> list[tc.Effect]:
         self.now_ms += after_ms
@@ -93,6 +111,7 @@ class Bench:
                 block_hash=block.block_hash,
                 state_root=roots.state_root,
                 receipts_root=roots.receipts_root,
+                pending_valset=roots.pending_valset,
                 **self.times(),
             )
         )
@@ -112,13 +131,13 @@ class Bench:
         roots = self.roots_after(parent)
         header = Header(
             network_id=NETWORK,
-            epoch=EPOCH,
+            epoch=self.epoch,
             term=t.Term(term),
             height=t.Height(1 if parent is None else parent.header.height + 1),
             parent_hash=t.BlockHash(NETWORK) if parent is None else parent.block_hash,
             parent_term=t.Term(0) if parent is None else parent.header.term,
             time_ms=GENESIS_MS + self.now_ms if parent is None else parent.header.time_ms + 1,
-            proposer=t.ValidatorIndex((term - 1) % self.count),
+            proposer=t.ValidatorIndex((self.epoch + term - 1) % self.count),
             tx_root=compute_merkle_root(envelopes),
             tx_count=len(envelopes),
             body_hash=compute_body_hash(envelopes),
@@ -131,25 +150,32 @@ class Bench:
         )
         return Block.create(replace(header, **changes), envelopes)
 
-    def vote(self, signer: int, block: Block, kind: cert.SignedKind = PREPARE) -> Vote:
+    def vote(
+        self, signer: int, block: Block, kind: cert.SignedKind = PREPARE, term: int | None = None
+    ) -> Vote:
+        """A vote for a block, in its own term unless another is given (E4)."""
         header = block.header
-        claim: Any = {"term": header.term, "height": header.height, "block_hash": block.block_hash}
-        signature = sign(signer, cert.vote_bytes(kind, NETWORK, EPOCH, **claim))
+        claim: Any = {"term": term or header.term, "height": header.height, "block_hash": block.block_hash}
+        signature = sign(signer, cert.vote_bytes(kind, NETWORK, self.epoch, **claim))
         return Vote(kind=kind, validator=t.ValidatorIndex(signer), signature=signature, **claim)
 
     def reply(self, signer: int, block: Block, kind: cert.SignedKind = PREPARE) -> messages.AppendReply:
         return messages.AppendReply(vote=self.vote(signer, block, kind), executed_height=t.Height(0))
 
     def certify(
-        self, block: Block | None, kind: cert.SignedKind = PREPARE, signers: Sequence[int] = (0, 1, 2)
+        self,
+        block: Block | None,
+        kind: cert.SignedKind = PREPARE,
+        signers: Sequence[int] = (0, 1, 2),
+        term: int | None = None,
     ) -> cert.QuorumCertificate:
         if block is None:
-            return cert.genesis_certificate(NETWORK)
-        votes = [self.vote(signer, block, kind) for signer in signers]
+            return self.config.base_certificate
+        votes = [self.vote(signer, block, kind, term) for signer in signers]
         return cert.QuorumCertificate(
             kind=kind,
-            epoch=EPOCH,
-            term=block.header.term,
+            epoch=self.epoch,
+            term=t.Term(term or block.header.term),
             height=block.header.height,
             block_hash=block.block_hash,
             signatures=tuple((vote.validator, vote.signature) for vote in votes),
@@ -172,11 +198,21 @@ class Bench:
         lock: Block | None = None,
         opening: cert.TimeoutCertificate | None = None,
     ) -> messages.Timeout:
-        qc = self.certify(lock)
+        fields = self.timeout_fields(signer, term, self.certify(lock))
+        return messages.Timeout(**(fields | {"term_certificate": opening}))
+
+    def timeout_fields(self, signer: int, term: int, qc: cert.QuorumCertificate) -> dict[str, Any]:
         high: Any = {"high_term": qc.term, "high_height": qc.height, "high_hash": qc.block_hash}
-        signature = sign(signer, cert.timeout_bytes(NETWORK, EPOCH, t.Term(term), **high))
+        signature = sign(signer, cert.timeout_bytes(NETWORK, self.epoch, t.Term(term), **high))
         entry = cert.TimeoutEntry(validator=t.ValidatorIndex(signer), signature=signature, **high)
-        return messages.Timeout(term=t.Term(term), entry=entry, high_qc=qc, term_certificate=opening)
+        return {"term": t.Term(term), "entry": entry, "high_qc": qc, "term_certificate": None}
+
+    def resign(self, term: int, entry: cert.TimeoutEntry) -> cert.TimeoutEntry:
+        """The entry, signed anew after a change."""
+        message = cert.timeout_bytes(
+            NETWORK, self.epoch, t.Term(term), entry.high_term, entry.high_height, entry.high_hash
+        )
+        return replace(entry, signature=sign(entry.validator, message))
 
     def give_up(self, term: int, *locks: Block | None) -> cert.TimeoutCertificate:
         """A term certificate of validators 0, 1, 2 with the locks given, the last repeated."""
@@ -184,7 +220,7 @@ class Bench:
         timeouts = [self.timeout(signer, term, lock) for signer, lock in enumerate(held)]
         highest = max((timeout.high_qc for timeout in timeouts), key=lambda qc: qc.rank)
         return cert.TimeoutCertificate(
-            epoch=EPOCH,
+            epoch=self.epoch,
             term=t.Term(term),
             entries=tuple(timeout.entry for timeout in timeouts),
             high_qc=highest,
@@ -214,8 +250,8 @@ class Bench:
     def restart(self, effects: Sequence[tc.Effect], **changes: Any) -> Bench:
         """A new replica from what these effects made durable."""
         record, blocks = durable(effects)
-        start = replace(self.start, record=record, blocks=blocks, **changes)
-        bench = Bench(self.index, self.count, start)
+        start = replace(self.start, **({"record": record, "blocks": blocks} | changes))
+        bench = Bench(self.index, self.count, start, **self.options)
         bench.now_ms = self.now_ms
         return bench
 

@@ -1,4 +1,4 @@
-"""T1 to T5: leaving a leader behind."""
+"""T1 to T6: leaving a leader behind."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tanpo.consensus.messages import Append, Heartbeat, Suspect, TermCertificate, Timeout
+from tanpo.consensus.committing import CALM_COMMITS
+from tanpo.consensus.messages import Append, Heartbeat, StepDown, Suspect, TermCertificate, Timeout
+from tanpo.ledger.certificate import CommitProof, SignedKind
 from tanpo.ledger.types import Term, ValidatorIndex
+
+COMMIT = SignedKind.VOTE_COMMIT
 
 
 def test_a_quorum_of_timeouts_opens_the_next_term_and_everybody_is_shown(bench: Any, seen: Any) -> None:
@@ -247,3 +251,114 @@ def test_a_new_leader_without_the_locks_block_fetches_it_first(new_bench: Any, s
     effects = second.open_term(2, block)
 
     assert seen.sent(effects, Append) == []
+
+
+def test_a_drained_leader_gives_its_term_away(leader: Any, seen: Any) -> None:
+    """T6: signed, and with its own timeout, durable first."""
+    leader.tick()
+
+    effects = leader.drain()
+
+    step_down = seen.sent(effects, StepDown)[0]
+    assert step_down.term == 1
+    assert seen.sent(effects, Timeout)[0].term == 1
+    assert seen.is_durable_first(effects, StepDown)
+    assert seen.sent(leader.submit(b"tx"), Append) == []
+
+
+def test_a_drained_leader_repeats_itself_and_yields_each_term_it_comes_to_lead(
+    leader: Any, seen: Any
+) -> None:
+    """T6"""
+    leader.drain()
+
+    again = leader.tick(2 * leader.timing.heartbeat_ms)
+    leader.receive(1, TermCertificate(certificate=leader.give_up(4)))
+    later = leader.tick()
+
+    assert [m.term for m in seen.sent(again, StepDown)] == [1]
+    assert [m.term for m in seen.sent(later, StepDown)] == [5]
+
+
+def test_a_drained_follower_goes_on_voting(bench: Any, seen: Any) -> None:
+    """T6"""
+    assert seen.sent(bench.drain() + bench.tick(), StepDown) == []
+    assert len(seen.votes(bench.follow(bench.block(1)))) == 1
+
+
+def test_a_term_given_away_ends_at_once(bench: Any, leader: Any, seen: Any) -> None:
+    """T6: without waiting for suspicion."""
+    bench.tick()
+    step_down = seen.sent(leader.drain(), StepDown)[0]
+
+    effects = bench.receive(0, step_down)
+
+    assert [timeout.term for timeout in seen.sent(effects, Timeout)] == [1]
+    assert seen.is_durable_first(effects, Timeout)
+
+
+def test_only_the_leader_gives_a_term_away(bench: Any, leader: Any, seen: Any) -> None:
+    """T6"""
+    step_down = seen.sent(leader.drain(), StepDown)[0]
+    forged = replace(step_down, signature=b"forged")
+
+    effects = bench.receive(1, forged) + bench.receive(0, replace(step_down, term=Term(2)))
+
+    assert seen.faults(effects) == ["step-down without its leader's signature"]
+    assert seen.sent(effects, Timeout) == []
+
+
+def commit_in(bench: Any, term: int, parent: Any = None) -> Any:
+    """Commit one block in a term; its certificates prove the term."""
+    block = bench.block(term, parent)
+    is_first = term > 1 and (parent is None or parent.header.term < term)
+    opening = bench.give_up(term - 1, parent) if is_first else None
+    bench.receive(block.header.proposer, bench.append(block, parent, opening))
+    bench.receive(0, bench.heartbeat(CommitProof(certificate=bench.certify(block, COMMIT))))
+    bench.execute(block)
+    bench.stored(block.header.height)
+    return block
+
+
+def test_the_patience_that_succeeded_is_kept(bench: Any, seen: Any) -> None:
+    """T3: a term passed without a commit before this one, so the next leader gets twice as long."""
+    commit_in(bench, 2)
+    bench.open_term(3)
+
+    early = bench.tick(2 * bench.timing.base_timeout_ms)
+    late = bench.tick(1)
+
+    assert bench.replica.committed_height == 1
+    assert seen.sent(early, Suspect) == []
+    assert [suspect.term for suspect in seen.sent(late, Suspect)] == [3]
+
+
+def test_one_change_of_leader_costs_no_patience(bench: Any, seen: Any) -> None:
+    """T3: an ordinary failure must not slow down the next."""
+    commit_in(bench, 2, commit_in(bench, 1))
+    bench.open_term(3)
+
+    assert seen.sent(bench.tick(bench.timing.base_timeout_ms + 1), Suspect)
+
+
+def test_after_a_long_calm_patience_is_given_back(bench: Any, seen: Any) -> None:
+    """T3: one doubling for each hundred commits in one term."""
+    block = commit_in(bench, 2)
+    assert bench.replica._core.record.doublings == 1
+    for _ in range(CALM_COMMITS - 1):
+        block = commit_in(bench, 2, block)
+    before = bench.replica._core.record.doublings
+
+    commit_in(bench, 2, block)
+
+    assert (before, bench.replica._core.record.doublings) == (1, 0)
+
+
+def test_patience_survives_a_restart(bench: Any, seen: Any) -> None:
+    """T3, D2"""
+    commit_in(bench, 3)
+    effects = (
+        bench.open_term(5) + bench.receive(0, Suspect(term=Term(5))) + bench.receive(1, Suspect(term=Term(5)))
+    )
+
+    assert bench.restart(effects).replica._core.record.doublings == 2

@@ -97,30 +97,14 @@ def advance(core: Core) -> None:
         return
     if not _is_vote_open(core, proposal):
         return
-    block, justify = proposal.append.block, proposal.append.justify
+    justify = proposal.append.justify
     walk = core.chain.walk(justify.block_hash, justify.height)
     want_block(core, walk.missing)
-    if not walk.is_complete or block.header.height > core.chain.stored_height + LAG_MAX:
+    if not walk.is_complete or proposal.rank[1] > core.chain.stored_height + LAG_MAX:
         return
-    if proposal.append.is_repeat:
-        _vote(core, proposal)  # It is certified: a quorum found it valid (E4).
-        return
-    proposal.refusal = _find_late(core, proposal) or _find_ended(walk.path)
-    if proposal.refusal is not None:
-        return
-    if not proposal.is_check_asked:
-        _ask_check(core, proposal, walk.path)
-    request_execution(core, walk.path)
-    roots = core.chain.find_roots(justify.block_hash)
-    if roots is None or not proposal.is_checked or proposal.refusal is not None:
-        return
-    # Whether it is the leader's fault or ours shows when a quorum certifies it or not (H1).
-    proposal.refusal = find_contradiction(core, block.header, roots)
-    if proposal.refusal is not None:
-        return
-    if block.header.time_ms > core.clock.wall_ms + core.config.timing.precision_ms:
-        return  # Too early; it is looked at again with the next event (V3).
-    _vote(core, proposal)
+    # A repeated block needs no check: it is certified, so a quorum found it valid (E4).
+    if (proposal.append.is_repeat or _is_valid(core, proposal, walk.path)) and core.may_sign:
+        _vote(core, proposal)
 
 
 def check_vote(core: Core, vote: Vote) -> None:
@@ -228,7 +212,7 @@ def _is_vote_open(core: Core, proposal: Proposal) -> bool:
     """Whether R1 to R4 allow a vote for this proposal."""
     append = proposal.append
     is_fresh = proposal.rank > core.voted_rank  # R2
-    if not core.may_sign or core.has_timed_out or not is_fresh or proposal.rank[0] != core.term:  # R1
+    if not core.can_sign or core.has_timed_out or not is_fresh or proposal.rank[0] != core.term:  # R1
         return False
     if append.justify.term == core.term:
         return True  # R3: it continues the term's own certified chain.
@@ -244,6 +228,28 @@ def _opens_term(core: Core, justify: QuorumCertificate, certificate: TimeoutCert
         and certificate.term == core.term - 1
         and justify.rank >= certificate.high_rank
     )
+
+
+def _is_valid(core: Core, proposal: Proposal, path: tuple[Held, ...]) -> bool:
+    """Whether the block is known to be valid; notes a refusal for good, and asks for what is not known yet.
+
+    `path` leads from the committed tip to its parent.
+    """
+    header = proposal.append.block.header
+    proposal.refusal = _find_late(core, proposal) or _find_ended(path)
+    if proposal.refusal is not None:
+        return False
+    if not proposal.is_check_asked:
+        _ask_check(core, proposal, path)
+    request_execution(core, path)
+    roots = core.chain.find_roots(header.parent_hash)
+    if roots is None or not proposal.is_checked or proposal.refusal is not None:
+        return False
+    # Whether it is the leader's fault or ours shows when a quorum certifies it or not (H1).
+    proposal.refusal = find_contradiction(core, header, roots)
+    # Too early, it is looked at again with the next event (V3).
+    is_early = header.time_ms > core.clock.wall_ms + core.config.timing.precision_ms
+    return proposal.refusal is None and not is_early
 
 
 def _find_late(core: Core, proposal: Proposal) -> str | None:

@@ -85,7 +85,8 @@ def find_seen(core: Core, validator: ValidatorIndex) -> Seen:
 def _note_opening(core: Core, seen: Seen, vote: Vote, header: Header) -> None:
     if seen.opening is not None:
         known, known_header = seen.opening
-        if known.term == vote.term and known.block_hash != vote.block_hash:
+        # At one height they are a double vote already.
+        if known.term == vote.term and known.height != vote.height:
             evidence = DoubleOpening(
                 epoch=core.config.epoch,
                 first=known,
