@@ -58,13 +58,14 @@ class Bench:
         self.selected: list[tuple[Block, ...]] = []
         self.start = start or tc.genesis_start(NETWORK, GENESIS_MS, ROOTS.state_root, ROOTS.receipts_root)
         self.timing = tc.Timing()
+        place: dict[str, Any] = {"epoch": EPOCH, "valset_hash": bytes(32)} | options
         self.config = config = tc.ReplicaConfig(
             network_id=NETWORK,
             validator=None if index is None else t.ValidatorIndex(index),
             validator_count=count,
             parameters=Parameters(block_transactions_max=10),
             timing=self.timing,
-            **({"epoch": EPOCH, "valset_hash": bytes(32)} | options),
+            **place,
         )
         self.replica = tc.Replica(config, self.keys, lambda m: sign(index or 0, m), self, self.start)
 

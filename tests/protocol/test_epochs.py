@@ -40,7 +40,8 @@ COMMIT = SignedKind.VOTE_COMMIT
 
 def wanting(bench: Any, block: Block) -> Roots:
     """Results of a block after which the state wants other validators."""
-    return replace(bench.roots_after(block), pending_valset=NEXT)
+    roots: Roots = replace(bench.roots_after(block), pending_valset=NEXT)
+    return roots
 
 
 def end_block(bench: Any, parent: Block, term: int = 1, **changes: Any) -> Block:
