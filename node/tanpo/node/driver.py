@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Final, Protocol, assert_never
 
@@ -31,26 +30,20 @@ from tanpo.consensus import (
     ReportFault,
     Send,
     ServeCommitted,
-    TransactionsPending,
     build_committed,
 )
 from tanpo.consensus.wire import encode_message
-from tanpo.ledger.block import Block, decode_block, encode_block
+from tanpo.ledger.block import Block, decode_block
 from tanpo.ledger.certificate import CommitProof, decode_commit_proof
 from tanpo.ledger.errors import InvariantViolation
-from tanpo.ledger.types import BlockHash, Epoch, Height, Term, ValidatorIndex
+from tanpo.ledger.types import Epoch, Height, Term, ValidatorIndex
+from tanpo.node.agenda import Agenda
 from tanpo.node.bodies import Bodies
 from tanpo.node.clock import Clock
 from tanpo.node.execution import ExecutedBlock, Execution
 from tanpo.node.logs import Milestones, get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.storage import SafetyStore, SafetyWrite
-
-STEPS_PER_BATCH: Final = 128
-"""Events stepped before their messages leave: enough to share a sync, few enough to keep the loop prompt."""
-
-BACKLOG_MAX: Final = 4_096
-"""Unstepped events above which links are read no further."""
 
 SERVE_REST: Final = 3
 """How many times as long as the work of an answer to a peer that catches up the next one waits: it reads
@@ -97,39 +90,34 @@ class Driver:
         self._metrics = metrics
         self._clock = clock
         self._on_committed = on_committed
-        self._events: deque[Event] = deque()
-        self._jobs: deque[ExecuteBlock | CommitBlock] = deque()
+        self._agenda = Agenda()
         self._awake = asyncio.Event()
         self._has_jobs = asyncio.Event()
         self._has_room = asyncio.Event()
-        self._asked: dict[ValidatorIndex, Height] = {}
         self._has_asked = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._milestones = Milestones()
         self._wake: asyncio.TimerHandle | None = None
-        self._running: BlockHash | None = None
-        self._is_pending_posted = False
         self._epoch = Epoch(0)
         self._term = Term(0)
 
     async def wait_for_room(self) -> None:
         """Wait until few enough events are unstepped; whoever feeds from a link does, before more."""
-        if len(self._events) > BACKLOG_MAX:
+        if self._agenda.is_crowded:
             self._has_room.clear()
             await self._has_room.wait()
 
     def post(self, event: Event) -> None:
         """Queue one event for the replica."""
-        self._events.append(event)
+        self._agenda.post(event)
         self._awake.set()
 
     def post_pending(self) -> None:
         """Tell the replica that transactions wait, once until it has heard."""
-        if not self._is_pending_posted:
-            self._is_pending_posted = True
-            now_ms, wall_ms = self._clock.read()
-            self.post(TransactionsPending(now_ms=now_ms, wall_ms=wall_ms))
+        now_ms, wall_ms = self._clock.read()
+        if self._agenda.post_pending(now_ms, wall_ms):
+            self._awake.set()
 
     async def run(self, replica: Replica) -> None:
         """Drive a replica until cancelled.
@@ -145,7 +133,7 @@ class Driver:
                 await self._awake.wait()
                 self._awake.clear()
                 self._raise_failure()
-                while self._events:
+                while self._agenda.has_events:
                     self._step_batch(replica)
                     await asyncio.sleep(0)
                     self._raise_failure()
@@ -176,20 +164,15 @@ class Driver:
 
     def _step_batch(self, replica: Replica) -> None:
         started = time.thread_time()
-        effects: list[Effect] = []
-        for _ in range(min(STEPS_PER_BATCH, len(self._events))):
-            event = self._events.popleft()
-            if isinstance(event, TransactionsPending):
-                self._is_pending_posted = False
-            effects += replica.step(event)
-        if len(self._events) <= BACKLOG_MAX:
+        turn = self._agenda.step_batch(replica)
+        if not self._agenda.is_crowded:
             self._has_room.set()
         if replica.term != self._term:
             self._term = replica.term
             _LOG.info("term", term=replica.term, leader=self._names[replica.leader])
         self._metrics.consensus_seconds.inc(time.thread_time() - started)
-        self._save([effect for effect in effects if isinstance(effect, Persist)])
-        for effect in effects:
+        self._save(turn.write)
+        for effect in turn.effects:
             self._apply(effect)
         if replica.wake_ms is not None and self._wake is None:
             delay_ms = max(0, replica.wake_ms - self._clock.monotonic_ms())
@@ -200,18 +183,18 @@ class Driver:
         self._wake = None
         self.post_pending()
 
-    def _save(self, writes: Sequence[Persist]) -> None:
-        """Make all that the batch must remember durable in one sync; the last record is the newest."""
-        if not writes:
+    def _save(self, write: SafetyWrite | None) -> None:
+        """Make all that the batch must remember durable in one sync."""
+        if write is None:
             return
         started = time.perf_counter()
-        self._safety.save(merge_writes(writes))
+        self._safety.save(write)
         self._metrics.fsync_seconds.observe(time.perf_counter() - started)
 
     def _apply(self, effect: Effect) -> None:
         match effect:
             case Persist():
-                pass  # `_save` has written it
+                pass  # the turn's write has it
             case Send(to=to, message=message):
                 self._links.send(to, encode_message(message, self._epoch))
             case Broadcast(message=message):
@@ -219,12 +202,12 @@ class Driver:
             case CheckBlock():
                 self._start(self._check(effect), "check")
             case ExecuteBlock() | CommitBlock():
-                self._jobs.append(effect)
+                self._agenda.add_job(effect)
                 self._has_jobs.set()
             case DiscardBlocks():
                 self._discard(effect)
-            case ServeCommitted(to=to, from_height=from_height):
-                self._asked[to] = from_height
+            case ServeCommitted():
+                self._agenda.ask(effect)
                 self._has_asked.set()
             case ReportEvidence() | ReportFault() | Halt():
                 self._report(effect)
@@ -260,22 +243,19 @@ class Driver:
         )
 
     def _discard(self, effect: DiscardBlocks) -> None:
-        dead = frozenset(effect.block_hashes)
-        self._jobs = deque(job for job in self._jobs if job.block.block_hash not in dead)
-        if self._running in dead:
-            self._running = None
+        self._agenda.discard(effect)
         self._execution.discard(effect.block_hashes)
-        self._bodies.forget(dead)
+        self._bodies.forget(frozenset(effect.block_hashes))
 
     async def _serve(self) -> None:
         """Answer those who catch up, in turn, each with the latest it asked for, and rest in between."""
         while True:
             await self._has_asked.wait()
             self._has_asked.clear()
-            while self._asked:
-                to = next(iter(self._asked))
+            while (asked := self._agenda.take_asked()) is not None:
+                to, from_height = asked
                 started = time.thread_time()
-                answer = build_committed(self._read_committed(self._asked.pop(to)))
+                answer = build_committed(self._read_committed(from_height))
                 if answer is not None:
                     self._links.send(to, encode_message(answer, self._epoch))
                 await asyncio.sleep(SERVE_REST * (time.thread_time() - started))
@@ -291,8 +271,7 @@ class Driver:
         while True:
             await self._has_jobs.wait()
             self._has_jobs.clear()
-            while self._jobs:
-                job = self._jobs.popleft()
+            while (job := self._agenda.take_job()) is not None:
                 match job:
                     case ExecuteBlock(block=block):
                         await self._execute(block)
@@ -305,10 +284,9 @@ class Driver:
     async def _execute(self, block: Block) -> None:
         if self._execution.find(block.block_hash) is None:
             decoded = self._bodies.get(block)
-            self._running = block.block_hash
             for _ in self._execution.begin(decoded):
                 await asyncio.sleep(0)
-                if self._running is None:
+                if not self._agenda.is_running(block.block_hash):
                     return  # the block died meanwhile: its results must not be kept
             self._metrics.blocks_executed.inc()
         executed = self._execution.get(block.block_hash)
@@ -329,17 +307,3 @@ class Driver:
         self._on_committed(executed)
         now_ms, wall_ms = self._clock.read()
         self.post(CommitStored(height=block.header.height, now_ms=now_ms, wall_ms=wall_ms))
-
-
-def merge_writes(writes: Sequence[Persist]) -> SafetyWrite:
-    """Return several writes as one: of the record, and of each block, the latest word counts."""
-    blocks: dict[BlockHash, bytes] = {}
-    dropped: set[BlockHash] = set()
-    for write in writes:
-        for block_hash in write.dropped:
-            blocks.pop(block_hash, None)
-            dropped.add(block_hash)
-        for block in write.blocks:
-            blocks[block.block_hash] = encode_block(block)
-            dropped.discard(block.block_hash)
-    return SafetyWrite(record=writes[-1].record, blocks=blocks, dropped=tuple(sorted(dropped)))

@@ -8,7 +8,8 @@ from tanpo.storage.blockfile import StoredBlock
 from tanpo.storage.layout import Executed
 from tanpo.storage.ledger_store import BlockCommit, LedgerStore, audit
 from tanpo.storage.overlay import Overlay, StateReader
-from tanpo.storage.safety import SafetyImage, SafetyStore, SafetyWrite
+from tanpo.storage.recall import SafetyImage, SafetyWrite
+from tanpo.storage.safety import SafetyStore
 from tanpo.storage.tree import Plan, StateTree
 
 __all__ = [

@@ -8,7 +8,7 @@ not the block cache, and not a value that turns up under another key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -92,7 +92,7 @@ class Database:
         except plyvel.Error as error:
             raise _translate(error, self._path, self._remedy) from error
 
-    def write(self, puts: dict[bytes, bytes], deletes: list[bytes]) -> None:
+    def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes]) -> None:
         """Apply everything in one synced batch, or nothing.
 
         Raises:

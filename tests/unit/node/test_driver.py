@@ -12,8 +12,9 @@ from tanpo.consensus import CheckBlock, Effect, Event, Persist, ServeCommitted, 
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash, encode_block
 from tanpo.ledger.errors import CorruptState, InvariantViolation, Reason
 from tanpo.ledger.types import BlockHash, Epoch, Height, NetworkId, StateRoot, Term, ValidatorIndex
+from tanpo.node.agenda import merge_writes
 from tanpo.node.clock import Clock
-from tanpo.node.driver import Driver, merge_writes
+from tanpo.node.driver import Driver
 from tanpo.node.metrics import Metrics
 
 NETWORK = NetworkId(bytes(32))
