@@ -42,8 +42,8 @@ def test_a_restarted_validator_asks_all_others_and_signs_once_enough_answered(be
     asked = [e.to for e in effects if isinstance(getattr(e, "message", None), GetStatus)]
     block = again.block(1)
 
-    waiting = again.follow(block) + again.answer(effects, by=(0, 1))
-    answered = again.answer(effects, by=(2,))
+    waiting = again.follow(block) + again.answer(effects, by=(0,))
+    answered = again.answer(effects, by=(1,))
 
     assert asked == [0, 1, 2]
     assert seen.votes(waiting) == []
@@ -117,7 +117,7 @@ def test_an_answer_that_is_none_does_not_count(bench: Any, seen: Any, change: di
 
     again.answer(effects, **options)
     if change == {"by": (3,)}:
-        again.answer(effects, by=(0, 1))
+        again.answer(effects, by=(0,))
 
     assert seen.votes(again.follow(again.block(1))) == []
 

@@ -120,7 +120,7 @@ def _conclude(core: Core, inquiry: Inquiry) -> None:
     """Sign again once enough have answered: as before, or above every term that we may have forgotten."""
     count = len(inquiry.answers)
     if not core.has_amnesia:
-        if count >= min(core.quorum, core.config.validator_count - 1):
+        if count + 1 >= core.quorum:
             core.inquiry = None
         return
     if not core.config.may_rejoin or count < core.quorum:

@@ -1,0 +1,113 @@
+"""Switch off one rule after the other and see whether the simulator notices: `make mutants`.
+
+Each mutant is a copy of one package with a few characters changed, put before the real one on the path of a
+process of its own; nothing of it is in what is shipped. Prints JSON; exits with 1 if a mutant survives.
+
+    python tests/mutants/run.py [--seeds 2000] [--jobs N] [--only TEXT] [--first SEED]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import tanpo.consensus
+from mutants import MUTANTS, Mutant
+
+HERE: Final = Path(__file__).resolve().parent
+SEEDS: Final = 2_000
+"""Within so many seeds each mutant must be caught."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the mutants that are asked for and print what became of each."""
+    options = _parse(arguments)
+    chosen = [mutant for mutant in MUTANTS if options.only in mutant.name or options.only == mutant.rule]
+    started = time.monotonic()
+    with ThreadPoolExecutor(options.jobs) as pool:
+        found = list(pool.map(lambda mutant: hunt(mutant, options.first, options.seeds), chosen))
+    survivors = [entry["name"] for entry in found if entry["violation"] is None]
+    report = {
+        "mutants": found,
+        "caught": len(found) - len(survivors),
+        "survivors": survivors,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    print(json.dumps(report, indent=2))
+    return 1 if survivors or not found else 0
+
+
+def hunt(mutant: Mutant, first: int, seeds: int) -> dict[str, Any]:
+    """Return how many seeds it took to catch a mutant, and what was seen."""
+    started = time.monotonic()
+    with patched(mutant) as root:
+        paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+        process = subprocess.run(
+            [sys.executable, str(HERE / "hunt.py"), str(first), str(seeds)],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if process.returncode != 0:
+        raise RuntimeError(f"{mutant.name}: the hunt itself failed\n{process.stderr}")
+    result: dict[str, Any] = json.loads(process.stdout)
+    return {
+        "name": mutant.name,
+        "rule": mutant.rule,
+        **result,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+@contextmanager
+def patched(mutant: Mutant) -> Iterator[Path]:
+    """Yield a folder whose `tanpo` holds a mutated copy of the mutant's package.
+
+    Raises:
+        ValueError: what the mutant changes does not stand in the module exactly once.
+    """
+    package, _, module = mutant.module.partition("/")
+    source = find_package(package)
+    with tempfile.TemporaryDirectory(prefix="tanpo-mutant-") as folder:
+        copy = Path(folder) / "tanpo" / package
+        shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        target = copy / module
+        text = target.read_text()
+        if text.count(mutant.old) != 1:
+            raise ValueError(f"{mutant.name}: found {text.count(mutant.old)} times in {mutant.module}, not once")
+        target.write_text(text.replace(mutant.old, mutant.new))
+        yield Path(folder)
+
+
+def find_package(name: str) -> Path:
+    """Return the folder of the installed package `tanpo.name`."""
+    for root in tanpo.__path__:
+        folder = Path(root) / name
+        if (folder / "__init__.py").exists():
+            return folder
+    raise ValueError(f"there is no package tanpo.{name}")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="most seeds a mutant may need")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants hunted at a time")
+    parser.add_argument("--only", default="", help="a rule, or a part of a mutant's name")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
