@@ -16,24 +16,37 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import tanpo.consensus
-from mutants import MUTANTS, Mutant
+import tanpo.ledger
 
 HERE: Final = Path(__file__).resolve().parent
 SEEDS: Final = 2_000
 """Within so many seeds each mutant must be caught."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One rule of SPEC.md switched off: in `module`, a path below `tanpo`, `old` becomes `new`."""
+
+    name: str
+    rule: str
+    module: str
+    old: str
+    new: str
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the mutants that are asked for and print what became of each."""
     options = _parse(arguments)
-    chosen = [mutant for mutant in MUTANTS if options.only in mutant.name or options.only == mutant.rule]
+    chosen = [m for m in load_mutants() if options.only in m.name or options.only == m.rule]
     started = time.monotonic()
     with ThreadPoolExecutor(options.jobs) as pool:
         found = list(pool.map(lambda mutant: hunt(mutant, options.first, options.seeds), chosen))
@@ -46,6 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     print(json.dumps(report, indent=2))
     return 1 if survivors or not found else 0
+
+
+def load_mutants() -> list[Mutant]:
+    """Return every mutant of `mutants.toml`."""
+    document = tomllib.loads((HERE / "mutants.toml").read_text())
+    return [Mutant(**entry) for entry in document["mutant"]]
 
 
 def hunt(mutant: Mutant, first: int, seeds: int) -> dict[str, Any]:
@@ -63,12 +82,10 @@ def hunt(mutant: Mutant, first: int, seeds: int) -> dict[str, Any]:
     if process.returncode != 0:
         raise RuntimeError(f"{mutant.name}: the hunt itself failed\n{process.stderr}")
     result: dict[str, Any] = json.loads(process.stdout)
-    return {
-        "name": mutant.name,
-        "rule": mutant.rule,
-        **result,
-        "seconds": round(time.monotonic() - started, 1),
-    }
+    seconds = round(time.monotonic() - started, 1)
+    fate = "SURVIVED" if result["violation"] is None else "caught"
+    print(f"{mutant.rule} {mutant.name}: {fate} after {result['seeds']} seeds", file=sys.stderr)
+    return {"name": mutant.name, "rule": mutant.rule, **result, "seconds": seconds}
 
 
 @contextmanager
@@ -86,7 +103,9 @@ def patched(mutant: Mutant) -> Iterator[Path]:
         target = copy / module
         text = target.read_text()
         if text.count(mutant.old) != 1:
-            raise ValueError(f"{mutant.name}: found {text.count(mutant.old)} times in {mutant.module}, not once")
+            raise ValueError(
+                f"{mutant.name}: found {text.count(mutant.old)} times in {mutant.module}, not once"
+            )
         target.write_text(text.replace(mutant.old, mutant.new))
         yield Path(folder)
 

@@ -148,6 +148,7 @@ MESSAGES: Any = st.one_of(
         nonce=NUMBERS,
         term=NUMBERS,
         high_qc=CERTIFICATES,
+        term_certificate=st.none() | TERM_CERTIFICATES,
         vote=st.none() | VOTES,
         timeout_term=NUMBERS,
         timeout=st.none() | ENTRIES,

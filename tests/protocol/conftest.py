@@ -267,6 +267,7 @@ class Bench:
             "nonce": asked[0].nonce,
             "term": t.Term(1),
             "high_qc": self.certify(None),
+            "term_certificate": None,
             "vote": None,
             "timeout_term": t.Term(0),
             "timeout": None,

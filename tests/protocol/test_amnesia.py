@@ -123,7 +123,15 @@ def test_an_answer_that_is_none_does_not_count(bench: Any, seen: Any, change: di
 
 
 @pytest.mark.parametrize(
-    "forgery", ["vote of another", "bad vote", "timeout of another", "bad timeout", "unproven"]
+    "forgery",
+    [
+        "vote of another",
+        "bad vote",
+        "timeout of another",
+        "bad timeout",
+        "no timeout",
+        "no proof of the term",
+    ],
 )
 def test_a_forged_answer_is_a_fault_and_does_not_count(bench: Any, seen: Any, forgery: str) -> None:
     """D7: nobody can talk a validator into amnesia."""
@@ -135,7 +143,8 @@ def test_a_forged_answer_is_a_fault_and_does_not_count(bench: Any, seen: Any, fo
         "bad vote": {"vote": replace(vote, signature=b"forged")},
         "timeout of another": {"timeout_term": Term(1), "timeout": bench.timeout(1, 1).entry},
         "bad timeout": {"timeout_term": Term(1), "timeout": replace(entry, signature=b"forged")},
-        "unproven": {"timeout_term": Term(5)},
+        "no timeout": {"timeout_term": Term(5)},
+        "no proof of the term": {"term": Term(5)},
     }
 
     effects = again.answer(again.tick(), by=(0, 1, 2), **shown[forgery])
@@ -189,9 +198,12 @@ def test_with_the_operators_word_it_comes_back_above_every_term_it_may_have_sign
     again = forget(new_bench, bench, may_rejoin=True)
     effects = again.tick()
     lock = again.block(4)
-    entered = again.answer(effects, by=(0, 1), term=Term(5), high_qc=again.certify(lock))
+    opening = again.give_up(4, lock)
+    entered = again.answer(
+        effects, by=(0, 1), term=Term(5), high_qc=again.certify(lock), term_certificate=opening
+    )
     before = again.replica.has_amnesia
-    entered += again.answer(effects, by=(2,), term=Term(4))
+    entered += again.answer(effects, by=(2,))
 
     assert before
     assert not again.replica.has_amnesia
@@ -202,7 +214,7 @@ def test_with_the_operators_word_it_comes_back_above_every_term_it_may_have_sign
 def test_up_to_its_floor_a_rejoined_validator_signs_nothing(new_bench: Any, bench: Any, seen: Any) -> None:
     """D8: neither votes nor timeouts; above it, both."""
     again = forget(new_bench, bench, may_rejoin=True)
-    again.answer(again.tick(), term=Term(1))
+    again.answer(again.tick())
     block = again.block(2)
     below = again.open_term(2) + again.follow(block, None, opening=again.give_up(1))
     below += again.receive(0, Suspect(term=Term(2))) + again.receive(1, Suspect(term=Term(2)))
@@ -219,7 +231,7 @@ def test_up_to_its_floor_a_rejoined_validator_signs_nothing(new_bench: Any, benc
 def test_the_floor_survives_a_restart(new_bench: Any, bench: Any, seen: Any) -> None:
     """D8, D2"""
     rejoining = forget(new_bench, bench, may_rejoin=True)
-    effects = rejoining.answer(rejoining.tick(), term=Term(1))
+    effects = rejoining.answer(rejoining.tick())
 
     again = rejoining.restart(effects, has_forgotten=False)
     again.answer(again.tick())
@@ -231,7 +243,7 @@ def test_the_floor_survives_a_restart(new_bench: Any, bench: Any, seen: Any) -> 
 def test_a_vote_from_below_the_floor_is_no_new_amnesia(new_bench: Any, bench: Any) -> None:
     """D8: it is known that such votes are forgotten."""
     again = forget(new_bench, bench, may_rejoin=True)
-    again.answer(again.tick(), term=Term(1))
+    again.answer(again.tick())
 
     again.receive(0, again.heartbeat(high_qc=again.certify(again.block(1), signers=(0, 1, 3))))
 

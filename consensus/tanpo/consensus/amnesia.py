@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tanpo.consensus.certificates import accept_certificate, verify_quorum
+from tanpo.consensus.certificates import accept_certificate, accept_term_certificate, verify_quorum
 from tanpo.consensus.messages import GetStatus, Status
 from tanpo.consensus.state import Core, Inquiry, persist, send
 from tanpo.consensus.terms import check_entry
@@ -31,6 +31,7 @@ def begin(core: Core) -> None:
         voted_rank=core.voted_rank,
         high_rank=record.high_qc.rank,
         timeout_term=Term(0) if record.timeout is None else record.timeout.term,
+        signed_term=Term(0),
     )
     _ask(core, core.inquiry)
 
@@ -53,7 +54,7 @@ def on_get_status(core: Core, sender: ValidatorIndex, request: GetStatus) -> Non
     """Tell a validator what we saw of it. Whoever has forgotten itself does not count, and is silent."""
     if not core.can_sign:
         return
-    if core.inquiry is not None and sender not in core.inquiry.answers:
+    if core.inquiry is not None and sender not in core.inquiry.answered:
         # It has just started, perhaps into this epoch like us: what we asked it before may be lost.
         send(core, sender, GetStatus(nonce=core.inquiry.nonce))
     seen = find_seen(core, sender)
@@ -62,6 +63,7 @@ def on_get_status(core: Core, sender: ValidatorIndex, request: GetStatus) -> Non
         nonce=request.nonce,
         term=core.term,
         high_qc=core.high_qc,
+        term_certificate=core.record.term_certificate if core.high_qc.term < core.term else None,
         vote=seen.last_vote,
         timeout_term=Term(0) if timeout is None else timeout[0],
         timeout=None if timeout is None else timeout[1],
@@ -77,15 +79,23 @@ def on_status(core: Core, sender: ValidatorIndex, status: Status) -> None:
         PeerFault: a signature or certificate in it does not stand.
     """
     inquiry = core.inquiry
-    if inquiry is None or status.nonce != inquiry.nonce or sender in inquiry.answers:
+    if inquiry is None or status.nonce != inquiry.nonce or sender in inquiry.answered:
         return
     high_qc = verify_quorum(core, status.high_qc)
     _check_own(core, status)
-    inquiry.answers[sender] = Term(max(status.term, status.timeout_term))
+    if status.term_certificate is not None:
+        accept_term_certificate(core, status.term_certificate)
+    if status.term > max(core.term, high_qc.term):
+        raise PeerFault(
+            Reason.PROTOCOL, "status names a term without proof", value=status.term, limit=core.term
+        )
+    inquiry.answered.append(sender)
     vote = status.vote
     if vote is not None:
+        inquiry.signed_term = max(inquiry.signed_term, vote.term)
         remembered = inquiry.voted_rank if vote.kind is SignedKind.VOTE_PREPARE else inquiry.high_rank
         _notice(core, vote.term, is_forgotten=vote.rank > remembered)
+    inquiry.signed_term = max(inquiry.signed_term, status.timeout_term)
     _notice(core, status.timeout_term, is_forgotten=status.timeout_term > inquiry.timeout_term)
     accept_certificate(core, high_qc)
     _conclude(core, inquiry)
@@ -93,7 +103,7 @@ def on_status(core: Core, sender: ValidatorIndex, status: Status) -> None:
 
 def _ask(core: Core, inquiry: Inquiry) -> None:
     for index in range(core.config.validator_count):
-        if index not in inquiry.answers:
+        if index not in inquiry.answered:
             send(core, ValidatorIndex(index), GetStatus(nonce=inquiry.nonce))
 
 
@@ -118,14 +128,15 @@ def _notice(core: Core, term: Term, *, is_forgotten: bool) -> None:
 
 def _conclude(core: Core, inquiry: Inquiry) -> None:
     """Sign again once enough have answered: as before, or above every term that we may have forgotten."""
-    count = len(inquiry.answers)
+    count = len(inquiry.answered)
     if not core.has_amnesia:
         if count + 1 >= core.quorum:
             core.inquiry = None
         return
     if not core.config.may_rejoin or count < core.quorum:
         return
-    floor = Term(max(core.term, *inquiry.answers.values()) + 1)
+    # Their certificates brought us to the highest of their terms.
+    floor = Term(max(core.term, inquiry.signed_term) + 1)
     core.has_amnesia = False
     core.inquiry = None
     core.record = replace(core.record, floor=floor)

@@ -122,12 +122,14 @@ class GetStatus:
 class Status:
     """What its sender has seen of the asker in this epoch - the highest vote and timeout - and how far it is.
 
-    Not signed: the link says whose word it is, and it is given to the asker alone.
+    Not signed: the link says whose word it is, and it is given to the asker alone. The term is proven as in
+    a heartbeat, so that a liar cannot silence the asker for ever.
     """
 
     nonce: int
     term: Term
     high_qc: QuorumCertificate
+    term_certificate: TimeoutCertificate | None
     vote: Vote | None
     timeout_term: Term
     timeout: TimeoutEntry | None

@@ -97,7 +97,8 @@ class CatchUp:
 
 @dataclass(slots=True)
 class Inquiry:
-    """What we ask the others after a start (D7): what we remembered then, and the term each answered."""
+    """What we ask the others after a start (D7): what we remembered then, who answered, and the latest term
+    in which somebody saw a signature of ours."""
 
     nonce: int
     began_ms: int
@@ -105,7 +106,8 @@ class Inquiry:
     voted_rank: tuple[int, int]
     high_rank: tuple[int, int]
     timeout_term: Term
-    answers: dict[ValidatorIndex, Term] = field(default_factory=dict)
+    signed_term: Term
+    answered: list[ValidatorIndex] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -38,10 +38,10 @@ def _explain_amnesia(core: Core) -> str:
     missing = [
         index
         for index in range(core.config.validator_count)
-        if index != core.config.validator and index not in core.inquiry.answers
+        if index != core.config.validator and index not in core.inquiry.answered
     ]
     return (
-        f"{lost} until {core.quorum} validators told what they saw of it; {len(core.inquiry.answers)} did, "
+        f"{lost} until {core.quorum} validators told what they saw of it; {len(core.inquiry.answered)} did, "
         f"missing validators {missing}"
     )
 

@@ -176,6 +176,7 @@ def _write_status(writer: Writer, message: GetStatus | Status) -> None:
         case Status():
             writer.u8(_STATUS).u64(message.nonce).u64(message.term)
             write_certificate(writer, message.high_qc)
+            write_optional_timeout_certificate(writer, message.term_certificate)
             writer.flag(message.vote is not None)
             if message.vote is not None:
                 write_vote(writer, message.vote)
@@ -253,6 +254,7 @@ def _read_status(reader: Reader) -> Status:
         nonce=reader.u64(),
         term=Term(reader.u64()),
         high_qc=read_certificate(reader),
+        term_certificate=read_optional_timeout_certificate(reader),
         vote=read_vote(reader) if reader.flag() else None,
         timeout_term=Term(reader.u64()),
         timeout=read_entry(reader) if reader.flag() else None,
