@@ -200,6 +200,19 @@ def test_a_timeout_is_repeated_after_a_restart(bench: Any, seen: Any) -> None:
     assert seen.sent(again.tick(), Timeout) == seen.sent(effects, Timeout)
 
 
+def test_a_validator_alone_leaves_the_term_it_gave_up_before_a_restart(new_bench: Any, seen: Any) -> None:
+    """T1, T4: no other timeout will come that could complete the certificate."""
+    alone = new_bench(0, count=1)
+    alone.tick(pending=True)
+    effects = alone.tick(2 * alone.timing.base_timeout_ms, pending=True)
+    assert seen.record(effects).timeout is not None
+    again = alone.restart(effects)
+
+    again.tick()
+
+    assert again.replica.term == 2
+
+
 def test_a_timeout_that_names_another_certificate_than_it_carries_is_refused(bench: Any, seen: Any) -> None:
     """S3"""
     block = bench.block(1)

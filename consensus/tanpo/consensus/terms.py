@@ -202,9 +202,8 @@ def _time_out(core: Core) -> None:
         term_certificate=core.record.term_certificate,
     )
     core.record = replace(core.record, timeout=timeout)
-    _repeat_timeout(core)
     core.round.timeouts[validator] = timeout
-    _complete(core)
+    _repeat_timeout(core)
 
 
 def _repeat_timeout(core: Core) -> None:
@@ -216,6 +215,7 @@ def _repeat_timeout(core: Core) -> None:
         broadcast(core, timeout)
         if core.round.step_down is not None:
             broadcast(core, core.round.step_down)
+        _complete(core)
 
 
 def check_entry(core: Core, term: Term, entry: TimeoutEntry) -> None:
