@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -24,8 +25,12 @@ from tanpo.consensus.messages import (
     Committed,
     GetBlock,
     GetCommitted,
+    GetStatus,
     Heartbeat,
     Nudge,
+    Status,
+    StepDown,
+    Suspect,
     TermCertificate,
     Timeout,
 )
@@ -104,7 +109,7 @@ BLOCKS: Any = st.builds(
     receipts_root=HASHES,
     valset_hash=st.just(bytes(32)),
     next_valset_hash=st.just(bytes(32)),
-    flags=st.just(BlockFlags.NONE),
+    flags=st.sampled_from(BlockFlags),
     evidence_root=st.just(EMPTY_ROOT),
 ).map(lambda header: Block.create(header, ()))
 VOTES: Any = st.builds(
@@ -144,6 +149,19 @@ MESSAGES: Any = st.one_of(
         term_certificate=st.none() | TERM_CERTIFICATES,
     ),
     st.builds(TermCertificate, certificate=TERM_CERTIFICATES),
+    st.builds(Suspect, term=st.just(9)),
+    st.builds(StepDown, term=SMALL, signature=st.just(FORGED)),
+    st.builds(GetStatus, nonce=SMALL),
+    st.builds(
+        Status,
+        nonce=st.just(2000),
+        term=SMALL,
+        high_qc=CERTIFICATES,
+        term_certificate=st.none() | TERM_CERTIFICATES,
+        vote=st.none() | VOTES,
+        timeout_term=SMALL,
+        timeout=st.none() | ENTRIES,
+    ),
     st.builds(GetBlock, height=SMALL, block_hash=HASHES, committed_height=SMALL),
     st.builds(BlockAnswer, block=BLOCKS),
     st.builds(GetCommitted, from_height=SMALL),
@@ -156,30 +174,39 @@ MESSAGES: Any = st.one_of(
 )
 
 
-@given(st.integers(0, 3), st.lists(st.tuples(st.integers(0, 5), MESSAGES), max_size=12))
-def test_forged_messages_change_nothing(index: int, script: list[tuple[int, Any]]) -> None:
+@given(
+    st.sampled_from([None, 0, 1, 2, 3]),
+    st.booleans(),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1), MESSAGES), max_size=12),
+)
+def test_forged_messages_change_nothing(
+    index: int | None, has_forgotten: bool, script: list[tuple[int, int, Any]]
+) -> None:
+    start = genesis_start(NETWORK, 1000, StateRoot(bytes(32)), EMPTY_ROOT)
     replica = Replica(
         ReplicaConfig(
             network_id=NETWORK,
             epoch=Epoch(0),
-            validator=ValidatorIndex(index),
+            validator=None if index is None else ValidatorIndex(index),
             validator_count=4,
             valset_hash=bytes(32),
             parameters=Parameters(),
+            may_rejoin=True,
         ),
         Refusing(),
         lambda message: Signature(b"own"),
         Empty(),
-        genesis_start(NETWORK, 1000, StateRoot(bytes(32)), EMPTY_ROOT),
+        replace(start, has_forgotten=has_forgotten),
     )
     effects: list[Any] = []
-    for at, (sender, message) in enumerate(script):
+    for at, (sender, epoch, message) in enumerate(script):
         effects += replica.step(
             Received(
-                sender=ValidatorIndex(sender), epoch=Epoch(0), message=message, now_ms=at, wall_ms=2000 + at
+                sender=ValidatorIndex(sender), epoch=Epoch(epoch), message=message, now_ms=at, wall_ms=2000
             )
         )
-        effects += replica.step(Ticked(now_ms=at, wall_ms=2000 + at, has_pending=False, has_overdue=False))
+        effects += replica.step(Ticked(now_ms=at, wall_ms=2000, has_pending=False, has_overdue=False))
 
     assert not [effect for effect in effects if isinstance(effect, CommitBlock | Halt)]
     assert (replica.term, replica.high_rank, replica.committed_height) == (1, (0, 0), 0)
+    assert has_forgotten or not replica.has_amnesia
