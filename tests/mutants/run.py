@@ -33,14 +33,21 @@ SEEDS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
-    """One rule of SPEC.md switched off: in `module`, a path below `tanpo`, `old` becomes `new`."""
+class Edit:
+    """In `module`, a path below `tanpo`, `old` becomes `new`."""
 
-    name: str
-    rule: str
     module: str
     old: str
     new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One rule of SPEC.md switched off."""
+
+    name: str
+    rule: str
+    edits: tuple[Edit, ...]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def load_mutants() -> list[Mutant]:
     """Return every mutant of `mutants.toml`."""
     document = tomllib.loads((HERE / "mutants.toml").read_text())
-    return [Mutant(**entry) for entry in document["mutant"]]
+    return [
+        Mutant(name=m["name"], rule=m["rule"], edits=tuple(Edit(**edit) for edit in m["edits"]))
+        for m in document["mutant"]
+    ]
 
 
 def hunt(mutant: Mutant, first: int, seeds: int) -> dict[str, Any]:
@@ -90,23 +100,23 @@ def hunt(mutant: Mutant, first: int, seeds: int) -> dict[str, Any]:
 
 @contextmanager
 def patched(mutant: Mutant) -> Iterator[Path]:
-    """Yield a folder whose `tanpo` holds a mutated copy of the mutant's package.
+    """Yield a folder whose `tanpo` holds mutated copies of the packages that the mutant changes.
 
     Raises:
-        ValueError: what the mutant changes does not stand in the module exactly once.
+        ValueError: what the mutant changes does not stand in its module exactly once.
     """
-    package, _, module = mutant.module.partition("/")
-    source = find_package(package)
     with tempfile.TemporaryDirectory(prefix="tanpo-mutant-") as folder:
-        copy = Path(folder) / "tanpo" / package
-        shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        target = copy / module
-        text = target.read_text()
-        if text.count(mutant.old) != 1:
-            raise ValueError(
-                f"{mutant.name}: found {text.count(mutant.old)} times in {mutant.module}, not once"
-            )
-        target.write_text(text.replace(mutant.old, mutant.new))
+        root = Path(folder) / "tanpo"
+        for edit in mutant.edits:
+            package, _, module = edit.module.partition("/")
+            if not (root / package).exists():
+                unwanted = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(find_package(package), root / package, ignore=unwanted)
+            target = root / package / module
+            text = target.read_text()
+            if text.count(edit.old) != 1:
+                raise ValueError(f"{mutant.name}: not once but {text.count(edit.old)} times in {edit.module}")
+            target.write_text(text.replace(edit.old, edit.new))
         yield Path(folder)
 
 
