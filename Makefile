@@ -3,7 +3,7 @@
 PYTHON ?= $(shell sh .ci/find-python)
 RUN := .venv/bin
 
-.PHONY: setup fmt check test proto lock wheel-test demo up down bench ci clean
+.PHONY: setup fmt check test proto lock wheel-test demo up down sim bench ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
 	@$(or $(PYTHON),false) .ci/setup.py
@@ -34,6 +34,9 @@ up: setup ## start a local network of four members
 
 down: setup ## stop it
 	$(RUN)/tanpo net down
+
+sim: setup ## simulate SEEDS networks; with SEED= one of them, STEPS= so far
+	$(RUN)/tanpo sim $(if $(SEED),--seed $(SEED) $(if $(STEPS),--steps $(STEPS)),--seeds $(or $(SEEDS),200))
 
 bench: setup ## measure swaps a second and latency, as JSON
 	$(RUN)/tanpo bench

@@ -7,7 +7,7 @@ does because gRPC, cryptography and LevelDB are imported by the functions that n
 from __future__ import annotations
 
 import typer
-from tanpo.cli.commands import bench, demo, key, net, node, query, tx
+from tanpo.cli.commands import bench, demo, key, net, node, query, sim, tx
 from tanpo.cli.output import Reporting
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("query")(query.query)
 app.add_typer(node.app, name="node")
 app.add_typer(key.app, name="key")
 app.command("bench")(bench.bench)
+app.command("sim")(sim.sim)
 
 
 def main() -> None:

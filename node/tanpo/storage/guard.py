@@ -8,6 +8,7 @@ cut in the middle of one leaves the other.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -54,13 +55,8 @@ class GuardFile:
         with guarded_io(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             content = read_at(descriptor, SLOT_BYTES * SLOTS, 0)
-        slots = [decode_slot(content[start : start + SLOT_BYTES]) for start in (0, SLOT_BYTES)]
-        valid = [slot for slot in slots if slot is not None]
-        if not valid:
-            return cls(path, descriptor, 0), None
-        sequence, payload = max(valid)
-        image = GuardImage(sequence=sequence, payload=payload, valid_slots=len(valid))
-        return cls(path, descriptor, sequence), image
+        image = read_slots([content[start : start + SLOT_BYTES] for start in (0, SLOT_BYTES)])
+        return cls(path, descriptor, 0 if image is None else image.sequence), image
 
     def write(self, payload: bytes, *, sequence: int | None = None, synced: bool) -> None:
         """Write the next slot, numbered `sequence` or one above the last; on disk if `synced`."""
@@ -75,6 +71,15 @@ class GuardFile:
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
+
+
+def read_slots(slots: Sequence[bytes]) -> GuardImage | None:
+    """Return what the slots hold, or `None` if no slot is valid."""
+    valid = [found for found in map(decode_slot, slots) if found is not None]
+    if not valid:
+        return None
+    sequence, payload = max(valid)
+    return GuardImage(sequence=sequence, payload=payload, valid_slots=len(valid))
 
 
 def encode_slot(sequence: int, payload: bytes) -> bytes:

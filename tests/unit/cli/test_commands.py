@@ -29,7 +29,7 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr == "[]\n"
-    for command in ("net", "demo", "tx", "query", "node", "key", "bench"):
+    for command in ("net", "demo", "tx", "query", "node", "key", "bench", "sim"):
         assert f"  {command}" in done.stdout
 
 

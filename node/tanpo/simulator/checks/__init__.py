@@ -1,0 +1,9 @@
+"""What must always be true of a simulated cluster, checked at every step."""
+
+from tanpo.simulator.checks.agreement import Agreement
+from tanpo.simulator.checks.attribution import Attribution
+from tanpo.simulator.checks.memory import check_memory
+from tanpo.simulator.checks.promises import PromiseBook, Promiser
+from tanpo.simulator.checks.suite import Checks, Disagreement
+
+__all__ = ["Agreement", "Attribution", "Checks", "Disagreement", "PromiseBook", "Promiser", "check_memory"]

@@ -1,0 +1,170 @@
+"""All checkers of one run, told of everything that happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tanpo.consensus import CommitBlock, Message, ReportFault
+from tanpo.consensus.record import decode_record
+from tanpo.ledger.block import Block
+from tanpo.ledger.certificate import compute_faulty_max
+from tanpo.ledger.errors import PeerFault
+from tanpo.ledger.evidence import Evidence, decode_evidence, encode_evidence, verify_evidence
+from tanpo.simulator.addresses import number_of, resolve
+from tanpo.simulator.application import State
+from tanpo.simulator.checks.agreement import Agreement
+from tanpo.simulator.checks.attribution import Attribution
+from tanpo.simulator.checks.memory import check_memory
+from tanpo.simulator.checks.promises import PromiseBook, Promiser
+from tanpo.simulator.violation import Violation
+
+if TYPE_CHECKING:
+    from tanpo.simulator.cluster import Cluster
+    from tanpo.simulator.process import Process
+
+
+class Disagreement(Exception):
+    """Above f, honest nodes were made to disagree, and enough validators are accused: the run is over."""
+
+
+class Checks:
+    """The checkers. Only honest processes are checked; hostile ones may do as they please."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        settings = cluster.settings
+        self.agreement = Agreement(
+            network_id=cluster.network_id,
+            genesis_ms=cluster.genesis_ms,
+            precision_ms=settings.timing.precision_ms,
+        )
+        self._nodes_max = 2 * max(reign.validator_count for reign in cluster.reigns) + len(settings.nodes)
+        self._promises = PromiseBook(cluster.annals.find_header)
+        self._attribution = Attribution(cluster.annals.find_header) if settings.is_beyond else None
+
+    def on_start(self, process: Process, record: bytes | None, blocks: tuple[Block, ...]) -> None:
+        """Check that a process starts with what was durable."""
+        replica, durable = process.replica, process.safety.record
+        if not process.is_honest:
+            return
+        if record != durable or {block.block_hash for block in blocks} != set(process.safety.blocks):
+            raise Violation("restart", "starts with another record than the durable one", process.name)
+        if replica.committed_height != process.chain.height:
+            raise Violation("restart", "starts at another height than the stored one", process.name)
+        if durable is None:
+            return
+        known = decode_record(durable)
+        is_same_epoch = known.epoch == replica.epoch
+        if is_same_epoch and (replica.term < known.term or replica.high_rank < known.high_qc.rank):
+            raise Violation("restart", f"starts below term {known.term} or its lock", process.name)
+
+    def on_amnesia(self, process: Process) -> None:
+        """Check that only a disk that may forget does."""
+        if process.is_honest:
+            raise Violation("restart", "a crash made the store believe that it forgot", process.name)
+
+    def on_say(self, process: Process, message: Message) -> None:
+        """Check a message that is about to leave."""
+        if self._attribution is not None and process.index is not None:
+            self._attribution.note(process.index, message)
+        if not process.is_honest:
+            return
+        promiser = Promiser(
+            name=process.name,
+            epoch=process.replica.epoch,
+            record=process.safety.record,
+            is_durable=lambda block_hash, height: (
+                block_hash in process.safety.blocks or height <= process.chain.height
+            ),
+        )
+        self._promises.check(promiser, message)
+
+    def on_delivered(self, sender: Process, receiver: Process, message: Message) -> None:
+        """Note what an honest node receives, for when it must show who broke the protocol."""
+        if self._attribution is not None and receiver.is_honest:
+            self._attribution.note(number_of(receiver, sender), message)
+
+    def on_commit(self, process: Process, job: CommitBlock, state: State | None) -> None:
+        """Check a commit."""
+        if process.node in self._cluster.hostile:
+            return
+        if state is None:
+            raise Violation("order", f"commits height {job.block.header.height} unexecuted", process.name)
+        self.on_clock(process)
+        is_first = False
+        try:
+            is_first = self.agreement.check_commit(
+                process.name,
+                job.block,
+                job.proof,
+                state.roots,
+                tip_height=process.chain.height,
+                keys=self._cluster.reigns[job.block.header.epoch].keys,
+            )
+        except Violation as violation:
+            self._excuse(violation)
+        if is_first:
+            self._check_evidence(process, job.block)
+            fault = self._cluster.application.find_fault(state)
+            if fault is not None:
+                raise Violation("conservation", fault, process.name)
+
+    def on_evidence(self, process: Process, evidence: Evidence) -> bytes:
+        """Check that nobody honest is accused and that the evidence stands by itself; return it encoded."""
+        if process.node not in self._cluster.hostile:
+            self._check_accused(process.name, evidence)
+        return encode_evidence(evidence)
+
+    def on_fault(self, process: Process, effect: ReportFault) -> None:
+        """Check that nobody honest is said to break the protocol."""
+        if not process.is_honest:
+            return
+        blamed = {one.node for one in resolve(process, effect.sender)}
+        if not blamed & self._cluster.faulty:
+            raise Violation("fault", f"blames {sorted(blamed)}: {effect.fault.message}", process.name)
+
+    def on_halt(self, process: Process, reason: str) -> None:
+        """No honest node stops itself, unless too many are faulty."""
+        if process.node not in self._cluster.hostile:
+            self._excuse(Violation("halt", reason, process.name))
+
+    def on_clock(self, process: Process) -> None:
+        """Note what a clock shows: no block may be ahead of them all."""
+        if process.node not in self._cluster.hostile:
+            self.agreement.latest_wall_ms = max(self.agreement.latest_wall_ms, process.wall_ms)
+
+    def on_tick(self, process: Process) -> None:
+        """Check what must hold at any time."""
+        self.on_clock(process)
+        if process.is_honest and process.is_up:
+            self._cluster.annals.note_term(process.replica.epoch, process.replica.term)
+            check_memory(process.name, process.replica, len(process.safety.blocks), self._nodes_max)
+
+    def _check_evidence(self, process: Process, block: Block) -> None:
+        for encoded in block.evidence:
+            self._check_accused(process.name, decode_evidence(encoded))
+
+    def _check_accused(self, name: str, evidence: Evidence) -> None:
+        reign = self._cluster.reigns[evidence.epoch]
+        node = reign.nodes[evidence.accused]
+        if node not in self._cluster.faulty:
+            raise Violation("evidence", f"accuses {node}, who is honest, of {type(evidence).__name__}", name)
+        try:
+            verify_evidence(evidence, self._cluster.network_id, reign.keys)
+        except PeerFault as fault:
+            raise Violation("evidence", f"{fault.message}, against {node}", name) from None
+
+    def _excuse(self, violation: Violation) -> None:
+        """Accept a fork above f if it shows who made it, and end the run; raise it otherwise."""
+        if self._attribution is None:
+            raise violation
+        accused = self._attribution.find_accused()
+        count = self._cluster.settings.validator_count
+        nodes = self._cluster.reigns[0].nodes  # there is one epoch only when more than f are faulty
+        if any(nodes[index] not in self._cluster.faulty for index in accused):
+            raise Violation("attribution", f"a fork accuses honest validators: {accused}") from violation
+        if len(accused) <= compute_faulty_max(count):
+            raise Violation(
+                "attribution", f"a fork accuses only {accused} of {count} ({violation})"
+            ) from violation
+        raise Disagreement(str(violation))

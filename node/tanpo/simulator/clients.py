@@ -1,0 +1,108 @@
+"""Clients: they submit transactions, and again until they see them committed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from tanpo.ledger.block import Block
+from tanpo.simulator.faults import FaultKind
+from tanpo.simulator.reigns import find_reign, make_reign_envelope
+
+if TYPE_CHECKING:
+    from tanpo.simulator.cluster import Cluster
+    from tanpo.simulator.process import Process
+
+RETRY_MS: Final = 1_000
+REIGN_MAX_MS: Final = 6_000
+
+OPEN_MAX: Final = 24
+"""Most transactions that wait at once: a network that stands still is given no more work."""
+
+
+class Clients:
+    """Who submits. `open` are the transactions that no honest node has stored, with when they were made."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._rng = cluster.streams.get("clients")
+        self._loss = cluster.streams.get("gossip")
+        self._count = 0
+        self.open: dict[bytes, int] = {}
+        self.committed = 0
+        self.latency_max_ms = 0
+        self.is_open_for_more = True
+        self.reign_asked = 0
+        """The number of the last validator set that was asked for."""
+
+    def begin(self) -> None:
+        """Submit the first transaction soon, and go on."""
+        self._cluster.clock.after(self._rng.randrange(200), self._submit)
+        self._cluster.clock.after(RETRY_MS, self._retry)
+        self._plan_reign()
+
+    def note_stored(self, block: Block) -> None:
+        """See transactions committed."""
+        for envelope in block.envelopes:
+            made_ms = self.open.pop(envelope, None)
+            if made_ms is not None:
+                self.committed += 1
+                self.latency_max_ms = max(self.latency_max_ms, self._cluster.clock.now_ms - made_ms)
+                if find_reign(envelope) is not None:
+                    self._plan_reign()
+
+    def _submit(self) -> None:
+        if not self.is_open_for_more:
+            return
+        if len(self.open) < OPEN_MAX:
+            envelope = self._cluster.application.make_envelope(self._count)
+            self._count += 1
+            self.open[envelope] = self._cluster.clock.now_ms
+            self._hand_in(envelope)
+        delay_ms = 1 + int(self._rng.expovariate(1 / self._cluster.settings.submit_ms))
+        self._cluster.clock.after(delay_ms, self._submit)
+
+    def _plan_reign(self) -> None:
+        """Ask for the next validator set some time after the one before was agreed."""
+        if self.reign_asked + 1 < len(self._cluster.reigns):
+            self._cluster.clock.after(self._rng.randrange(200, REIGN_MAX_MS), self._ask_reign)
+
+    def _ask_reign(self) -> None:
+        if self.is_open_for_more:
+            self.reign_asked += 1
+            envelope = make_reign_envelope(self.reign_asked)
+            self.open[envelope] = self._cluster.clock.now_ms
+            self._hand_in(envelope)
+
+    def _retry(self) -> None:
+        now_ms = self._cluster.clock.now_ms
+        for envelope, made_ms in list(self.open.items()):
+            if now_ms - made_ms >= RETRY_MS:
+                self._hand_in(envelope)
+        self._cluster.clock.after(RETRY_MS, self._retry)
+
+    def _hand_in(self, envelope: bytes) -> None:
+        """Give a transaction to one node, which shares it with the others."""
+        cluster = self._cluster
+        ready = [process for process in cluster.processes if process.is_up]
+        healed = [process for process in ready if cluster.is_healed(process)]
+        if not ready:
+            return
+        first = self._rng.choice(healed or ready)
+        first.submit(envelope)
+        for other in cluster.processes:
+            if other is not first and self._passes(first, other):
+                delay_ms = 1 + self._loss.randrange(cluster.settings.latency_ms + 10)
+                cluster.clock.after(delay_ms, partial(self._deliver, other, envelope))
+
+    def _passes(self, first: Process, other: Process) -> bool:
+        cluster = self._cluster
+        if cluster.is_calm(first, other):
+            return True
+        return (
+            cluster.links.is_open(first, other) and self._loss.random() >= cluster.luck.rates[FaultKind.LOSS]
+        )
+
+    def _deliver(self, process: Process, envelope: bytes) -> None:
+        if process.is_up:
+            process.submit(envelope)

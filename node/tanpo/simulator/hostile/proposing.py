@@ -1,0 +1,168 @@
+"""Leaders that propose what they must not: two blocks for one, blocks that are wrong, blocks without some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tanpo.consensus.messages import Append
+from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash
+from tanpo.ledger.certificate import SignedKind
+from tanpo.ledger.types import Height, MerkleRoot, StateRoot, Term, ValidatorIndex
+from tanpo.simulator.application import BAD_PREFIX, build_payload
+from tanpo.simulator.hostile.actor import Actor, Behaviour, Outgoing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LATE_MS = 20_000
+_EARLY_MS = 3_000
+
+
+class Equivocate(Behaviour):
+    """Shows one block to some and another of the same rank to the others, in either order."""
+
+    name = "equivocate"
+
+    def rewrites(self, actor: Actor, outgoing: Outgoing) -> Sequence[Outgoing]:
+        """Split every proposal of ours."""
+        receivers, message = outgoing
+        if not isinstance(message, Append) or actor.random.random() < 0.3:
+            return (outgoing,)
+        actor.note(self.name)
+        envelopes = message.block.envelopes
+        other = envelopes[::-1] if len(envelopes) > 1 else (b"tx other %d" % message.block.header.height,)
+        rival = forge(actor, message, envelopes=other)
+        mixed = list(receivers)
+        actor.random.shuffle(mixed)
+        half = len(mixed) // 2
+        left, right = tuple(mixed[:half]), tuple(mixed[half:])
+        shown: list[Outgoing] = [(left, message), (right, rival)]
+        if actor.random.random() < 0.5:
+            shown += [(left, rival), (right, message)]
+        return shown
+
+
+class ProposeBad(Behaviour):
+    """Proposes blocks that break a rule: bodies, times, roots, fields of the header."""
+
+    name = "bad-blocks"
+
+    def rewrites(self, actor: Actor, outgoing: Outgoing) -> Sequence[Outgoing]:
+        """Spoil some of our proposals."""
+        receivers, message = outgoing
+        if not isinstance(message, Append) or actor.random.random() < 0.4:
+            return (outgoing,)
+        header = message.block.header
+        changes: tuple[Callable[[], Append], ...] = (
+            lambda: forge(actor, message, envelopes=(BAD_PREFIX,)),
+            lambda: forge(actor, message, envelopes=(*message.block.envelopes, b"tx 0")),
+            lambda: forge(actor, message, header=replace(header, time_ms=max(1, header.time_ms - _LATE_MS))),
+            lambda: forge(actor, message, header=replace(header, time_ms=header.time_ms + _EARLY_MS)),
+            lambda: forge(actor, message, header=replace(header, tx_root=MerkleRoot(bytes(32)))),
+            lambda: forge(actor, message, header=replace(header, height=Height(header.height + 1))),
+            lambda: forge(actor, message, header=replace(header, term=Term(header.term + 1))),
+            lambda: forge(actor, message, header=replace(header, flags=BlockFlags.EPOCH_END)),
+            lambda: forge(actor, message, header=replace(header, next_valset_hash=b"\x01" * 32)),
+            lambda: replace(message, justify=actor.draw_certificate()),
+            lambda: replace(message, term_certificate=None),
+        )
+        actor.note(self.name)
+        return ((receivers, actor.random.choice(changes)()),)
+
+
+class WrongRoots(Behaviour):
+    """Claims other results than the contracts gave."""
+
+    name = "wrong-roots"
+
+    def rewrites(self, actor: Actor, outgoing: Outgoing) -> Sequence[Outgoing]:
+        """Falsify the state root of some of our proposals."""
+        receivers, message = outgoing
+        if not isinstance(message, Append) or actor.random.random() < 0.4:
+            return (outgoing,)
+        actor.note(self.name)
+        header = replace(message.block.header, state_root=StateRoot(b"\x07" * 32))
+        return ((receivers, forge(actor, message, header=header)),)
+
+
+class Censor(Behaviour):
+    """Leaves transactions out of its blocks."""
+
+    name = "censor"
+
+    def chooses(self, actor: Actor, envelopes: list[bytes]) -> list[bytes]:
+        """Keep the newest half, or nothing."""
+        if envelopes:
+            actor.note(self.name)
+        return envelopes[len(envelopes) // 2 + 1 :]
+
+
+def forge(
+    actor: Actor, append: Append, *, header: Header | None = None, envelopes: tuple[bytes, ...] | None = None
+) -> Append:
+    """Return a proposal like another, with a header or a body of our own, and our signature on it."""
+    changed = append.block.header if header is None else header
+    body = append.block.envelopes
+    if envelopes is not None:
+        payload = build_payload(envelopes)
+        body = payload.envelopes
+        changed = replace(
+            changed,
+            tx_root=payload.tx_root,
+            tx_count=payload.tx_count,
+            body_hash=compute_body_hash(body, append.block.evidence),
+        )
+    block = Block.create(changed, body, append.block.evidence)
+    actor.cluster.annals.note_block(block)
+    signature = actor.sign_vote(
+        actor.index, SignedKind.VOTE_PREPARE, changed.term, changed.height, block.block_hash
+    )
+    return replace(append, block=block, signature=signature)
+
+
+def propose(actor: Actor, term: Term, *, receivers: Sequence[ValidatorIndex]) -> None:
+    """Propose on any certificate that we ever saw, with whatever opened the term, forged or not."""
+    justify = actor.draw_certificate()
+    roots = actor.cluster.annals.results.get(justify.block_hash)
+    if justify.term > term or roots is None:
+        return
+    parent = actor.cluster.annals.blocks.get(justify.block_hash)
+    body = actor.random.choice(((), (b"tx forged %d" % actor.random.randrange(100),), (BAD_PREFIX,)))
+    payload = build_payload(body)
+    earliest = actor.cluster.genesis_ms if parent is None else parent.header.time_ms
+    valset_hash = actor.process.reign.valset_hash
+    is_end = roots.pending_valset is not None
+    header = Header(
+        network_id=actor.cluster.network_id,
+        epoch=actor.epoch,
+        term=term,
+        height=Height(justify.height + 1),
+        parent_hash=justify.block_hash,
+        parent_term=justify.term,
+        time_ms=max(actor.process.wall_ms, earliest + 1),
+        proposer=actor.index,
+        tx_root=payload.tx_root,
+        tx_count=payload.tx_count,
+        body_hash=compute_body_hash(payload.envelopes),
+        state_root=roots.state_root,
+        receipts_root=roots.receipts_root,
+        valset_hash=valset_hash,
+        next_valset_hash=roots.pending_valset or valset_hash,
+        flags=BlockFlags.EPOCH_END if is_end else BlockFlags.NONE,
+        evidence_root=EMPTY_ROOT,
+    )
+    block = Block.create(header, payload.envelopes)
+    actor.cluster.annals.note_block(block)
+    signature = actor.sign_vote(actor.index, SignedKind.VOTE_PREPARE, term, header.height, block.block_hash)
+    opening = actor.conspiracy.openings.get(term)
+    if opening is not None and actor.random.random() < 0.5:
+        # A forged opening: nobody seems to hold a higher lock than the certificate we extend.
+        entries = tuple(
+            replace(entry, high_term=justify.term, high_height=justify.height, high_hash=justify.block_hash)
+            for entry in opening.entries
+        )
+        opening = replace(opening, entries=entries, high_qc=justify)
+    append = Append(block=block, justify=justify, term_certificate=opening, signature=signature)
+    actor.say(receivers, append, "propose-on-anything")

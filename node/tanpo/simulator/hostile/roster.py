@@ -1,0 +1,34 @@
+"""All behaviours by name: a seed picks a few of them for each hostile validator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from tanpo.simulator.hostile import proposing, terms, voting
+from tanpo.simulator.hostile.actor import Behaviour
+
+BEHAVIOURS: Final[Mapping[str, Callable[[], Behaviour]]] = MappingProxyType(
+    {
+        "bad-blocks": proposing.ProposeBad,
+        "censor": proposing.Censor,
+        "collude": voting.Collude,
+        "equivocate": proposing.Equivocate,
+        "flood-future-terms": terms.FloodTerms,
+        "lie-in-timeouts": terms.LieInTimeouts,
+        "replay": terms.Replay,
+        "silent": voting.be_silent,
+        "suspect-always": terms.SuspectAlways,
+        "vote-for-everything": voting.VoteForEverything,
+        "withhold-blocks": voting.withhold_blocks,
+        "withhold-certificates": voting.withhold_certificates,
+        "withhold-votes": voting.withhold_votes,
+        "wrong-roots": proposing.WrongRoots,
+    }
+)
+
+
+def make_behaviours(names: tuple[str, ...]) -> tuple[Behaviour, ...]:
+    """Return a new behaviour for each name."""
+    return tuple(BEHAVIOURS[name]() for name in names)

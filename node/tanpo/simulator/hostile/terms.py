@@ -1,0 +1,134 @@
+"""Validators that lie about where they stand, complain without cause, flood, or repeat what is past."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from tanpo.consensus import Message
+from tanpo.consensus.messages import AppendReply, Heartbeat, Suspect, TermCertificate, Timeout
+from tanpo.ledger.certificate import (
+    QuorumCertificate,
+    SignedKind,
+    TimeoutCertificate,
+    TimeoutEntry,
+    timeout_bytes,
+)
+from tanpo.ledger.types import Height, Term, ValidatorIndex
+from tanpo.ledger.vote import Vote
+from tanpo.simulator.addresses import list_others
+from tanpo.simulator.hostile.actor import Actor, Behaviour, Outgoing
+
+_KEPT = 30
+_AHEAD_MAX = 1_000
+
+
+class LieInTimeouts(Behaviour):
+    """Names older certificates in its timeouts than it holds, to each receiver another; gives up any term."""
+
+    name = "lie-in-timeouts"
+
+    def rewrites(self, actor: Actor, outgoing: Outgoing) -> Sequence[Outgoing]:
+        """Replace our timeouts."""
+        receivers, message = outgoing
+        if not isinstance(message, Timeout):
+            return (outgoing,)
+        actor.note(self.name)
+        return [((to,), _timeout(actor, message.term, message.term_certificate)) for to in receivers]
+
+    def hears(self, actor: Actor, _sender: ValidatorIndex, message: Message) -> bool:
+        """Join whoever complains, at once."""
+        if isinstance(message, Suspect) and message.term == actor.term:
+            opening = actor.conspiracy.openings.get(message.term)
+            actor.say(actor.draw_audience(), _timeout(actor, message.term, opening), "timeout-at-once")
+        return True
+
+
+class FloodTerms(Behaviour):
+    """Sends timeouts, heartbeats, votes and term certificates of terms that nobody is in."""
+
+    name = "flood-future-terms"
+
+    def on_tick(self, actor: Actor) -> None:
+        """Send a handful of nonsense."""
+        rng = actor.random
+        if rng.random() > 0.2:
+            return
+        term = Term(actor.term + rng.randrange(1, _AHEAD_MAX))
+        high = actor.draw_certificate()
+        entry = _entry(actor, term, high)
+        forged = TimeoutCertificate(epoch=actor.epoch, term=Term(term - 1), entries=(entry,), high_qc=high)
+        vote = Vote(
+            kind=SignedKind.VOTE_PREPARE,
+            validator=actor.index,
+            term=term,
+            height=Height(high.height + rng.randrange(1, _AHEAD_MAX)),
+            block_hash=high.block_hash,
+            signature=entry.signature,
+        )
+        nonsense: tuple[Message, ...] = (
+            _timeout(actor, term, None),
+            _timeout(actor, term, forged),
+            Suspect(term=term),
+            TermCertificate(certificate=forged),
+            AppendReply(vote=vote, executed_height=vote.height),
+            Heartbeat(term=term, high_qc=high, commit_proof=None, term_certificate=forged),
+        )
+        actor.say(actor.draw_audience(), rng.choice(nonsense), self.name)
+
+
+class SuspectAlways(Behaviour):
+    """Complains about every leader at every chance."""
+
+    name = "suspect-always"
+
+    def on_tick(self, actor: Actor) -> None:
+        """Complain."""
+        if actor.random.random() < 0.3:
+            actor.say(list_others(actor.process), Suspect(term=actor.term), self.name)
+
+
+class Replay(Behaviour):
+    """Repeats, as its own, what it once sent or heard."""
+
+    name = "replay"
+
+    def __init__(self) -> None:
+        self._past: deque[Message] = deque(maxlen=_KEPT)
+
+    def hears(self, actor: Actor, _sender: ValidatorIndex, message: Message) -> bool:
+        """Keep some of what comes."""
+        if actor.random.random() < 0.3:
+            self._past.append(message)
+        return True
+
+    def rewrites(self, actor: Actor, outgoing: Outgoing) -> Sequence[Outgoing]:
+        """Keep some of what goes."""
+        if actor.random.random() < 0.5:
+            self._past.append(outgoing[1])
+        return (outgoing,)
+
+    def on_tick(self, actor: Actor) -> None:
+        """Repeat something."""
+        if self._past and actor.random.random() < 0.2:
+            actor.say(actor.draw_audience(), actor.random.choice(self._past), self.name)
+
+
+def _timeout(actor: Actor, term: Term, opening: TimeoutCertificate | None) -> Timeout:
+    high = actor.draw_certificate()
+    if high.term > term:
+        high = actor.conspiracy.certificates[0]
+    return Timeout(term=term, entry=_entry(actor, term, high), high_qc=high, term_certificate=opening)
+
+
+def _entry(actor: Actor, term: Term, high: QuorumCertificate) -> TimeoutEntry:
+    message = timeout_bytes(
+        actor.cluster.network_id, actor.epoch, term, high.term, high.height, high.block_hash
+    )
+    return TimeoutEntry(
+        validator=actor.index,
+        high_term=high.term,
+        high_height=high.height,
+        high_hash=high.block_hash,
+        signature=actor.process.reign.sign(actor.index, message),
+    )

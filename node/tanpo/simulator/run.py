@@ -1,0 +1,148 @@
+"""One run from beginning to end, and what is said about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from tanpo.consensus import Replica
+from tanpo.ledger.errors import InvariantViolation, LedgerError
+from tanpo.simulator.application import Application
+from tanpo.simulator.checks import Disagreement
+from tanpo.simulator.cluster import Cluster, ReplicaFactory
+from tanpo.simulator.healing import has_converged, heal, list_core
+from tanpo.simulator.settings import Mode, Settings
+from tanpo.simulator.violation import Violation
+
+AFTER_MS: Final = 3_000
+"""How long clients go on submitting after a core has healed."""
+
+SLACK_MS: Final = 15_000
+"""What a healed core may take beyond the timeouts of the leaders that are not in it."""
+
+
+FINDINGS: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    InvariantViolation,
+    LedgerError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a replica may raise if it is broken: findings of the run, not faults of the simulator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What happened in one run. `violation` is None if nothing that must not be was seen."""
+
+    seed: int
+    mode: Mode
+    validator_count: int
+    steps: int
+    virtual_ms: int
+    commits: int
+    epochs: int
+    transactions: int
+    term_changes: int
+    faults: tuple[tuple[str, int], ...]
+    digest: str
+    violation: str | None = None
+    checker: str | None = None
+    timeline: tuple[str, ...] = ()
+    has_disagreed: bool = False
+    """Above f, honest nodes disagreed, and at least f+1 validators are accused."""
+
+
+def run_seed(
+    seed: int,
+    settings: Settings,
+    *,
+    replica_factory: ReplicaFactory = Replica,
+    application: Application | None = None,
+    step_max: int | None = None,
+    is_traced: bool = False,
+) -> Report:
+    """Run a seed with these settings, at most `step_max` steps, and report.
+
+    Nothing is raised for what the run finds: a violation, and any error of the replica, is in the report.
+    """
+    cluster = Cluster(settings, replica_factory=replica_factory, application=application, is_traced=is_traced)
+    found: Violation | None = None
+    disagreed = False
+    try:
+        _run(cluster, step_max)
+    except Violation as violation:
+        found = violation
+    except Disagreement:
+        disagreed = True
+    except FINDINGS as error:
+        found = Violation("crash", f"{type(error).__name__}: {error}")
+    return _report(seed, cluster, found, disagreed=disagreed)
+
+
+def compute_bound_ms(cluster: Cluster) -> int:
+    """Return how long a core that heals now may take to commit all that is submitted.
+
+    In the worst case every leader that is not in it comes first, and each of their terms is waited out.
+    """
+    timing, settings = cluster.settings.timing, cluster.settings
+    core = list_core(cluster)
+    term = max(process.replica.term for process in core)
+    total_ms = SLACK_MS
+    for bad in range(max(map(len, settings.reigns)) - len(cluster.core) + 6):
+        timeout_ms = min(timing.timeout_max_ms, timing.base_timeout_ms << min(term + bad, 16))
+        total_ms += timeout_ms + timing.request_timeout_ms + timing.base_timeout_ms
+    return total_ms
+
+
+def _run(cluster: Cluster, step_max: int | None) -> None:
+    limit = step_max or 1 << 62
+    clock, settings = cluster.clock, cluster.settings
+    cluster.begin()
+    while clock.steps < limit and clock.step(settings.chaos_ms):
+        pass
+    if settings.mode is Mode.SAFETY or clock.steps >= limit:
+        return
+    heal(cluster)
+    end_ms = clock.now_ms + AFTER_MS
+    while clock.steps < limit and clock.step(end_ms):
+        pass
+    cluster.clients.is_open_for_more = False
+    end_ms = clock.now_ms + compute_bound_ms(cluster)
+    while clock.steps < limit and not has_converged(cluster):
+        if not clock.step(end_ms):
+            raise Violation("liveness", _describe_stall(cluster))
+
+
+def _describe_stall(cluster: Cluster) -> str:
+    lines = [f"{len(cluster.clients.open)} transactions never commit in the core {sorted(cluster.core)}"]
+    for process in list_core(cluster):
+        lines.append(
+            f"{process.name}: term {process.replica.term}, stored {process.chain.height}, high "
+            f"{process.replica.high_rank}, pending {len(process.pool)}, {process.replica.stalled}"
+        )
+    return "; ".join(lines)
+
+
+def _report(seed: int, cluster: Cluster, found: Violation | None, *, disagreed: bool) -> Report:
+    return Report(
+        seed=seed,
+        mode=cluster.settings.mode,
+        validator_count=cluster.settings.validator_count,
+        steps=cluster.clock.steps,
+        virtual_ms=cluster.clock.now_ms,
+        epochs=1 + max(process.chain.state.reign for process in cluster.processes),
+        commits=cluster.checks.agreement.height,
+        transactions=cluster.clients.committed,
+        term_changes=sum(cluster.annals.terms.values()),
+        faults=tuple(sorted(cluster.luck.faults.items())),
+        digest=cluster.annals.timeline.digest,
+        violation=None if found is None else str(found),
+        checker=None if found is None else found.checker,
+        timeline=tuple(cluster.annals.timeline.lines) if found is not None else (),
+        has_disagreed=disagreed,
+    )

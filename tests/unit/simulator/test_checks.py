@@ -1,0 +1,286 @@
+"""Each checker fires on a violation that was made for it, and is silent without one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tanpo.consensus import Roots
+from tanpo.consensus.messages import Nudge, Status, StepDown
+from tanpo.ledger.block import EMPTY_ROOT
+from tanpo.ledger.certificate import CommitProof
+from tanpo.ledger.types import Height, Signature, StateRoot, Term
+from tanpo.simulator import Cluster, Settings, Violation
+from tanpo.simulator.checks import Agreement, Attribution, PromiseBook, Promiser, check_memory
+
+ROOTS = Roots(state_root=StateRoot(bytes(32)), receipts_root=EMPTY_ROOT)
+OTHER_ROOTS = Roots(state_root=StateRoot(b"\x01" * 32), receipts_root=EMPTY_ROOT)
+
+
+class Speaker:
+    """An honest process whose durable record is what the test says."""
+
+    def __init__(self, forge: Any) -> None:
+        self.book = PromiseBook(forge.headers.get)
+        self.record: bytes | None = forge.record()
+        self.has_block = True
+
+    def say(self, message: Any, **durable: Any) -> None:
+        promiser = Promiser(
+            name="1", epoch=0, record=self.record, is_durable=lambda _hash, _height: self.has_block
+        )
+        self.book.check(promiser, message)
+
+
+@pytest.fixture
+def speaker(forge: Any) -> Speaker:
+    return Speaker(forge)
+
+
+@pytest.fixture
+def agreement(forge: Any) -> Agreement:
+    found = Agreement(network_id=forge.network_id, genesis_ms=1_000, precision_ms=500)
+    found.latest_wall_ms = 2_000
+    return found
+
+
+def test_a_vote_that_is_durable_and_said_twice_is_fine(forge: Any, speaker: Speaker) -> None:
+    block = forge.block(1, 1)
+    speaker.record = forge.record(voted=forge.vote(1, block))
+
+    speaker.say(forge.reply(1, block))
+    speaker.say(forge.reply(1, block))
+
+
+def test_two_votes_of_one_rank_are_found(forge: Any, speaker: Speaker) -> None:
+    block, rival = forge.block(1, 1), forge.block(1, 1, time_ms=7)
+    speaker.record = forge.record(voted=forge.vote(1, block))
+    speaker.say(forge.reply(1, block))
+    speaker.record = forge.record(voted=forge.vote(1, rival))
+
+    with pytest.raises(Violation, match="promises: 1: two votes at 1/1"):
+        speaker.say(forge.reply(1, rival))
+
+
+def test_two_first_blocks_of_one_term_are_found(forge: Any, speaker: Speaker) -> None:
+    low, high = forge.block(2, 1), forge.block(2, 2, parent_term=Term(1))
+    lock = forge.certify(forge.block(1, 1))
+    speaker.record = forge.record(voted=forge.vote(1, low))
+    speaker.say(forge.reply(1, low))
+    speaker.record = forge.record(voted=forge.vote(1, high), high_qc=lock)
+
+    with pytest.raises(Violation, match="two first blocks of term 2"):
+        speaker.say(forge.reply(1, high))
+
+
+def test_a_vote_after_the_timeout_of_its_term_is_found(forge: Any, speaker: Speaker) -> None:
+    block, timeout = forge.block(1, 1), forge.timeout(1, 1)
+    speaker.record = forge.record(voted=forge.vote(1, block), timeout=timeout)
+    speaker.say(timeout)
+
+    with pytest.raises(Violation, match="after the timeout"):
+        speaker.say(forge.reply(1, block))
+
+
+def test_a_timeout_below_its_lock_is_found(forge: Any, speaker: Speaker) -> None:
+    block = forge.block(1, 1)
+    speaker.record = forge.record(high_qc=forge.certify(block))
+    speaker.say(Nudge(certificate=forge.certify(block)))
+    timeout = forge.timeout(1, 1)
+    speaker.record = forge.record(high_qc=forge.certify(block), timeout=timeout)
+
+    with pytest.raises(Violation, match="below its lock"):
+        speaker.say(timeout)
+
+
+@pytest.mark.parametrize("row", ["append", "prepare", "commit", "nudge", "timeout", "step-down", "status"])
+def test_each_row_of_the_durability_table_is_looked_at(forge: Any, speaker: Speaker, row: str) -> None:
+    """D1: nothing of the record that a message counts on is durable."""
+    block = forge.block(1, 1)
+    messages = {
+        "append": forge.reply(1, block),
+        "prepare": forge.reply(1, block),
+        "commit": forge.reply(1, block, forge.commit),
+        "nudge": Nudge(certificate=forge.certify(block)),
+        "timeout": forge.timeout(1, 1),
+        "step-down": StepDown(term=Term(1), signature=Signature(b"")),
+        "status": Status(
+            nonce=1,
+            term=Term(2),
+            high_qc=forge.certify(block),
+            vote=None,
+            timeout_term=Term(0),
+            timeout=None,
+        ),
+    }
+
+    with pytest.raises(Violation, match="durability"):
+        speaker.say(messages[row])
+
+
+def test_a_vote_for_a_block_that_is_not_durable_is_found(forge: Any, speaker: Speaker) -> None:
+    block = forge.block(1, 1)
+    speaker.record = forge.record(voted=forge.vote(1, block))
+    speaker.has_block = False
+
+    with pytest.raises(Violation, match="not durable"):
+        speaker.say(forge.reply(1, block))
+
+
+def test_a_vote_whose_justification_is_not_durable_is_found(forge: Any, speaker: Speaker) -> None:
+    block = forge.block(1, 2, forge.block(1, 1))
+    speaker.record = forge.record(voted=forge.vote(1, block))
+
+    with pytest.raises(Violation, match="counts on the certificate at 1/1"):
+        speaker.say(forge.reply(1, block))
+
+
+def test_a_promise_without_any_record_is_found(forge: Any, speaker: Speaker) -> None:
+    speaker.record = None
+
+    with pytest.raises(Violation, match="before anything is durable"):
+        speaker.say(forge.timeout(1, 1))
+
+
+def test_a_promise_on_a_record_of_another_epoch_is_found(forge: Any, speaker: Speaker) -> None:
+    speaker.record = forge.record(epoch=3, timeout=forge.timeout(1, 1))
+
+    with pytest.raises(Violation, match="on an older record"):
+        speaker.say(forge.timeout(1, 1))
+
+
+def _commit(forge: Any, agreement: Agreement, block: Any, **changes: Any) -> bool:
+    given: dict[str, Any] = {
+        "proof": forge.proof(block),
+        "roots": ROOTS,
+        "tip_height": block.header.height - 1,
+        "keys": forge.keys,
+    }
+    fields = given | changes
+    return agreement.check_commit("1", block, fields.pop("proof"), fields.pop("roots"), **fields)
+
+
+def test_the_same_commit_by_two_is_agreement(forge: Any, agreement: Agreement) -> None:
+    block = forge.block(1, 1)
+
+    assert _commit(forge, agreement, block)
+    assert not _commit(forge, agreement, block)
+    assert agreement.height == 1
+
+
+def test_two_blocks_at_one_height_are_found(forge: Any, agreement: Agreement) -> None:
+    _commit(forge, agreement, forge.block(1, 1))
+
+    with pytest.raises(Violation, match="agreement: 1: two blocks at height 1"):
+        _commit(forge, agreement, forge.block(2, 1))
+
+
+def test_two_results_of_one_block_are_found(forge: Any, agreement: Agreement) -> None:
+    block = forge.block(1, 1)
+    _commit(forge, agreement, block)
+
+    with pytest.raises(Violation, match="two results of height 1"):
+        _commit(forge, agreement, block, roots=OTHER_ROOTS)
+
+
+def test_a_commit_that_skips_or_repeats_a_height_is_found(forge: Any, agreement: Agreement) -> None:
+    with pytest.raises(Violation, match="commits height 3 after 1"):
+        _commit(forge, agreement, forge.block(1, 3), tip_height=1)
+
+
+def test_a_block_that_does_not_extend_the_one_below_is_found(forge: Any, agreement: Agreement) -> None:
+    _commit(forge, agreement, forge.block(1, 1))
+
+    with pytest.raises(Violation, match="does not extend"):
+        _commit(forge, agreement, forge.block(1, 2))
+
+
+@pytest.mark.parametrize("kind", ["too few", "another block", "not a commit"])
+def test_a_proof_that_does_not_hold_offline_is_found(forge: Any, agreement: Agreement, kind: str) -> None:
+    block = forge.block(1, 1)
+    proofs = {
+        "too few": CommitProof(certificate=forge.certify(block, forge.commit, signers=(0, 1))),
+        "another block": forge.proof(forge.block(1, 1, time_ms=9)),
+        "not a commit": CommitProof(certificate=forge.certify(block)),
+    }
+
+    with pytest.raises(Violation, match="proof"):
+        _commit(forge, agreement, block, proof=proofs[kind])
+
+
+def test_a_block_not_later_than_its_parent_is_found(forge: Any, agreement: Agreement) -> None:
+    with pytest.raises(Violation, match="not later"):
+        _commit(forge, agreement, forge.block(1, 1, time_ms=1_000))
+
+
+def test_a_block_ahead_of_every_honest_clock_is_found(forge: Any, agreement: Agreement) -> None:
+    with pytest.raises(Violation, match="ahead of every honest clock"):
+        _commit(forge, agreement, forge.block(1, 1, time_ms=2_501))
+
+
+def test_a_fork_accuses_those_who_voted_twice_and_nobody_else(forge: Any) -> None:
+    attribution = Attribution(forge.headers.get)
+    block, rival = forge.block(1, 1), forge.block(1, 1, time_ms=7)
+    attribution.note(0, Nudge(certificate=forge.certify(block, signers=(0, 1, 2))))
+
+    attribution.note(0, Nudge(certificate=forge.certify(rival, signers=(0, 2, 3))))
+
+    assert attribution.find_accused() == (0, 2)
+
+
+def test_a_lying_timeout_accuses(forge: Any) -> None:
+    attribution = Attribution(forge.headers.get)
+    block = forge.block(1, 1)
+    attribution.note(1, forge.reply(1, block, forge.commit))
+    attribution.note(2, forge.reply(2, block, forge.commit))
+
+    attribution.note(1, forge.timeout(1, 2))
+    attribution.note(2, forge.timeout(2, 2, block))
+
+    assert attribution.find_accused() == (1,)
+
+
+def test_two_openings_accuse(forge: Any) -> None:
+    attribution = Attribution(forge.headers.get)
+    attribution.note(3, forge.reply(3, forge.block(2, 1)))
+
+    attribution.note(3, forge.reply(3, forge.block(2, 2, parent_term=Term(1))))
+
+    assert attribution.find_accused() == (3,)
+
+
+def test_memory_beyond_its_bound_is_found() -> None:
+    cluster = Cluster(Settings(seed=1))
+    cluster.begin()
+    replica = cluster.processes[0].replica
+    check_memory("0", replica, durable_blocks=0, nodes_max=4)
+
+    with pytest.raises(Violation, match="durable blocks"):
+        check_memory("0", replica, durable_blocks=1_000, nodes_max=4)
+    replica._core.executed_heights.update({index: Height(0) for index in range(9)})  # type: ignore[misc] # any key
+    with pytest.raises(Violation, match="executed heights"):
+        check_memory("0", replica, durable_blocks=0, nodes_max=4)
+
+
+def test_a_restart_on_another_record_is_found() -> None:
+    cluster = Cluster(Settings(seed=1))
+    cluster.begin()
+    process = cluster.processes[0]
+
+    with pytest.raises(Violation, match="another record"):
+        cluster.checks.on_start(process, b"other", ())
+
+
+def test_a_halt_of_an_honest_node_is_a_violation() -> None:
+    cluster = Cluster(Settings(seed=1))
+
+    with pytest.raises(Violation, match="halt: 2: it contradicts"):
+        cluster.checks.on_halt(cluster.processes[2], "it contradicts")
+
+
+def test_a_crash_that_ends_in_amnesia_is_a_violation() -> None:
+    cluster = Cluster(Settings(seed=1, victims=("3",)))
+    cluster.checks.on_amnesia(cluster.processes[3])
+
+    with pytest.raises(Violation, match="believe that it forgot"):
+        cluster.checks.on_amnesia(cluster.processes[0])
