@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from hashlib import sha256
-from typing import Final
+from typing import Final, assert_never
 
 from tanpo.consensus import Message
 from tanpo.consensus.messages import (
@@ -14,8 +14,11 @@ from tanpo.consensus.messages import (
     Committed,
     GetBlock,
     GetCommitted,
+    GetStatus,
     Heartbeat,
     Nudge,
+    Status,
+    StepDown,
     Suspect,
     TermCertificate,
     Timeout,
@@ -54,11 +57,23 @@ def describe(message: Message) -> str:
             return _describe_normal(message)
         case Suspect(term=term):
             return f"suspect term {term}"
+        case StepDown(term=term):
+            return f"steps down in term {term}"
+        case GetStatus() | Status():
+            return _describe_status(message)
         case Timeout(term=term, entry=entry, term_certificate=opening):
             high = f"{entry.high_term}/{entry.high_height}"
             return f"timeout of term {term}, lock {high} {entry.high_hash[:3].hex()}{_show_opening(opening)}"
         case TermCertificate(certificate=opening):
             return f"term certificate{_show_opening(opening)}"
+        case GetBlock() | BlockAnswer() | GetCommitted() | Committed():
+            return _describe_catch_up(message)
+        case _:
+            assert_never(message)
+
+
+def _describe_catch_up(message: GetBlock | BlockAnswer | GetCommitted | Committed) -> str:
+    match message:
         case GetBlock(height=height, block_hash=block_hash):
             return f"get block {height} {block_hash[:3].hex()}"
         case BlockAnswer(block=block):
@@ -68,8 +83,14 @@ def describe(message: Message) -> str:
         case Committed(blocks=blocks, proof=proof):
             heights = f"{blocks[0].header.height}..{blocks[-1].header.height}" if blocks else "none"
             return f"committed {heights} proven by {_show(proof.certificate)}"
-        case _:
-            return type(message).__name__
+
+
+def _describe_status(message: GetStatus | Status) -> str:
+    if isinstance(message, GetStatus):
+        return "asks what we saw of it"
+    vote = "no vote" if message.vote is None else f"vote {message.vote.term}/{message.vote.height}"
+    seen = f"{vote}, timeout {message.timeout_term}"
+    return f"status: term {message.term}, high {_show(message.high_qc)}, saw {seen}"
 
 
 def _describe_normal(message: Append | AppendReply | Nudge | Heartbeat) -> str:

@@ -108,6 +108,7 @@ def test_each_row_of_the_durability_table_is_looked_at(forge: Any, speaker: Spea
             nonce=1,
             term=Term(2),
             high_qc=forge.certify(block),
+            term_certificate=None,
             vote=None,
             timeout_term=Term(0),
             timeout=None,
