@@ -162,6 +162,16 @@ def test_a_nudge_of_an_older_term_gets_no_vote_but_help(bench: Any, seen: Any) -
     assert seen.sent(effects, Heartbeat)[0].term == 2
 
 
+def test_of_two_rival_certificates_only_the_lock_gets_a_commit_vote(bench: Any, seen: Any) -> None:
+    """S5, G1: more than f are needed to make the rival; who only followed must not stand accused with them."""
+    block, rival = bench.block(1), bench.block(1, time_ms=7)
+    bench.follow(block)
+    bench.receive(0, Nudge(certificate=bench.certify(block)))
+
+    assert seen.votes(bench.receive(0, Nudge(certificate=bench.certify(rival)))) == []
+    assert seen.votes(bench.receive(0, Nudge(certificate=bench.certify(block)))) != []
+
+
 def test_a_nudge_from_anyone_but_the_leader_gets_no_vote(bench: Any, seen: Any) -> None:
     """S5"""
     block = bench.block(1)

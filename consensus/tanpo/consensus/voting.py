@@ -74,6 +74,10 @@ def on_nudge(core: Core, sender: ValidatorIndex, nudge: Nudge) -> None:
     core.clock.heard_ms = core.clock.now_ms
     if not core.may_sign or core.has_timed_out:
         return
+    if core.high_qc.block_hash != certificate.block_hash:
+        # It is not our lock: a rival of one rank, which takes more than f to make. Whoever also signed this
+        # one would stand accused beside them.
+        return
     vote = sign_vote(
         core, SignedKind.VOTE_COMMIT, certificate.term, certificate.height, certificate.block_hash
     )
