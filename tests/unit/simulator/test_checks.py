@@ -220,7 +220,7 @@ def test_a_block_ahead_of_every_honest_clock_is_found(forge: Any, agreement: Agr
 
 
 def test_a_fork_accuses_those_who_voted_twice_and_nobody_else(forge: Any) -> None:
-    attribution = Attribution(forge.headers.get)
+    attribution = Attribution(forge.headers.get, forge.keys, forge.network_id)
     block, rival = forge.block(1, 1), forge.block(1, 1, time_ms=7)
     attribution.note(0, Nudge(certificate=forge.certify(block, signers=(0, 1, 2))))
 
@@ -230,7 +230,7 @@ def test_a_fork_accuses_those_who_voted_twice_and_nobody_else(forge: Any) -> Non
 
 
 def test_a_lying_timeout_accuses(forge: Any) -> None:
-    attribution = Attribution(forge.headers.get)
+    attribution = Attribution(forge.headers.get, forge.keys, forge.network_id)
     block = forge.block(1, 1)
     attribution.note(1, forge.reply(1, block, forge.commit))
     attribution.note(2, forge.reply(2, block, forge.commit))
@@ -242,7 +242,7 @@ def test_a_lying_timeout_accuses(forge: Any) -> None:
 
 
 def test_two_openings_accuse(forge: Any) -> None:
-    attribution = Attribution(forge.headers.get)
+    attribution = Attribution(forge.headers.get, forge.keys, forge.network_id)
     attribution.note(3, forge.reply(3, forge.block(2, 1)))
 
     attribution.note(3, forge.reply(3, forge.block(2, 2, parent_term=Term(1))))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from tanpo.consensus import Message
 from tanpo.consensus.messages import (
@@ -21,17 +22,38 @@ from tanpo.consensus.messages import (
     Timeout,
 )
 from tanpo.ledger.block import Header
-from tanpo.ledger.certificate import QuorumCertificate, SignedKind, TimeoutCertificate, TimeoutEntry
-from tanpo.ledger.types import BlockHash
+from tanpo.ledger.certificate import (
+    QuorumCertificate,
+    SignatureChecker,
+    SignedKind,
+    TimeoutCertificate,
+    TimeoutEntry,
+    timeout_bytes,
+    vote_bytes,
+)
+from tanpo.ledger.types import BlockHash, Epoch, NetworkId, Term, ValidatorIndex
+from tanpo.ledger.vote import Vote
+
+FIRST_EPOCH: Final = Epoch(0)
 
 Rank = tuple[int, int]
 
 
 class Attribution:
-    """The signed statements that honest validators have received or made."""
+    """The signed statements of one epoch that honest validators have received or made. A statement counts
+    only with the signature of whom it names: the adversary shows whatever it likes."""
 
-    def __init__(self, find_header: Callable[[BlockHash], Header | None]) -> None:
+    def __init__(
+        self,
+        find_header: Callable[[BlockHash], Header | None],
+        keys: SignatureChecker,
+        network_id: NetworkId,
+        epoch: Epoch = FIRST_EPOCH,
+    ) -> None:
         self._find_header = find_header
+        self._keys = keys
+        self._network_id = network_id
+        self._epoch = epoch
         self._votes: dict[int, set[tuple[SignedKind, int, int, BlockHash]]] = defaultdict(set)
         self._timeouts: dict[int, set[tuple[int, Rank]]] = defaultdict(set)
 
@@ -39,10 +61,17 @@ class Attribution:
         """Remember what a message shows."""
         match message:
             case AppendReply(vote=vote):
-                self._note_vote(sender, vote.kind, vote.term, vote.height, vote.block_hash)
+                self._note_vote(vote)
             case Append(block=block, justify=justify, term_certificate=opening):
-                prepare = SignedKind.VOTE_PREPARE
-                self._note_vote(sender, prepare, message.term, block.header.height, block.block_hash)
+                leader_vote = Vote(
+                    kind=SignedKind.VOTE_PREPARE,
+                    validator=ValidatorIndex(sender),
+                    term=message.term,
+                    height=block.header.height,
+                    block_hash=block.block_hash,
+                    signature=message.signature,
+                )
+                self._note_vote(leader_vote)
                 self._note_certificates((justify,), opening)
             case Nudge(certificate=certificate):
                 self._note_certificates((certificate,), None)
@@ -70,14 +99,31 @@ class Attribution:
                 self._note_timeout(opening.term, entry)
             certificates = (*certificates, opening.high_qc)
         for one in certificates:
-            for index, _ in one.signatures:
-                self._note_vote(index, one.kind, one.term, one.height, one.block_hash)
+            for index, signature in one.signatures:
+                vote = Vote(
+                    kind=one.kind,
+                    validator=index,
+                    term=one.term,
+                    height=one.height,
+                    block_hash=one.block_hash,
+                    signature=signature,
+                )
+                self._note_vote(vote)
 
-    def _note_vote(self, index: int, kind: SignedKind, term: int, height: int, block_hash: BlockHash) -> None:
-        self._votes[index].add((kind, term, height, block_hash))
+    def _note_vote(self, vote: Vote) -> None:
+        claim = (vote.kind, vote.term, vote.height, vote.block_hash)
+        if claim in self._votes[vote.validator]:
+            return
+        if self._keys.verify(
+            vote.validator, vote_bytes(vote.kind, self._network_id, self._epoch, *claim[1:]), vote.signature
+        ):
+            self._votes[vote.validator].add(claim)
 
-    def _note_timeout(self, term: int, entry: TimeoutEntry) -> None:
-        self._timeouts[entry.validator].add((term, (entry.high_term, entry.high_height)))
+    def _note_timeout(self, term: Term, entry: TimeoutEntry) -> None:
+        high = (entry.high_term, entry.high_height)
+        message = timeout_bytes(self._network_id, self._epoch, term, *high, entry.high_hash)
+        if self._keys.verify(entry.validator, message, entry.signature):
+            self._timeouts[entry.validator].add((term, high))
 
     def _is_contradictory(self, index: int) -> bool:
         blocks: dict[tuple[int, int], BlockHash] = {}

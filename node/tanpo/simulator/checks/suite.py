@@ -40,7 +40,11 @@ class Checks:
         )
         self._nodes_max = 2 * max(reign.validator_count for reign in cluster.reigns) + len(settings.nodes)
         self._promises = PromiseBook(cluster.annals.find_header)
-        self._attribution = Attribution(cluster.annals.find_header) if settings.is_beyond else None
+        self._attribution: Attribution | None = None
+        if settings.is_beyond:
+            self._attribution = Attribution(
+                cluster.annals.find_header, cluster.reigns[0].keys, cluster.network_id
+            )
 
     def on_start(self, process: Process, record: bytes | None, blocks: tuple[Block, ...]) -> None:
         """Check that a process starts with what was durable."""
