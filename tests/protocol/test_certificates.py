@@ -163,7 +163,7 @@ def test_a_nudge_of_an_older_term_gets_no_vote_but_help(bench: Any, seen: Any) -
 
 
 def test_of_two_rival_certificates_only_the_lock_gets_a_commit_vote(bench: Any, seen: Any) -> None:
-    """S5, G1: it takes more than f to make the rival, and who only followed must not stand accused with them."""
+    """S5, G1: to make the rival takes more than f; who only followed must not stand accused with them."""
     block, rival = bench.block(1), bench.block(1, time_ms=7)
     bench.follow(block)
     bench.receive(0, Nudge(certificate=bench.certify(block)))

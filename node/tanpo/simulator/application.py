@@ -16,6 +16,9 @@ from tanpo.simulator.reigns import find_reign
 BAD_PREFIX: Final = b"bad"
 """An envelope that starts so is not well-formed: no honest validator votes for its block."""
 
+TX_PREFIX: Final = b"tx "
+"""An envelope that starts so is an ordinary transaction."""
+
 NOTHING: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 
 
@@ -63,7 +66,7 @@ class HashApplication:
 
     def make_envelope(self, number: int) -> bytes:
         """Return the transaction of a number."""
-        return b"tx %d" % number
+        return TX_PREFIX + b"%d" % number
 
     def execute(self, block: Block, parent: State) -> State:
         """Return the state after a block."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Final, Protocol
 
@@ -23,6 +23,7 @@ from tanpo.simulator.application import Application, HashApplication
 from tanpo.simulator.checks import Checks
 from tanpo.simulator.clients import Clients
 from tanpo.simulator.clockwork import Clockwork
+from tanpo.simulator.contracts import ContractApplication
 from tanpo.simulator.hostile import Actor, Conspiracy, make_behaviours
 from tanpo.simulator.links import Links
 from tanpo.simulator.luck import Luck
@@ -72,7 +73,7 @@ class Cluster:
         self.replica_factory = replica_factory
         self.reigns = tuple(Reign.create(tokens) for tokens in settings.reigns)
         hashes = [reign.valset_hash for reign in self.reigns]
-        self.application = application or HashApplication(hashes)
+        self.application = application or _make_application(settings, hashes)
         self.network_id, self.genesis_ms, self.parameters = NETWORK_ID, GENESIS_MS, PARAMETERS
         self.streams = Streams(settings.seed)
         self.clock = Clockwork()
@@ -148,3 +149,9 @@ class Cluster:
         self.annals.trace(process, f"stored {block.header.height} {block.block_hash[:3].hex()}")
         if process.is_honest:
             self.clients.note_stored(block)
+
+
+def _make_application(settings: Settings, valset_hashes: Sequence[bytes]) -> Application:
+    if settings.has_contracts:
+        return ContractApplication(valset_hashes)
+    return HashApplication(valset_hashes)

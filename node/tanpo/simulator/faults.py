@@ -5,6 +5,7 @@
 - crash-before-sync, crash-after-sync, slow-disk: the share of writes;
 - torn-write: the share of crashes during a write that leave half of it;
 - bit-rot, disk-loss, old-backup: the share of restarts of a validator that counts as faulty for it;
+- chain-rot: the share of restarts of any node at which its chain is damaged, and copied from another node;
 - clock-skew: the share of nodes; execution-lag: the share of executions;
 - hostile, twins: 1 if there are any.
 """
@@ -28,6 +29,7 @@ class FaultKind(StrEnum):
     CRASH_AFTER_SYNC = "crash-after-sync"
     TORN_WRITE = "torn-write"
     BIT_ROT = "bit-rot"
+    CHAIN_ROT = "chain-rot"
     DISK_LOSS = "disk-loss"
     OLD_BACKUP = "old-backup"
     CLOCK_SKEW = "clock-skew"

@@ -25,8 +25,8 @@ SIZES: Final = (1, 4, 4, 4, 4, 4, 4, 5, 5, 6, 7, 7, 10, 13)
 BEYOND_SHARE: Final = 0.03
 """How many runs have one hostile validator more than the protocol survives, to see that forks accuse."""
 
-CONTRACTS_SHARE: Final = 0.06
-"""How many runs execute real contracts: they cost several times as much."""
+CONTRACTS_SHARE: Final = 0.15
+"""How many runs of small networks execute real contracts: they cost more."""
 
 WIRE_SHARE: Final = 0.2
 """How many runs encode and decode every message."""
@@ -56,6 +56,7 @@ RATES: Final[dict[FaultKind, Sequence[float]]] = {
     FaultKind.CRASH_AFTER_SYNC: (0.005, 0.03),
     FaultKind.TORN_WRITE: (0.5, 1.0),
     FaultKind.BIT_ROT: (0.3, 0.8),
+    FaultKind.CHAIN_ROT: (0.05, 0.3),
     FaultKind.DISK_LOSS: (0.3, 0.8),
     FaultKind.OLD_BACKUP: (0.3, 0.8),
     FaultKind.CLOCK_SKEW: (0.5, 1.0),

@@ -56,6 +56,8 @@ class Weather:
             return
         if process.node in self._cluster.settings.victims:
             self._damage(process)
+        if self._cluster.luck.strikes(FaultKind.CHAIN_ROT, process):
+            self._copy_chain(process)
         self._cluster.luck.note("restart")
         self._cluster.annals.trace(process, "restarts")
         process.start()
@@ -163,6 +165,20 @@ class Weather:
             self._lose_disk(process)
         elif process.backup is not None and cluster.luck.strikes(FaultKind.OLD_BACKUP, process):
             process.safety, process.chain = process.backup[0].copy(), process.backup[1].copy()
+
+    def _copy_chain(self, process: Process) -> None:
+        """Do what the operator is told when blocks are damaged: take those of another node, keep the rest.
+
+        What is damaged is always noticed: each block has its hash and each state its root. A chain that is
+        shorter than ours would not do: we let go of uncommitted blocks that it lacks.
+        """
+        others = [
+            other
+            for other in self._cluster.processes
+            if other.is_honest and other is not process and other.chain.height >= process.chain.height
+        ]
+        if others:
+            process.chain = self._cluster.streams.get("rot").choice(others).chain.copy()
 
     def _lose_disk(self, process: Process) -> None:
         """Empty the disk where the promises were, perhaps that with the chain too."""

@@ -16,6 +16,7 @@ BEHAVIOURS: Final[Mapping[str, Callable[[], Behaviour]]] = MappingProxyType(
         "collude": voting.Collude,
         "equivocate": proposing.Equivocate,
         "flood-future-terms": terms.FloodTerms,
+        "lie-in-status": terms.LieInStatus,
         "lie-in-timeouts": terms.LieInTimeouts,
         "replay": terms.Replay,
         "silent": voting.be_silent,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tanpo.consensus import Message
-from tanpo.consensus.messages import AppendReply, Heartbeat, Suspect, TermCertificate, Timeout
+from tanpo.consensus.messages import AppendReply, Heartbeat, Status, Suspect, TermCertificate, Timeout
 from tanpo.ledger.certificate import (
     QuorumCertificate,
     SignedKind,
@@ -42,6 +43,27 @@ class LieInTimeouts(Behaviour):
             opening = actor.conspiracy.openings.get(message.term)
             actor.say(actor.draw_audience(), _timeout(actor, message.term, opening), "timeout-at-once")
         return True
+
+
+class LieInStatus(Behaviour):
+    """Tells a validator that has restarted something else than it saw of it."""
+
+    name = "lie-in-status"
+
+    def rewrites(self, actor: Actor, outgoing: Outgoing) -> Sequence[Outgoing]:
+        """Replace our answers."""
+        receivers, message = outgoing
+        if not isinstance(message, Status):
+            return (outgoing,)
+        actor.note(self.name)
+        hidden = replace(message, vote=None, timeout_term=Term(0), timeout=None)
+        lies = (
+            hidden,
+            replace(hidden, high_qc=actor.draw_certificate()),
+            replace(message, term=Term(message.term + actor.random.randrange(1, _AHEAD_MAX))),
+            replace(message, nonce=message.nonce + 1),
+        )
+        return ((receivers, actor.random.choice(lies)),)
 
 
 class FloodTerms(Behaviour):
