@@ -4,6 +4,7 @@ PYTHON ?= $(shell sh .ci/find-python)
 RUN := .venv/bin
 
 .PHONY: setup fmt check test proto lock wheel-test demo up down sim bench ci clean
+.PHONY: setup fmt check test scenarios proto lock wheel-test demo up down bench ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
 	@$(or $(PYTHON),false) .ci/setup.py
@@ -16,6 +17,9 @@ check: setup ## format, lint, types, layers, generated code, layout and sizes
 
 test: setup ## every test, at most ten minutes on two cores
 	$(RUN)/pytest -n 2 --session-timeout=570
+
+scenarios: setup ## replay the stories of tests/scenario; REWRITE=1 redraws their outcomes
+	$(RUN)/python -m tanpo.testing.scenario $(if $(REWRITE),--rewrite) tests/scenario
 
 proto: setup ## generate the Python code of proto/ again
 	$(RUN)/python .ci/generate_protos.py
