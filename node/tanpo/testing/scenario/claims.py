@@ -13,6 +13,7 @@ from tanpo.testing.scenario.reading import (
     read_number,
     read_process,
     read_processes,
+    read_term,
 )
 from tanpo.testing.scenario.script import Step
 from tanpo.testing.scenario.stage import Stage
@@ -171,7 +172,8 @@ def _list_voters(stage: Stage, step: Step) -> list[str]:
     block = read_block(stage, step, step.words[0])
     if block is None:
         raise step.fail(step.words[0], "is not voted for", stage.archive.names)
-    return stage.witness.list_voters(read_kind(step), block)
+    term = read_term(step) if "term" in step.options else None
+    return stage.witness.list_voters(read_kind(step), block, term)
 
 
 _CLAIMS: Final[dict[str, Callable[[Stage, Step], None]]] = {

@@ -10,10 +10,10 @@ from typing import Final
 from tanpo.consensus import messages
 from tanpo.consensus.messages import Message
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash
-from tanpo.ledger.certificate import CommitProof, SignedKind, step_down_bytes
+from tanpo.ledger.certificate import CommitProof, SignedKind, step_down_bytes, vote_bytes
 from tanpo.ledger.merkle import compute_merkle_root
 from tanpo.ledger.types import BlockHash, Epoch, Height, StateRoot, Term
-from tanpo.testing.scenario.archive import GENESIS_MS, NETWORK
+from tanpo.testing.scenario.archive import GENESIS_MS, NETWORK, State
 from tanpo.testing.scenario.forger import Forger, forge_certificate, forge_opening
 from tanpo.testing.scenario.keys import compute_valset_hash, sign
 from tanpo.testing.scenario.process import Outgoing
@@ -89,6 +89,7 @@ def _build_header(forger: Forger, parent_hash: BlockHash) -> Header:
         time_ms = now_ms + read_duration_ms(step, step.options["time"])
     envelopes, valset_hash = _read_envelopes(step), compute_valset_hash(forger.names)
     claimed = step.options.get("root")
+    following = _read_next(step, state)
     return Header(
         network_id=NETWORK,
         epoch=forger.epoch,
@@ -104,9 +105,23 @@ def _build_header(forger: Forger, parent_hash: BlockHash) -> Header:
         state_root=state.root if claimed is None else StateRoot(sha256(claimed.encode()).digest()),
         receipts_root=state.roots.receipts_root,
         valset_hash=valset_hash,
-        next_valset_hash=valset_hash if state.wanted is None else compute_valset_hash(state.wanted),
-        flags=BlockFlags.NONE if state.wanted is None else BlockFlags.EPOCH_END,
+        next_valset_hash=valset_hash if following is None else compute_valset_hash(following),
+        flags=BlockFlags.NONE if following is None else BlockFlags.EPOCH_END,
         evidence_root=EMPTY_ROOT,
+    )
+
+
+def _forge_repeat(forger: Forger) -> Message:
+    """The last block of an epoch once more, as the first of a later term (E4)."""
+    step, term = forger.step, read_term(forger.step)
+    block = forger.read_block(step.words[0])
+    height = block.header.height
+    message = vote_bytes(SignedKind.VOTE_PREPARE, NETWORK, forger.epoch, term, height, block.block_hash)
+    return messages.Append(
+        block=block,
+        justify=forger.find_certificate(step.options.get("certificate", step.words[0])),
+        term_certificate=forger.find_opening(term),
+        signature=sign(forger.name, message),
     )
 
 
@@ -176,6 +191,7 @@ def _forge_committed(forger: Forger) -> Message:
 
 _FORGERIES: Final[dict[str, Callable[[Forger], Message]]] = {
     "proposal": _forge_proposal,
+    "repeat": _forge_repeat,
     "vote": _forge_vote,
     "timeout": _forge_timeout,
     "nudge": _forge_nudge,
@@ -186,6 +202,14 @@ _FORGERIES: Final[dict[str, Callable[[Forger], Message]]] = {
     "block": _forge_block,
     "committed": _forge_committed,
 }
+
+
+def _read_next(step: Step, state: State) -> tuple[str, ...] | None:
+    """Return the validators that the block puts in force: those that the state wants, or others."""
+    named = step.options.get("next")
+    if named is None:
+        return state.wanted
+    return None if named == "none" else tuple(named.split(","))
 
 
 def _read_envelopes(step: Step) -> tuple[bytes, ...]:

@@ -82,11 +82,18 @@ _MACHINES: Final = {
 
 _FORGERIES: Final = {
     "forge proposal": Form(
-        usage="forge proposal BLOCK by= on= [term= certificate= opening= tx= time= root= height=] to=",
+        usage="forge proposal BLOCK by= on= [term= certificate= opening= tx= time= root= height= next=] to=",
         words_min=1,
         words_max=1,
         required=("by", "on", "to"),
-        options=("term", "certificate", "opening", "tx", "time", "root", "height"),
+        options=("term", "certificate", "opening", "tx", "time", "root", "height", "next"),
+    ),
+    "forge repeat": Form(
+        usage="forge repeat BLOCK by= term= to= [certificate= opening=]",
+        words_min=1,
+        words_max=1,
+        required=("by", "term", "to"),
+        options=("certificate", "opening"),
     ),
     "forge vote": Form(
         usage="forge vote BLOCK by= to= [kind=prepare|commit in-name-of=NAME]",
@@ -147,17 +154,17 @@ _CLAIMS: Final = {
     ),
     "expect uncommitted": Form(usage="expect uncommitted BLOCK|TX ...", words_min=1, words_max=MANY),
     "expect voted": Form(
-        usage="expect voted BLOCK by=NAMES [kind=prepare|commit]",
+        usage="expect voted BLOCK by=NAMES [kind=prepare|commit term=]",
         words_min=1,
         words_max=1,
         required=("by",),
-        options=("kind",),
+        options=("kind", "term"),
     ),
     "expect unvoted": Form(
-        usage="expect unvoted BLOCK [by=NAMES kind=prepare|commit]",
+        usage="expect unvoted BLOCK [by=NAMES kind=prepare|commit term=]",
         words_min=1,
         words_max=1,
-        options=("by", "kind"),
+        options=("by", "kind", "term"),
     ),
     "expect lock": Form(usage="expect lock BLOCK [by=NAMES]", words_min=1, words_max=1, options=("by",)),
     "expect term": Form(usage="expect term NUMBER [by=NAMES]", words_min=1, words_max=1, options=("by",)),

@@ -36,22 +36,23 @@ class Witness:
         self._commits: dict[Height, tuple[BlockHash, Roots, str]] = {}
         self._counted: dict[str, list[BlockHash]] = {}
         self._voted: dict[tuple[str, Epoch, SignedKind, Term, Height], BlockHash] = {}
-        self._voters: dict[tuple[SignedKind, BlockHash], set[str]] = {}
+        self._voters: dict[tuple[SignedKind, BlockHash], dict[str, list[Term]]] = {}
         self._timed_out: dict[tuple[str, Epoch], Term] = {}
 
-    def list_voters(self, kind: SignedKind, block: Block) -> list[str]:
-        """Return who sent a vote of one kind for a block."""
-        return sorted(self._voters.get((kind, block.block_hash), ()))
+    def list_voters(self, kind: SignedKind, block: Block, term: Term | None) -> list[str]:
+        """Return who sent a vote of one kind for a block, in a term if one is given."""
+        voters = self._voters.get((kind, block.block_hash), {})
+        return sorted(name for name, terms in voters.items() if term is None or term in terms)
 
     def note_message(self, process: Process, outgoing: Outgoing) -> None:
         """Remember a vote that a process sends, honest or not."""
         match outgoing.message:
-            case messages.Append(block=block):
-                self._note_vote(process, SignedKind.VOTE_PREPARE, block.block_hash)
+            case messages.Append() as append:
+                self._note_vote(process, SignedKind.VOTE_PREPARE, append.term, append.block.block_hash)
             case messages.AppendReply(vote=vote):
-                self._note_vote(process, vote.kind, vote.block_hash)
+                self._note_vote(process, vote.kind, vote.term, vote.block_hash)
             case messages.Nudge(certificate=certificate):
-                self._note_vote(process, SignedKind.VOTE_COMMIT, certificate.block_hash)
+                self._note_vote(process, SignedKind.VOTE_COMMIT, certificate.term, certificate.block_hash)
             case _:
                 return  # It is no vote.
 
@@ -99,8 +100,9 @@ class Witness:
         if first_roots != roots and not process.is_diverging:
             raise Violation(f"{first} and {process.name} have other results of height {height}")
 
-    def _note_vote(self, process: Process, kind: SignedKind, block_hash: BlockHash) -> None:
-        self._voters.setdefault((kind, block_hash), set()).add(process.name)
+    def _note_vote(self, process: Process, kind: SignedKind, term: Term, block_hash: BlockHash) -> None:
+        voters = self._voters.setdefault((kind, block_hash), {})
+        voters.setdefault(process.name, []).append(term)
 
     def _check_vote(self, process: Process, epoch: Epoch, vote: Vote) -> None:
         claim = (process.name, epoch, vote.kind, vote.term, vote.height)
