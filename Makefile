@@ -5,6 +5,7 @@ RUN := .venv/bin
 
 .PHONY: setup fmt check test proto lock wheel-test demo up down sim bench ci clean
 .PHONY: setup fmt check test scenarios proto lock wheel-test demo up down bench ci clean
+.PHONY: setup fmt check test proto lock wheel-test demo up down bench model ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
 	@$(or $(PYTHON),false) .ci/setup.py
@@ -44,6 +45,9 @@ sim: setup ## simulate SEEDS networks; with SEED= one of them, STEPS= so far
 
 bench: setup ## measure swaps a second and latency, as JSON
 	$(RUN)/tanpo bench
+
+model: setup ## explore small instances of the protocol whole, and without each rule; needs spin and gcc
+	$(RUN)/python -m model.run
 
 ci: check test wheel-test ## exactly what CI runs
 

@@ -1,0 +1,79 @@
+"""The model of agreement holds, and each rule it can lose is one of the specification (`consensus/model`)."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from model.catalogue import INSTANCES, REMOVALS
+
+pytestmark = pytest.mark.timeout(400)
+
+CONSENSUS = Path(__file__).resolve().parent.parent.parent / "consensus"
+MODEL = CONSENSUS / "model" / "agreement.pml"
+RULE = re.compile(r"\b[A-Z]\d\b")
+TIMEOUT_S = 380
+
+needs_spin = pytest.mark.skipif(
+    shutil.which("spin") is None or shutil.which("gcc") is None,
+    reason="spin or gcc is missing: apt-get install spin gcc",
+)
+
+
+def run_model(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "model.run", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@needs_spin
+def test_nothing_forks_with_all_rules_and_something_without_each() -> None:
+    """S1, S3 to S5, R1 to R4, V5, D1, D6, D8, E3, E4; and no instance is safe because nothing happens."""
+    found = json.loads(run_model("--quick"))
+
+    assert [row["instance"] for row in found["instances"] if row["verdict"] != "agreement"] == []
+    assert {row["instance"]: row["unreached"] for row in found["instances"] if row["unreached"]} == {}
+    assert [row["rule"] for row in found["rules"] if row["verdict"] != "fork"] == []
+
+
+@needs_spin
+def test_a_fork_is_told_step_by_step() -> None:
+    """S1."""
+    told = run_model("--explain", "S1_DISTINCT").splitlines()
+
+    assert told[0] == "without S1_DISTINCT: a signer counts twice in a certificate"
+    assert [line for line in told[1:] if not line.startswith(("validator", "fork"))] == []
+    assert len([line for line in told if line.startswith("fork")]) == len({"one block", "its rival"})
+
+
+def test_every_rule_of_the_model_is_one_of_the_specification() -> None:
+    specification = (CONSENSUS / "SPEC.md").read_text()
+    specified = set(re.findall(r"^- \*\*([A-Z]\d)\*\*", specification, re.MULTILINE))
+    cited = set(RULE.findall(MODEL.read_text()))
+
+    assert cited - specified == set()
+    assert {removal.name.split("_")[0] for removal in REMOVALS} <= cited
+
+
+def test_every_switch_of_the_model_is_thrown() -> None:
+    switches = set(re.findall(r"\bNO_([A-Z0-9_]+)", MODEL.read_text()))
+    thrown = {removal.name for removal in REMOVALS if not removal.flags}
+
+    assert switches == thrown
+
+
+def test_names_in_the_catalogue_are_unique() -> None:
+    names = [entry.name for entry in (*INSTANCES, *REMOVALS)]
+
+    assert sorted(names) == sorted(set(names))
