@@ -28,7 +28,7 @@ DEPTH_MAX: Final = 100_000
 TIMEOUT_S: Final = 1_200
 SHORTEN_S: Final = 60
 MISSING_TOOLS: Final = (
-    "the model needs spin and gcc, and {} is missing; on Debian or Ubuntu, as root: apt-get install spin gcc"
+    "{} missing: the model needs both spin and gcc; on Debian or Ubuntu, as root: apt-get install spin gcc"
 )
 CUT_SHORT: Final = ("Search not completed", "max search depth too small", "out of memory")
 

@@ -18,6 +18,7 @@ CONSENSUS = Path(__file__).resolve().parent.parent.parent / "consensus"
 MODEL = CONSENSUS / "model" / "agreement.pml"
 RULE = re.compile(r"\b[A-Z]\d\b")
 TIMEOUT_S = 380
+MISSING_TOOLS_CODE = 2
 
 needs_spin = pytest.mark.skipif(
     shutil.which("spin") is None or shutil.which("gcc") is None,
@@ -55,6 +56,21 @@ def test_a_fork_is_told_step_by_step() -> None:
     assert told[0] == "without S1_DISTINCT: a signer counts twice in a certificate"
     assert [line for line in told[1:] if not line.startswith(("validator", "fork"))] == []
     assert len([line for line in told if line.startswith("fork")]) == len({"one block", "its rival"})
+
+
+def test_missing_tools_are_named_with_what_to_install() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "model.run"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+        env={"PATH": ""},
+    )
+
+    assert done.returncode == MISSING_TOOLS_CODE
+    assert done.stderr.startswith("spin and gcc missing")
+    assert "apt-get install spin gcc" in done.stderr
 
 
 def test_every_rule_of_the_model_is_one_of_the_specification() -> None:
