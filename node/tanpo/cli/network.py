@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 READY_SECONDS: Final = 30.0
 """How long a start may take; on an idle machine it takes two or three."""
+NODE_PROGRAM: Final = (sys.executable, "-P", "-m", "tanpo.node")
+"""What runs a node; its last argument is the configuration."""
 STOP_SECONDS: Final = 10.0
 """How long a node has to finish its block and close its stores before it is killed."""
 _POLL_SECONDS: Final = 0.05
@@ -92,10 +94,17 @@ class LocalNetwork:
         record = load_record(self._files(name).process)
         return record if record is not None and record.is_running else None
 
-    def start(self, names: Iterable[str] | None = None, *, ready_seconds: float = READY_SECONDS) -> None:
+    def start(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        ready_seconds: float = READY_SECONDS,
+        program: Sequence[str] = NODE_PROGRAM,
+    ) -> None:
         """Start nodes, all by default, at the same time, and wait until each is ready.
 
         Nodes that run already are left alone. If one does not come up, those started here are stopped.
+        `program` is what runs the configuration given to it: a bench may start nodes of its own making.
 
         Raises:
             Unavailable: a node ended, or was not ready in time.
@@ -105,7 +114,7 @@ class LocalNetwork:
         try:
             # In threads, where no Ctrl-C arrives between a process' start and the note of its id.
             with ThreadPoolExecutor(max_workers=max(1, len(started))) as pool:
-                list(pool.map(self._spawn, started))
+                list(pool.map(lambda member: self.spawn(member, program), started))
             self.wait_ready(wanted, ready_seconds=ready_seconds)
         except BaseException:
             # Interrupted or refused: what we started must not stay behind.
@@ -114,6 +123,11 @@ class LocalNetwork:
         if self._slot is not None:
             self._slot.release()
             self._slot = None
+
+    def spawn(self, name: str, program: Sequence[str] = NODE_PROGRAM) -> None:
+        """Start one node that does not run, and return at once, whatever becomes of it."""
+        files = self._files(name)
+        save_record(files.process, start_detached((*program, str(files.config)), log=files.log))
 
     def wait_ready(self, names: Iterable[str] | None = None, *, ready_seconds: float = READY_SECONDS) -> None:
         """Wait until each of the nodes, all by default, says that it is ready.
@@ -171,11 +185,6 @@ class LocalNetwork:
 
     def _files(self, name: str) -> MemberFiles:
         return self.folder.get_member(self.get_node(name).member)
-
-    def _spawn(self, member: str) -> None:
-        files = self.folder.get_member(member)
-        command = (sys.executable, "-P", "-m", "tanpo.node", str(files.config))
-        save_record(files.process, start_detached(command, log=files.log))
 
     def _wait_node(self, name: str, deadline: float) -> None:
         node = self.get_node(name)

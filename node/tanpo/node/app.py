@@ -6,7 +6,6 @@ import asyncio
 import errno
 import gc
 import signal
-import time
 from enum import IntEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +23,7 @@ from tanpo.ledger.errors import (
 )
 from tanpo.ledger.genesis import Genesis, genesis_from_json
 from tanpo.ledger.types import MemberId
+from tanpo.node.clock import Clock
 from tanpo.node.config import NodeConfig, load_config
 from tanpo.node.core import Core, CoreSettings
 from tanpo.node.credentials import NodeCredentials, load_credentials
@@ -71,13 +71,16 @@ _CODE_BY_REASON: Final = {
 }
 
 
-def run_node(config_path: Path) -> int:
-    """Run a node until it is told to stop or must not go on. Returns the process' exit code."""
+def run_node(config_path: Path, clock: Clock | None = None) -> int:
+    """Run a node until it is told to stop or must not go on. Returns the process' exit code.
+
+    Without a `clock` it goes by this machine's.
+    """
     log_control = start_logging(LogLevel.INFO)
     try:
         config = load_config(config_path)
         log_control.set_level(config.log_level)
-        asyncio.run(_run(config, log_control))
+        asyncio.run(_run(config, log_control, clock or Clock.system()))
     except (LedgerError, InvariantViolation, OSError) as error:
         code = compute_exit_code(error)
         _log_end(error, code)
@@ -162,9 +165,9 @@ def find_peers(config: NodeConfig, core: Core, credentials: NodeCredentials) -> 
     return peers
 
 
-async def _run(config: NodeConfig, log_control: LogControl) -> None:
+async def _run(config: NodeConfig, log_control: LogControl, clock: Clock) -> None:
     genesis = load_genesis(config.genesis)
-    verify_clock(genesis, time.time_ns() // 1_000_000)
+    verify_clock(genesis, clock.wall_ms())
     verifier = CallerVerifier.from_genesis(genesis)
     credentials = load_credentials(config, genesis, verifier)
     metrics = Metrics()
@@ -181,6 +184,7 @@ async def _run(config: NodeConfig, log_control: LogControl) -> None:
             verify_threads=config.verify_threads,
         ),
         metrics=metrics,
+        clock=clock,
     )
     try:
         software_version = version("tanpo")
@@ -208,6 +212,7 @@ async def _run(config: NodeConfig, log_control: LogControl) -> None:
             metrics=metrics,
             log_control=log_control,
             version=software_version,
+            clock=clock,
             on_fatal=on_fatal,
         )
         await _serve(core, parts, fatal)

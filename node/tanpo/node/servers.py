@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +18,7 @@ from tanpo.api.v1 import admin_pb2_grpc, ledger_pb2_grpc, network_pb2_grpc, peer
 from tanpo.ledger.errors import LedgerError, Reason, UsageError
 from tanpo.ledger.types import MemberId
 from tanpo.ledger.validators import ValidatorSet
+from tanpo.node.clock import Clock
 from tanpo.node.config import NodeConfig, split_address
 from tanpo.node.credentials import NodeCredentials
 from tanpo.node.identity import CallerVerifier
@@ -69,6 +69,7 @@ class Parts:
     metrics: Metrics
     log_control: LogControl
     version: str
+    clock: Clock
     on_fatal: Callable[[BaseException], None]
 
 
@@ -147,7 +148,7 @@ class Servers:
                 member=MemberId(parts.config.member),
                 node=parts.config.node,
                 version=parts.version,
-                clock_ms=lambda: time.time_ns() // 1_000_000,
+                clock_ms=parts.clock.wall_ms,
             ),
             server,
         )

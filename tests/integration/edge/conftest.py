@@ -22,6 +22,7 @@ from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Call, Envelope, build_transaction, decode_envelope, sign_envelope
 from tanpo.ledger.types import MemberId, ValidatorIndex
 from tanpo.ledger.validators import Validator, ValidatorSet
+from tanpo.node.clock import Clock
 from tanpo.node.config import NodeConfig, TlsConfig
 from tanpo.node.credentials import NodeCredentials
 from tanpo.node.events import EventItem, EventRead
@@ -471,6 +472,7 @@ def _build(
             metrics=metrics,
             log_control=start_logging(LogLevel.INFO, logs),
             version="test",
+            clock=Clock.system(),
             on_fatal=fatal.append,
         )
     )

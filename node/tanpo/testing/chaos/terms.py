@@ -1,0 +1,97 @@
+"""How long a network is without a leader after its leader died: the figure, on real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tanpo.testing.chaos.network import ChaosNetwork
+from tanpo.testing.chaos.probes import Probes
+
+POLL_S: Final = 0.02
+CHANGE_S: Final = 30.0
+SETTLED_S: Final = 1.0
+"""Between two kills: the network is to be at work again, not in the change of term before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermChange:
+    """One death of a leader: seconds until a quorum of nodes was in a later term, and until that committed.
+
+    None when it did not happen in `CHANGE_S`.
+    """
+
+    leader: str
+    term: int
+    to_term_s: float | None
+    to_commit_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermFigures:
+    """The figures over several deaths, in seconds."""
+
+    count: int
+    median_s: float
+    worst_s: float
+    commit_median_s: float
+    commit_worst_s: float
+    base_timeout_s: float
+
+    @property
+    def is_in_bound(self) -> bool:
+        """Whether the median stays below three times the base timeout."""
+        return self.median_s < 3 * self.base_timeout_s
+
+
+async def measure_term_changes(network: ChaosNetwork, probes: Probes, count: int) -> list[TermChange]:
+    """Kill the leader so many times, while clients are at work, and start it again each time."""
+    changes = []
+    for _ in range(count):
+        changes.append(await _change_term(network, probes))
+        await network.start()
+        await asyncio.sleep(SETTLED_S)
+    return changes
+
+
+def compute_figures(changes: Sequence[TermChange], base_timeout_ms: int) -> TermFigures | None:
+    """Return the figures of the changes; one that did not happen counts as `CHANGE_S`. None without any."""
+    if not changes:
+        return None
+    to_term = [CHANGE_S if one.to_term_s is None else one.to_term_s for one in changes]
+    to_commit = [CHANGE_S if one.to_commit_s is None else one.to_commit_s for one in changes]
+    return TermFigures(
+        count=len(changes),
+        median_s=round(statistics.median(to_term), 3),
+        worst_s=round(max(to_term), 3),
+        commit_median_s=round(statistics.median(to_commit), 3),
+        commit_worst_s=round(max(to_commit), 3),
+        base_timeout_s=base_timeout_ms / 1000,
+    )
+
+
+async def _change_term(network: ChaosNetwork, probes: Probes) -> TermChange:
+    statuses = await probes.read_statuses()
+    newest = max(statuses.values(), key=lambda status: status.term)
+    leader = newest.leader.partition("/")[0]
+    await network.kill(leader)
+    died = time.monotonic()
+    to_term_s: float | None = None
+    top = max(status.height for status in statuses.values())
+    while (elapsed := time.monotonic() - died) < CHANGE_S:
+        found = (await probes.read_statuses()).values()
+        later = [status for status in found if status.term > newest.term]
+        if to_term_s is None and len(later) >= network.quorum:
+            to_term_s = time.monotonic() - died
+            # What was under way is committed by now: from here on it is the new leader's work.
+            top = max(top, *(status.height for status in found))
+        if to_term_s is not None and any(status.height > top for status in later):
+            return TermChange(
+                leader=leader, term=newest.term, to_term_s=to_term_s, to_commit_s=time.monotonic() - died
+            )
+        await asyncio.sleep(POLL_S if elapsed < CHANGE_S else 0)
+    return TermChange(leader=leader, term=newest.term, to_term_s=to_term_s, to_commit_s=None)
