@@ -1,7 +1,7 @@
 """A node that misbehaves, for benches only: `python faulty_node.py OPTIONS CONFIG`.
 
-It is the real node with one part put in the place of another: a clock that is wrong, a limit on its files, or
-a replica and links that lie. Nothing of this is in what ships.
+It is the real node with one part put in the place of another: a clock that is wrong, a limit on its files,
+a certificate that nobody should believe, or a replica and links that lie. Nothing of this is in what ships.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tanpo.consensus import Broadcast, Effect, Event, Received, Replica, Send, Ticked
-from tanpo.consensus.messages import Append, AppendReply, Heartbeat, Nudge, Suspect, Timeout, Vote
+from tanpo.consensus.messages import Append, AppendReply, Heartbeat, Nudge, Suspect, Timeout
 from tanpo.ledger.block import Block
 from tanpo.ledger.certificate import (
     QuorumCertificate,
@@ -28,7 +28,9 @@ from tanpo.ledger.certificate import (
     vote_bytes,
 )
 from tanpo.ledger.types import Term, ValidatorIndex
+from tanpo.ledger.vote import Vote
 from tanpo.node.clock import Clock
+from tanpo.node.credentials import NodeCredentials
 from tanpo.node.transport import GrpcTransport
 from tanpo.testing.chaos.steps import Behaviour
 
@@ -181,6 +183,22 @@ def leave_room(config: Path, room_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest + room_bytes,) * 2)
 
 
+def present(certificate: Path) -> None:
+    """Let this process show a TLS certificate without asking whether it is any good; its key is beside it."""
+    import tanpo.node.app
+
+    load = tanpo.node.app.load_credentials  # type: ignore[attr-defined]  # this process alone, to lie
+
+    def load_other(*arguments: Any) -> NodeCredentials:
+        return replace(
+            load(*arguments),
+            certificate=certificate.read_bytes(),
+            private_key=certificate.with_suffix(".key").read_bytes(),
+        )
+
+    tanpo.node.app.load_credentials = load_other  # type: ignore[attr-defined, assignment]  # as above
+
+
 def make_clock(skew_ms: int) -> Clock:
     """Return this machine's clock, wrong by `skew_ms`."""
     true = Clock.system()
@@ -192,6 +210,7 @@ def main() -> int:
     parser.add_argument("--skew-ms", type=int, default=0)
     parser.add_argument("--room-bytes", type=int)
     parser.add_argument("--behaviour", type=Behaviour)
+    parser.add_argument("--certificate", type=Path)
     parser.add_argument("config", type=Path)
     options = parser.parse_args()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -199,6 +218,8 @@ def main() -> int:
 
     if options.behaviour is not None:
         misbehave(options.behaviour)
+    if options.certificate is not None:
+        present(options.certificate)
     if options.room_bytes is not None:
         leave_room(options.config, options.room_bytes)
     return run_node(options.config, make_clock(options.skew_ms))

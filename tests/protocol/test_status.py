@@ -19,7 +19,7 @@ def test_a_silent_leader_is_named(bench: Any) -> None:
     bench.tick()
     bench.tick(1001)
 
-    assert bench.replica.stalled == "term 1, leader 0: the leader is silent"
+    assert bench.replica.stalled == "term 1, leader validator 0: the leader is silent"
 
 
 def test_the_missing_voters_are_named(leader: Any) -> None:
@@ -29,7 +29,8 @@ def test_the_missing_voters_are_named(leader: Any) -> None:
     leader.tick(1001, pending=True)
 
     assert leader.replica.stalled == (
-        "term 1, leader 0: nothing commits; height 1 has 2 of 3 votes, missing those of validators [1, 3]"
+        "term 1, leader validator 0: nothing commits; height 1 has 2 of 3 votes, "
+        "missing those of validator 1, validator 3"
     )
 
 
@@ -38,7 +39,16 @@ def test_the_missing_timeouts_are_named(bench: Any) -> None:
     bench.receive(2, Suspect(term=Term(1)))
 
     assert bench.replica.stalled == (
-        "gave up term 1: timeouts of 1 of 3 needed, missing those of validators [0, 1, 2]"
+        "gave up term 1: timeouts of 1 of 3 needed, missing those of validator 0, validator 1, validator 2"
+    )
+
+
+def test_validators_are_told_by_name_where_names_are_known(bench: Any) -> None:
+    bench.receive(1, Suspect(term=Term(1)))
+    bench.receive(2, Suspect(term=Term(1)))
+
+    assert bench.replica.explain_stall(("a", "b", "c", "d")) == (
+        "gave up term 1: timeouts of 1 of 3 needed, missing those of a, b, c"
     )
 
 

@@ -6,7 +6,7 @@ propose, fetch - in that fixed order, until nothing more follows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
 from tanpo.consensus import amnesia, catch_up, committing, proposing, terms, voting
@@ -135,6 +135,10 @@ class Replica:
     def stalled(self) -> str | None:
         """Why nothing moves, for people; None when nothing is amiss."""
         return explain_stall(self._core)
+
+    def explain_stall(self, names: Sequence[str]) -> str | None:
+        """Return why nothing moves in the words of `names`, the validators' by index; None if nothing is."""
+        return explain_stall(self._core, names)
 
 
 def _begin(core: Core) -> None:

@@ -2,75 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from tanpo.consensus.catch_up import is_lagging
 from tanpo.consensus.chain import LAG_MAX
 from tanpo.consensus.state import Core, Proposal, compute_leader
 from tanpo.consensus.tally import Tally
 from tanpo.consensus.terms import find_complaint, has_work
 
+CATCHING_UP: Final = "catching up"
+"""How the reason begins while nothing is wrong but that blocks are still being fetched."""
 
-def explain_stall(core: Core) -> str | None:
-    """Return the reason why nothing commits, naming who is missing; None when nothing is amiss."""
+
+def explain_stall(core: Core, names: Sequence[str] = ()) -> str | None:
+    """Return the reason why nothing commits, naming who is missing; None when nothing is amiss.
+
+    `names` are the validators' by index; without them they are told by index.
+    """
+    names = names or [f"validator {index}" for index in range(core.config.validator_count)]
     if core.halted is not None:
         return f"halted: {core.halted}"
     if core.has_amnesia:
-        return _explain_amnesia(core)
+        return _explain_amnesia(core, names)
     if core.is_behind:
-        return f"catching up with epoch {core.config.epoch}: the record of our votes is of a later one"
+        return f"{CATCHING_UP} with epoch {core.config.epoch}: the record of our votes is of a later one"
     if core.has_timed_out:
-        return _explain_timeout(core)
+        return _explain_timeout(core, names)
     if core.catch_up.committed is not None and is_lagging(core):
         request = core.catch_up.committed
-        return f"catching up from height {request.height}, asking validator {request.peer}"
+        return f"{CATCHING_UP} from height {request.height}, asking {names[request.peer]}"
     if core.catch_up.batch is not None:
-        return f"catching up: at height {core.chain.tip.height} of {core.catch_up.batch.proof.height}"
+        return f"{CATCHING_UP}: at height {core.chain.tip.height} of {core.catch_up.batch.proof.height}"
     complaint = find_complaint(core)
     if complaint is None:
         return None
-    detail = _explain_leader(core) if core.is_leader else _explain_follower(core)
-    return f"term {core.term}, leader {compute_leader(core.config, core.term)}: {complaint}{detail}"
+    detail = _explain_leader(core, names) if core.is_leader else _explain_follower(core)
+    return f"term {core.term}, leader {names[compute_leader(core.config, core.term)]}: {complaint}{detail}"
 
 
-def _explain_amnesia(core: Core) -> str:
+def _explain_amnesia(core: Core, names: Sequence[str]) -> str:
     lost = "the record of our votes did not survive: this validator must not sign"
     if core.inquiry is None:
         return f"{lost}; replace its key, or let it rejoin"
+    answered = core.inquiry.answered
     missing = [
-        index
-        for index in range(core.config.validator_count)
-        if index != core.config.validator and index not in core.inquiry.answered
+        name for index, name in enumerate(names) if index != core.config.validator and index not in answered
     ]
     return (
-        f"{lost} until {core.quorum} validators told what they saw of it; {len(core.inquiry.answered)} did, "
-        f"missing validators {missing}"
+        f"{lost} until {core.quorum} validators told what they saw of it; {len(answered)} did, "
+        f"missing those of {', '.join(missing)}"
     )
 
 
-def _explain_timeout(core: Core) -> str:
+def _explain_timeout(core: Core, names: Sequence[str]) -> str:
     if core.term <= core.record.floor:
         return f"rejoined: silent up to term {core.record.floor}, now {core.term}"
-    present = sorted(core.round.timeouts)
-    missing = [i for i in range(core.config.validator_count) if i not in core.round.timeouts]
+    missing = [name for index, name in enumerate(names) if index not in core.round.timeouts]
     return (
-        f"gave up term {core.term}: timeouts of {len(present)} of {core.quorum} needed, "
-        f"missing those of validators {missing}"
+        f"gave up term {core.term}: timeouts of {len(core.round.timeouts)} of {core.quorum} needed, "
+        f"missing those of {', '.join(missing)}"
     )
 
 
-def _explain_leader(core: Core) -> str:
+def _explain_leader(core: Core, names: Sequence[str]) -> str:
     tally = core.round.prepare
     if tally is None or tally.certificate is not None:
         tally = core.round.commit
     if tally is None or tally.certificate is not None:
         return _explain_execution(core)
-    return f"; {_explain_votes(core, tally)}"
+    return f"; {_explain_votes(core, tally, names)}"
 
 
-def _explain_votes(core: Core, tally: Tally) -> str:
-    missing = [i for i in range(core.config.validator_count) if i not in tally.votes]
+def _explain_votes(core: Core, tally: Tally, names: Sequence[str]) -> str:
+    missing = [name for index, name in enumerate(names) if index not in tally.votes]
     return (
         f"height {tally.height} has {len(tally.votes)} of {core.quorum} votes, "
-        f"missing those of validators {missing}"
+        f"missing those of {', '.join(missing)}"
     )
 
 

@@ -107,6 +107,7 @@ class Core:
         self._outcomes = OutcomeHub()
         self._admission = AdmissionWindow()
         self._transport: Transport | None = None
+        self._names = [f"{validator.member}/{validator.node}" for validator in genesis.validators]
         self._replica: Replica | None = None
         self._driver: Driver | None = None
         network_id = genesis.network_id
@@ -183,7 +184,7 @@ class Core:
     def attach(self, transport: Transport) -> Intake:
         """Join the core to its links and return the inbox that they deliver to."""
         self._transport = transport
-        names = [f"{validator.member}/{validator.node}" for validator in self.genesis.validators]
+        names = self._names
         driver = Driver(
             execution=self._execution,
             safety=self._safety,
@@ -250,7 +251,7 @@ class Core:
             leader=replica.leader,
             is_leader=replica.is_leader,
             pending_transactions=len(self._mempool),
-            stalled_reason=replica.stalled or "",
+            stalled_reason=replica.explain_stall(self._names) or "",
         )
 
     def _attached(self) -> tuple[Driver, Replica]:

@@ -51,6 +51,10 @@ CLIENT_ACCESS: Final = {
 }
 PEER_ACCESS: Final = {"tanpo.api.v1.Peer": Access.NODE, HEALTH: Access.ANYONE}
 
+SILENCE_TIMEOUTS: Final = 2
+"""After how many base timeouts without a word a peer is named as silent in a network that is stalled: there
+every validator that lives repeats itself twice in one."""
+
 STREAMS_PER_CONNECTION_MAX: Final = 1000
 STOP_GRACE_S: Final = 1.0
 
@@ -85,6 +89,9 @@ class Servers:
             validators=parts.validators,
             member=MemberId(config.member),
             node=config.node,
+            silence_s=SILENCE_TIMEOUTS * config.timing.base_timeout_ms / 1000,
+            certificate_until_s=parts.credentials.valid_until.timestamp(),
+            read_clock_s=lambda: parts.clock.wall_ms() / 1000,
         )
         self._client_guard = self._make_guard(CLIENT_ACCESS)
         self._peer_guard = self._make_guard(PEER_ACCESS)
@@ -180,6 +187,7 @@ class Servers:
                 hello=build_hello(parts.core.genesis.network_id, parts.version),
                 metrics=parts.metrics,
                 on_greeting=parts.transport.retry_now,
+                on_frame=parts.transport.note_heard,
             ),
             server,
         )

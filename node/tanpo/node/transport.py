@@ -18,9 +18,11 @@ import grpc.aio
 from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
 from tanpo.ledger.errors import LedgerError, PeerFault, Reason, Unavailable, clip
 from tanpo.ledger.types import MemberId, NetworkId, ValidatorIndex
+from tanpo.node.link_errors import explain_link_failure
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.node.outbox import CONSENSUS_LIMITS, GOSSIP_LIMITS, MESSAGE_OVERHEAD_BYTES, Outbox
+from tanpo.node.pki import compute_host_name
 from tanpo.node.tls import PEER_MESSAGE_BYTES_MAX, compute_peer_channel_options
 
 PROTOCOL_VERSION: Final = 1
@@ -79,7 +81,7 @@ class PeerTransport(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerState:
-    """How a peer is doing, for operators."""
+    """How a peer is doing, for operators. `silent_s`: how long nothing came from it, None if nothing did."""
 
     member: MemberId
     node: str
@@ -88,6 +90,7 @@ class PeerState:
     queued_bytes: int
     dropped_messages: int
     last_error: str
+    silent_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +114,7 @@ class PeerLink:
 
     def __init__(self, *, peer: PeerAddress, hello: peer_pb2.PeerHello, metrics: Metrics) -> None:
         now = asyncio.get_running_loop().time
+        self._now = now
         self.peer = peer
         self._hello = hello
         self._consensus = Outbox(CONSENSUS_LIMITS, now)
@@ -121,6 +125,7 @@ class PeerLink:
         self._is_back = asyncio.Event()
         self._is_connected = False
         self._last_error = ""
+        self._heard_at: float | None = None
         self._metrics = metrics
         self._queue_gauge = metrics.peer_queue_bytes.labels(peer.label)
 
@@ -149,6 +154,10 @@ class PeerLink:
         """Do not wait out the pause before the next attempt: the peer has just shown that it is up."""
         self._is_back.set()
 
+    def note_heard(self) -> None:
+        """Note that something came from the peer, over the stream that it opened."""
+        self._heard_at = self._now()
+
     def state(self) -> PeerState:
         """Return how the peer is doing."""
         return PeerState(
@@ -159,6 +168,7 @@ class PeerLink:
             queued_bytes=self._consensus.queued_bytes + self._gossip.queued_bytes,
             dropped_messages=self._consensus.dropped + self._gossip.dropped,
             last_error=self._last_error,
+            silent_s=None if self._heard_at is None else self._now() - self._heard_at,
         )
 
     async def run(self) -> None:
@@ -185,7 +195,8 @@ class PeerLink:
                 self._set_connected(True)
                 await self._hold(call)
             except grpc.aio.AioRpcError as error:
-                self._note_failure(f"{error.code().name}: {error.details()}")
+                host_name = compute_host_name(self.peer.member, self.peer.node)
+                self._note_failure(explain_link_failure(error.code().name, error.details() or "", host_name))
             except (LedgerError, grpc.aio.BaseError, OSError) as error:
                 self._note_failure(str(error))
             finally:
@@ -332,6 +343,12 @@ class GrpcTransport:
         link = self._links.get(index)
         if link is not None:
             link.retry_now()
+
+    def note_heard(self, index: ValidatorIndex) -> None:
+        """Note that something came from a validator."""
+        link = self._links.get(index)
+        if link is not None:
+            link.note_heard()
 
     def peers(self) -> list[PeerState]:
         """Return every peer and how it is doing."""

@@ -27,8 +27,8 @@ class Status:
 class Node:
     """A core and its links, as far as readiness sees them."""
 
-    def __init__(self, connected: int, others: int, stalled: str = "") -> None:
-        self._connected, self._others, self._stalled = connected, others, stalled
+    def __init__(self, connected: int, others: int, stalled: str = "", silent_s: float | None = 0.0) -> None:
+        self._connected, self._others, self._stalled, self._silent_s = connected, others, stalled, silent_s
 
     def status(self) -> Status:
         return Status(stalled_reason=self._stalled)
@@ -43,12 +43,18 @@ class Node:
                 queued_bytes=0,
                 dropped_messages=0,
                 last_error="refused",
+                silent_s=self._silent_s,
             )
             for number in range(self._others)
         ]
 
 
-def make(node: Node, validator_count: int, member: str = "m0") -> Readiness:
+NOW_S = 1000.0
+
+
+def make(
+    node: Node, validator_count: int, member: str = "m0", certificate_until_s: float = NOW_S + 1
+) -> Readiness:
     validators = ValidatorSet(
         tuple(
             Validator(
@@ -57,7 +63,16 @@ def make(node: Node, validator_count: int, member: str = "m0") -> Readiness:
             for number in range(validator_count)
         )
     )
-    return Readiness(core=node, peers=node, validators=validators, member=MemberId(member), node="n1")
+    return Readiness(
+        core=node,
+        peers=node,
+        validators=validators,
+        member=MemberId(member),
+        node="n1",
+        silence_s=2.0,
+        certificate_until_s=certificate_until_s,
+        read_clock_s=lambda: NOW_S,
+    )
 
 
 @pytest.mark.parametrize(("connected", "is_ready"), [(0, False), (1, False), (2, True), (3, True)])
@@ -75,10 +90,39 @@ def test_observer_has_no_vote_of_its_own(connected: int, is_ready: bool) -> None
 
 
 def test_obstacles_name_who_is_missing_and_why() -> None:
-    (obstacle,) = make(Node(1, 3), 4).find_obstacles()
-    assert obstacle == (
-        "no quorum: 1 validators connected, 2 needed; missing m2/n1 (refused), m3/n1 (refused)"
-    )
+    assert make(Node(1, 3), 4).find_obstacles() == [
+        "no quorum: 1 validators connected, 2 needed; missing m2/n1, m3/n1",
+        "no link to m2/n1 at x:1: refused",
+        "no link to m3/n1 at x:1: refused",
+    ]
+
+
+def test_links_that_are_down_are_named_only_when_something_is_amiss() -> None:
+    assert make(Node(2, 3), 4).find_obstacles() == []
+    assert make(Node(2, 3, stalled="nothing commits"), 4).find_obstacles() == [
+        "nothing commits",
+        "no link to m3/n1 at x:1: refused",
+    ]
+
+
+def test_a_certificate_of_our_own_that_expired_is_named_when_something_is_amiss() -> None:
+    expired = make(Node(0, 3), 4, certificate_until_s=NOW_S - 60).find_obstacles()
+    assert "our TLS certificate expired 60 s ago: peers refuse it" in expired
+    assert make(Node(3, 3), 4, certificate_until_s=NOW_S - 60).find_obstacles() == []
+
+
+def test_nobody_is_called_silent_while_blocks_are_fetched() -> None:
+    stalled = "catching up from height 3, asking m1/n1"
+    assert make(Node(3, 3, stalled=stalled, silent_s=60), 4).find_obstacles() == [stalled]
+
+
+@pytest.mark.parametrize(("silent_s", "is_named"), [(1.9, False), (2.1, True), (None, True)])
+def test_peers_from_which_nothing_comes_are_named_in_a_stalled_network(
+    silent_s: float | None, is_named: bool
+) -> None:
+    obstacles = make(Node(3, 3, stalled="nothing commits", silent_s=silent_s), 4).find_obstacles()
+    named = [obstacle for obstacle in obstacles if "nothing came from m2/n1" in obstacle]
+    assert bool(named) is is_named
 
 
 def test_stall_and_stop_are_obstacles() -> None:

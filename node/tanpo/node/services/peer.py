@@ -33,6 +33,7 @@ class PeerService(peer_pb2_grpc.PeerServicer):
         hello: peer_pb2.PeerHello,
         metrics: Metrics,
         on_greeting: Callable[[ValidatorIndex], None],
+        on_frame: Callable[[ValidatorIndex], None],
     ) -> None:
         self._validators = validators
         self._own = own
@@ -41,6 +42,7 @@ class PeerService(peer_pb2_grpc.PeerServicer):
         self._hello = hello
         self._metrics = metrics
         self._on_greeting = on_greeting
+        self._on_frame = on_frame
         self._streams: dict[ValidatorIndex, asyncio.Task[None] | None] = {}
         self._fault_counts: dict[ValidatorIndex, int] = {}
 
@@ -63,6 +65,7 @@ class PeerService(peer_pb2_grpc.PeerServicer):
                 protocol_version=self._hello.protocol_version,
                 software_version=self._hello.software_version,
             )
+            self._on_frame(sender)
             self._on_greeting(sender)
             async for frame in request_iterator:
                 await self._take(sender, caller, frame)
@@ -100,6 +103,7 @@ class PeerService(peer_pb2_grpc.PeerServicer):
 
     async def _take(self, sender: ValidatorIndex, caller: Caller, frame: peer_pb2.PeerFrame) -> None:
         """Hand one frame to the core. A frame that breaks the protocol is dropped, the stream goes on."""
+        self._on_frame(sender)
         try:
             self._check(frame)
             await self._inbox.receive(sender, list(frame.messages), list(frame.envelopes))

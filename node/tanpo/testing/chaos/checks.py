@@ -16,7 +16,7 @@ history is strictly serialisable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -158,33 +158,34 @@ def check_freshness(history: History, renewals: Mapping[str, Sequence[int]]) -> 
     """
     found: list[Violation] = []
     for node in sorted({one.node for one in history.queries}):
-        answers = sorted(
-            (
-                one
-                for one in history.operations
-                if one.node == node and one.completed_ns is not None and one.height
-            ),
-            key=lambda one: one.completed_ns or 0,
-        )
-        for query in (one for one in answers if one.is_query):
-            renewed_ns = max(
-                (at for at in renewals.get(node, ()) if at <= (query.completed_ns or 0)), default=0
-            )
-            known = _find_highest(answers, renewed_ns, query.invoked_ns)
-            if known is not None and known.height > query.height:
-                found.append(_wrong("freshness", f"{node} knew height {known.height} by {known}: {query}"))
+        starts = [0, *sorted(renewals.get(node, ()))]
+        for start, stop in zip(starts, [*starts[1:], None], strict=True):
+            answers = [one for one in history.operations if one.node == node and _is_within(one, start, stop)]
+            found += _check_ascent(node, answers)
     return found
 
 
-def _find_highest(answers: Iterable[Operation], after_ns: int, before_ns: int) -> Operation | None:
-    """Return the answer of the highest height that was complete before a time."""
+def _is_within(operation: Operation, start_ns: int, stop_ns: int | None) -> bool:
+    """Return whether a node answered an operation, and told a height, in a stretch of time."""
+    if operation.completed_ns is None or not operation.height:
+        return False
+    return operation.invoked_ns >= start_ns and (stop_ns is None or operation.completed_ns < stop_ns)
+
+
+def _check_ascent(node: str, answers: Sequence[Operation]) -> list[Violation]:
+    """Check each query of one node against the highest answer that was complete before it was asked."""
+    found: list[Violation] = []
+    ended = sorted(answers, key=lambda one: one.completed_ns or 0)
     highest: Operation | None = None
-    for one in answers:
-        if one.completed_ns is None or one.completed_ns >= before_ns:
-            break
-        if one.invoked_ns > after_ns and (highest is None or one.height > highest.height):
-            highest = one
-    return highest
+    taken = 0
+    for query in (one for one in answers if one.is_query):
+        while taken < len(ended) and (ended[taken].completed_ns or 0) < query.invoked_ns:
+            if highest is None or ended[taken].height > highest.height:
+                highest = ended[taken]
+            taken += 1
+        if highest is not None and highest.height > query.height:
+            found.append(_wrong("freshness", f"{node} knew height {highest.height} by {highest}: {query}"))
+    return found
 
 
 def _check_listing(reading: Operation, adds: Sequence[Operation]) -> list[Violation]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -62,9 +62,9 @@ class Probes:
         except (LedgerError, TimeoutError):
             return None
 
-    async def read_statuses(self) -> Mapping[str, NodeStatus]:
-        """Return the status of every node that answers."""
-        members = self._network.members
+    async def read_statuses(self, members: Sequence[str] = ()) -> Mapping[str, NodeStatus]:
+        """Return the status of every node that answers, of all by default."""
+        members = members or self._network.members
         found = await asyncio.gather(*(self.find_status(member) for member in members))
         return {member: status for member, status in zip(members, found, strict=True) if status is not None}
 

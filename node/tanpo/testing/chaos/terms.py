@@ -78,12 +78,13 @@ async def _change_term(network: ChaosNetwork, probes: Probes) -> TermChange:
     statuses = await probes.read_statuses()
     newest = max(statuses.values(), key=lambda status: status.term)
     leader = newest.leader.partition("/")[0]
+    survivors = [member for member in network.members if member != leader and network.is_running(member)]
     await network.kill(leader)
     died = time.monotonic()
     to_term_s: float | None = None
     top = max(status.height for status in statuses.values())
-    while (elapsed := time.monotonic() - died) < CHANGE_S:
-        found = (await probes.read_statuses()).values()
+    while time.monotonic() - died < CHANGE_S:
+        found = (await probes.read_statuses(survivors)).values()
         later = [status for status in found if status.term > newest.term]
         if to_term_s is None and len(later) >= network.quorum:
             to_term_s = time.monotonic() - died
@@ -93,5 +94,5 @@ async def _change_term(network: ChaosNetwork, probes: Probes) -> TermChange:
             return TermChange(
                 leader=leader, term=newest.term, to_term_s=to_term_s, to_commit_s=time.monotonic() - died
             )
-        await asyncio.sleep(POLL_S if elapsed < CHANGE_S else 0)
+        await asyncio.sleep(POLL_S)
     return TermChange(leader=leader, term=newest.term, to_term_s=to_term_s, to_commit_s=None)
