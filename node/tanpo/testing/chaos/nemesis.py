@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 from tanpo.testing.chaos.network import ChaosNetwork
 from tanpo.testing.chaos.steps import (
     Behaviour,
     Cut,
     CutLinks,
-    DamageChain,
-    DamagePromises,
+    DamageData,
     FillDisk,
     Kill,
+    Part,
     Pause,
     Step,
     Substitute,
@@ -28,10 +28,42 @@ SKEW_MS_MAX: Final = 20_000
 """Far beyond what clocks may differ by: the node's proposals are refused, and it must harm nobody."""
 SMALL_SKEW_MS: Final = 400
 """Within what clocks may differ by."""
+SECOND_FAULT_CHANCE: Final = 0.3
 BEYOND_FAULTY_CHANCE: Final = 0.25
 """How often more nodes fail than the network can do without: it must stop, lose nothing, and go on."""
+LEADER_CHANCE: Final = 0.4
+"""How often a fault meets the leader: it is where most can go wrong."""
 ROOM_BYTES: Final = 200_000
 """How much a node without room may still add to its largest file."""
+
+
+class FaultSource(Protocol):
+    """Where faults come from: one seed, or a script."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more is to be broken."""
+        ...
+
+    def choose(self, leader: str) -> Sequence[Step]:
+        """Return the faults that come next, together; `leader` leads now."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Script:
+    """Faults written down beforehand, each as a function of who leads when its turn comes."""
+
+    faults: list[Callable[[str], Step]]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all of them had their turn."""
+        return not self.faults
+
+    def choose(self, leader: str) -> Sequence[Step]:
+        """Return the next fault."""
+        return (self.faults.pop(0)(leader),)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,9 +77,24 @@ class Nemesis:
     chance: Random
     faulty_node: Path
     small_disks: tuple[str, ...] = ()
+    leader: str = ""
 
-    def choose(self) -> Step:
-        """Return the next fault, for nodes and wires that are whole now."""
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more is to be broken: there is always something."""
+        return False
+
+    def choose(self, leader: str) -> Sequence[Step]:
+        """Return one fault, or two for different nodes that come on top of each other."""
+        self.leader = leader
+        first = self._choose_one()
+        if self.chance.random() < SECOND_FAULT_CHANCE:
+            second = self._choose_one()
+            if not set(first.victims) & set(second.victims):
+                return (first, second)
+        return (first,)
+
+    def _choose_one(self) -> Step:
         choices: list[tuple[int, Callable[[], Step]]] = [
             (5, self._kill),
             (4, self._pause),
@@ -102,10 +149,11 @@ class Nemesis:
         return Substitute(name="no room", program=self.faulty_node, options=options, victims=(self._one(),))
 
     def _damage_chain(self) -> Step:
-        return DamageChain(victims=(self._one(),), of_blocks=self.chance.random() < 0.5, chance=self.chance)
+        part = self.chance.choice((Part.BLOCKS, Part.STATE))
+        return DamageData(victims=(self._one(),), part=part, chance=self.chance)
 
     def _damage_promises(self) -> Step:
-        return DamagePromises(victims=(self._one(),), chance=self.chance)
+        return DamageData(victims=(self._one(),), part=Part.PROMISES, chance=self.chance)
 
     def _fill_disk(self) -> Step:
         return FillDisk(victims=(self.chance.choice(self.small_disks),))
@@ -132,7 +180,10 @@ class Nemesis:
         return len(self.network.faulty) + 1 < self.network.faulty_max
 
     def _one(self) -> str:
-        return self.chance.choice(self.network.honest)
+        honest = self.network.honest
+        if self.leader in honest and self.chance.random() < LEADER_CHANCE:
+            return self.leader
+        return self.chance.choice(honest)
 
     def _pair(self) -> tuple[str, str]:
         one, other = self.chance.sample(self.network.members, 2)
@@ -143,4 +194,7 @@ class Nemesis:
         most = self.network.faulty_max
         if self.chance.random() < BEYOND_FAULTY_CHANCE:
             return tuple(self.chance.sample(members, self.chance.randint(most + 1, len(members))))
-        return tuple(self.chance.sample(members, self.chance.randint(1, most)))
+        victims = self.chance.sample(members, self.chance.randint(1, most))
+        if self.leader in members and self.leader not in victims and self.chance.random() < LEADER_CHANCE:
+            victims[0] = self.leader
+        return tuple(victims)

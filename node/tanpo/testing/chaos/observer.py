@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
+from tanpo.client import NodeStatus
 from tanpo.testing.chaos.audit import Sighting
 from tanpo.testing.chaos.network import ChaosNetwork
 from tanpo.testing.chaos.probes import Probes
@@ -35,6 +36,7 @@ class Sightings:
 
     height: int = 0
     term: int = 0
+    leader: str = ""
     first_term: int = 0
     progress_at: float = field(default_factory=time.monotonic)
     longest_gap_s: float = 0.0
@@ -97,15 +99,16 @@ class Observer:
                         block_hash=status.block_hash,
                         state_root=status.state_root,
                     ),
-                    status.term,
+                    status,
                 )
             await asyncio.sleep(SAMPLE_S)
 
-    def _note(self, sighting: Sighting, term: int) -> None:
+    def _note(self, sighting: Sighting, status: NodeStatus) -> None:
         seen = self.seen
         seen.tips[sighting.member, sighting.height] = sighting
-        seen.term = max(seen.term, term)
-        seen.first_term = seen.first_term or term
+        if status.term >= seen.term:
+            seen.term, seen.leader = status.term, status.leader.partition("/")[0]
+        seen.first_term = seen.first_term or status.term
         if sighting.height > seen.height:
             self._note_gap()
             seen.height, seen.progress_at = sighting.height, time.monotonic()

@@ -6,7 +6,6 @@ A fault that makes a node faulty for good, because it lied or lost its memory, s
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
 from dataclasses import dataclass
@@ -14,25 +13,19 @@ from enum import StrEnum
 from itertools import combinations
 from pathlib import Path
 from random import Random
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Protocol
 
 from tanpo.cli.network import NODE_PROGRAM
 from tanpo.testing.chaos.damage import (
-    copy_chain,
     fill_disk,
     flip_bit,
     free_disk,
     list_blocks,
     list_promises,
     list_state,
-    set_aside,
 )
 from tanpo.testing.chaos.network import ChaosNetwork
-
-REFUSED: Final = 4
-"""The exit code of a node whose stored data contradicts itself."""
-DISK_FULL: Final = 5
-"""That of a node whose disk is full."""
+from tanpo.testing.chaos.repair import REFUSED, repair
 
 
 class Step(Protocol):
@@ -55,6 +48,14 @@ class Step(Protocol):
     async def heal(self, network: ChaosNetwork) -> None:
         """Mend it. Nodes are started, but not waited for."""
         ...
+
+
+class Part(StrEnum):
+    """A part of what a node stores."""
+
+    BLOCKS = "blocks"
+    STATE = "state"
+    PROMISES = "promises"
 
 
 class Behaviour(StrEnum):
@@ -249,74 +250,34 @@ class FillDisk:
 
 
 @dataclass(slots=True, kw_only=True)
-class DamageChain:
-    """A bit of a node's chain or state flips while it is down.
+class DamageData:
+    """A bit of what a node stored flips while it is down: of its chain, its state or its promises.
 
-    It must refuse to start and name the remedy, which `heal` applies; or mend it by itself.
+    The node must notice, then or when it reads there, and name the remedy; or mend it by itself. One that
+    cannot know what it promised must not vote again, and is lost.
     """
 
-    kind: ClassVar[str] = "damaged data"
+    kind: ClassVar[str] = "damage"
     victims: tuple[str, ...]
-    of_blocks: bool
+    part: Part
     chance: Random
     where: str = ""
-    is_refused: bool = False
 
     async def apply(self, network: ChaosNetwork) -> None:
         """Break it."""
         (member,) = self.victims
         await network.kill(member)
-        data_dir = network.data_dir(member)
-        files = list_blocks(data_dir) if self.of_blocks else list_state(data_dir)
-        self.where = flip_bit(files, self.chance)
+        list_files = {Part.BLOCKS: list_blocks, Part.STATE: list_state, Part.PROMISES: list_promises}
+        self.where = flip_bit(list_files[self.part](network.data_dir(member)), self.chance)
         network.spawn(member)
-        end = await network.wait_start(member)
-        self.is_refused = end is not None and end.exit_code == REFUSED
+        await network.wait_start(member)
 
     async def heal(self, network: ChaosNetwork) -> None:
-        """Mend it."""
+        """Mend it as the node says."""
         (member,) = self.victims
-        if self.is_refused and self.of_blocks:
-            await self._copy_chain(network, member)
-        elif self.is_refused:
-            set_aside(network.data_dir(member) / "state")
-        network.spawn(member)
-
-    async def _copy_chain(self, network: ChaosNetwork, member: str) -> None:
-        source = self.chance.choice([one for one in network.honest if one != member])
-        await network.kill(source)
-        await asyncio.to_thread(copy_chain, network.data_dir(source), network.data_dir(member))
-        network.note_renewal(member)
-        network.spawn(source)
-
-
-@dataclass(slots=True, kw_only=True)
-class DamagePromises:
-    """A bit of what a validator promised flips while it is down.
-
-    It must not vote again, or know every promise all the same. One that refuses is lost for the rest of the
-    run: it counts as faulty.
-    """
-
-    kind: ClassVar[str] = "damaged promises"
-    victims: tuple[str, ...]
-    chance: Random
-    where: str = ""
-    is_refused: bool = False
-
-    async def apply(self, network: ChaosNetwork) -> None:
-        """Break it."""
-        (member,) = self.victims
-        await network.kill(member)
-        self.where = flip_bit(list_promises(network.data_dir(member)), self.chance)
-        network.spawn(member)
-        end = await network.wait_start(member)
-        self.is_refused = end is not None and end.exit_code == REFUSED
-        if self.is_refused:
-            network.faulty.add(member)
-
-    async def heal(self, network: ChaosNetwork) -> None:
-        """Leave a node that refuses as it is; start any other."""
-        if not self.is_refused:
-            for member in self.victims:
-                network.spawn(member)
+        if not network.is_running(member):
+            end = network.read_end(member)
+            if end.exit_code == REFUSED:
+                await repair(network, member, end, self.chance)
+        if member in network.honest:
+            network.spawn(member)

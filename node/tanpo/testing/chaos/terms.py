@@ -7,10 +7,12 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Final
 
 from tanpo.testing.chaos.network import ChaosNetwork
 from tanpo.testing.chaos.probes import Probes
+from tanpo.testing.chaos.repair import ensure_running
 
 POLL_S: Final = 0.02
 CHANGE_S: Final = 30.0
@@ -48,12 +50,14 @@ class TermFigures:
         return self.median_s < 3 * self.base_timeout_s
 
 
-async def measure_term_changes(network: ChaosNetwork, probes: Probes, count: int) -> list[TermChange]:
+async def measure_term_changes(
+    network: ChaosNetwork, probes: Probes, count: int, chance: Random
+) -> list[TermChange]:
     """Kill the leader so many times, while clients are at work, and start it again each time."""
     changes = []
     for _ in range(count):
         changes.append(await _change_term(network, probes))
-        await network.start()
+        await ensure_running(network, chance)
         await asyncio.sleep(SETTLED_S)
     return changes
 

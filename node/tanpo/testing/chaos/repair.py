@@ -1,0 +1,59 @@
+"""What an operator does: starts nodes that do not run, and follows the remedy of one that refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import Final
+
+from tanpo.testing.chaos.damage import copy_chain, set_aside
+from tanpo.testing.chaos.network import ChaosNetwork, NodeEnd
+
+REFUSED: Final = 4
+"""The exit code of a node whose stored data contradicts itself."""
+DISK_FULL: Final = 5
+"""That of a node whose disk is full."""
+ATTEMPTS: Final = 3
+"""Starts of one node: damage may show a part at a time."""
+
+
+async def ensure_running(network: ChaosNetwork, chance: Random) -> list[str]:
+    """Start every honest node, repair those that refuse, and wait until all are ready.
+
+    Returns what went wrong: nodes that do not run although they should, with the reason they give.
+    """
+    for member in network.honest:
+        if not network.is_running(member) and network.read_end(member).exit_code == REFUSED:
+            await repair(network, member, network.read_end(member), chance)
+        if member in network.honest:
+            network.spawn(member)
+    failures = await asyncio.gather(*(_ensure_one(network, member, chance) for member in network.honest))
+    return [failure for failure in failures if failure]
+
+
+async def repair(network: ChaosNetwork, member: str, end: NodeEnd, chance: Random) -> None:
+    """Follow the remedy of a node that refuses to run on its data. One that must not vote is lost."""
+    data_dir = network.data_dir(member)
+    if f"{data_dir}/consensus" in end.why:
+        network.faulty.add(member)
+    elif f"{data_dir}/state" in end.why and (data_dir / "state").exists():
+        set_aside(data_dir / "state")
+    else:
+        source = chance.choice([one for one in network.honest if one != member])
+        await network.kill(source)
+        await asyncio.to_thread(copy_chain, network.data_dir(source), data_dir)
+        network.note_renewal(member)
+        network.spawn(source)
+
+
+async def _ensure_one(network: ChaosNetwork, member: str, chance: Random) -> str:
+    end: NodeEnd | None = None
+    for _ in range(ATTEMPTS):
+        end = await network.wait_start(member)
+        if end is None or member not in network.honest:
+            return ""
+        if end.exit_code == REFUSED:
+            await repair(network, member, end, chance)
+        if member in network.honest:
+            network.spawn(member)
+    return f"{member} does not start: {end}"
