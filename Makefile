@@ -2,10 +2,13 @@
 # Any Python from 3.11 on will do; 3.12 and 3.11 come first, because LevelDB's bindings ship wheels for them.
 PYTHON ?= $(shell sh .ci/find-python)
 RUN := .venv/bin
+CHAOS_SECONDS ?= 300
+NODES ?= 4
 
 .PHONY: setup fmt check test proto lock wheel-test demo up down sim bench ci clean
 .PHONY: setup fmt check test scenarios proto lock wheel-test demo up down bench ci clean
 .PHONY: setup fmt check test proto lock wheel-test demo up down bench model ci clean
+.PHONY: setup fmt check test chaos proto lock wheel-test demo up down bench ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
 	@$(or $(PYTHON),false) .ci/setup.py
@@ -21,6 +24,8 @@ test: setup ## every test, at most ten minutes on two cores
 
 scenarios: setup ## replay the stories of tests/scenario; REWRITE=1 redraws their outcomes
 	$(RUN)/python -m tanpo.testing.scenario $(if $(REWRITE),--rewrite) tests/scenario
+chaos: setup ## break a real network of NODES=4|7 for CHAOS_SECONDS= from SEED=, check what is left, print JSON
+	$(RUN)/python -m tanpo.testing.chaos --faulty-node tests/chaos/faulty_node.py --seconds $(CHAOS_SECONDS) --nodes $(NODES) $(if $(SEED),--seed $(SEED))
 
 proto: setup ## generate the Python code of proto/ again
 	$(RUN)/python .ci/generate_protos.py

@@ -22,7 +22,7 @@ from tanpo.testing.chaos.damage import (
     set_aside,
     unmount,
 )
-from tanpo.testing.chaos.network import ChaosNetwork
+from tanpo.testing.chaos.network import ChaosNetwork, wait_end, wait_start
 from tanpo.testing.chaos.probes import Probes
 from tanpo.testing.chaos.repair import DISK_FULL, REFUSED
 
@@ -58,7 +58,7 @@ async def test_a_damaged_chain_is_refused_and_copied_from_another_node(
     await network.kill(VICTIM)
     where = flip_bit(list_blocks(network.data_dir(VICTIM)), Random(1))
     network.spawn(VICTIM)
-    end = await network.wait_start(VICTIM)
+    end = await wait_start(network, VICTIM)
     assert end is not None, f"a flipped bit in {where} went unnoticed"
     assert end.exit_code == REFUSED
     assert "blocks/" in end.remedy
@@ -78,7 +78,7 @@ async def test_a_damaged_state_is_refused_and_rebuilt_from_the_chain(
     files = [path for path in list_state(network.data_dir(VICTIM)) if path.stat().st_size > 1000]
     where = flip_bit(files, Random(1))
     network.spawn(VICTIM)
-    end = await network.wait_start(VICTIM)
+    end = await wait_start(network, VICTIM)
     assert end is not None, f"a flipped bit in {where} went unnoticed"
     assert end.exit_code == REFUSED
     assert "state/" in end.remedy
@@ -96,7 +96,7 @@ async def test_a_validator_whose_promises_are_damaged_never_votes_again(
     files = [path for path in list_promises(network.data_dir(VICTIM)) if path.name == "guard"]
     flip_bit(files, Random(1))
     network.spawn(VICTIM)
-    end = await network.wait_start(VICTIM)
+    end = await wait_start(network, VICTIM)
     if end is None:
         assert any("must not sign" in reason for reason in await probes.why_stalled(VICTIM))
     else:
@@ -118,7 +118,7 @@ async def test_a_node_on_a_full_disk_ends_and_goes_on_once_there_is_room(
         await write(network)
         assert fill_disk(data) > 0
         await write(network)
-        end = await network.wait_end(VICTIM, 30.0)
+        end = await wait_end(network, VICTIM, 30.0)
         assert end is not None
         assert end.exit_code == DISK_FULL
         assert "free space" in end.remedy
@@ -138,7 +138,7 @@ async def test_a_node_that_may_not_write_more_ends_and_goes_on_once_it_may(
     end = None
     for _ in range(20):
         await write(network)
-        end = await network.wait_end(VICTIM, 0.1)
+        end = await wait_end(network, VICTIM, 0.1)
         if end is not None:
             break
     assert end is not None

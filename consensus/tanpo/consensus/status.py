@@ -51,7 +51,7 @@ def _explain_amnesia(core: Core, names: Sequence[str]) -> str:
     ]
     return (
         f"{lost} until {core.quorum} validators told what they saw of it; {len(answered)} did, "
-        f"missing those of {', '.join(missing)}"
+        f"missing {', '.join(missing)}"
     )
 
 

@@ -175,7 +175,13 @@ class AsyncClient:
         return await self._link.run(requests.outcome(self._context, named, request_id))
 
     async def query(self, contract: str, view: str, /, **arguments: Value) -> QueryResult:
-        """Run a view of a contract on the latest state. Raises `TransactionRejected` if it fails."""
+        """Run a view of a contract on the state after the latest block that the node executed.
+
+        It is committed and tells its height. A node may lag behind the others, never behind what it answered
+        before; only a transaction is sure to see all that was committed before it began.
+
+        Raises `TransactionRejected` if the view fails.
+        """
         return await self._link.run(requests.query(self._context, contract, view, arguments))
 
     def events(

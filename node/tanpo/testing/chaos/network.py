@@ -134,30 +134,6 @@ class ChaosNetwork:
         """Send a node SIGSTOP or SIGCONT."""
         self.local.kill(member, number)
 
-    async def wait_end(self, member: str, seconds: float) -> NodeEnd | None:
-        """Wait for a node to end by itself; return how it did, None when it still runs."""
-        record = self.local.find_process(member)
-        if record is not None and not await asyncio.to_thread(record.wait_ended, seconds):
-            return None
-        return self.read_end(member)
-
-    async def wait_start(self, member: str) -> NodeEnd | None:
-        """Wait for a node to be ready, or to end: then return why. None when it runs, ready or not."""
-        try:
-            await asyncio.to_thread(self.local.wait_ready, (member,), ready_seconds=START_SECONDS)
-        except Unavailable:
-            return None if self.is_running(member) else self.read_end(member)
-        return None
-
-    def read_end(self, member: str) -> NodeEnd:
-        """Return why a node that does not run ended, by its log."""
-        entry = _read_last_entry(self.local.folder.get_member(member).log)
-        return NodeEnd(
-            exit_code=int(entry.get("exit_code", -1)),
-            why=str(entry.get("why", "")),
-            remedy=str(entry.get("remedy", "")),
-        )
-
     def note_renewal(self, member: str) -> None:
         """Note that a node was given another's data."""
         self.renewals.setdefault(member, []).append(time.monotonic_ns())
@@ -168,6 +144,33 @@ class ChaosNetwork:
             self.send_signal(member, signal.SIGCONT)
         await asyncio.to_thread(self.local.stop, grace_seconds=3.0)
         await self.mesh.close()
+
+
+async def wait_end(network: ChaosNetwork, member: str, seconds: float) -> NodeEnd | None:
+    """Wait for a node to end by itself; return how it did, None when it still runs."""
+    record = network.local.find_process(member)
+    if record is not None and not await asyncio.to_thread(record.wait_ended, seconds):
+        return None
+    return read_end(network, member)
+
+
+async def wait_start(network: ChaosNetwork, member: str) -> NodeEnd | None:
+    """Wait for a node to be ready, or to end: then return why. None when it runs, ready or not."""
+    try:
+        await asyncio.to_thread(network.local.wait_ready, (member,), ready_seconds=START_SECONDS)
+    except Unavailable:
+        return None if network.is_running(member) else read_end(network, member)
+    return None
+
+
+def read_end(network: ChaosNetwork, member: str) -> NodeEnd:
+    """Return why a node that does not run ended, by its log."""
+    entry = _read_last_entry(network.local.folder.get_member(member).log)
+    return NodeEnd(
+        exit_code=int(entry.get("exit_code", -1)),
+        why=str(entry.get("why", "")),
+        remedy=str(entry.get("remedy", "")),
+    )
 
 
 def _redirect(local: LocalNetwork, mesh: ProxyMesh, member: str, base_timeout_ms: int) -> None:

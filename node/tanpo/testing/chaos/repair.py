@@ -7,7 +7,7 @@ from random import Random
 from typing import Final
 
 from tanpo.testing.chaos.damage import copy_chain, set_aside
-from tanpo.testing.chaos.network import ChaosNetwork, NodeEnd
+from tanpo.testing.chaos.network import ChaosNetwork, NodeEnd, read_end, wait_start
 
 REFUSED: Final = 4
 """The exit code of a node whose stored data contradicts itself."""
@@ -23,8 +23,8 @@ async def ensure_running(network: ChaosNetwork, chance: Random) -> list[str]:
     Returns what went wrong: nodes that do not run although they should, with the reason they give.
     """
     for member in network.honest:
-        if not network.is_running(member) and network.read_end(member).exit_code == REFUSED:
-            await repair(network, member, network.read_end(member), chance)
+        if not network.is_running(member) and read_end(network, member).exit_code == REFUSED:
+            await repair(network, member, read_end(network, member), chance)
         if member in network.honest:
             network.spawn(member)
     failures = await asyncio.gather(*(_ensure_one(network, member, chance) for member in network.honest))
@@ -49,7 +49,7 @@ async def repair(network: ChaosNetwork, member: str, end: NodeEnd, chance: Rando
 async def _ensure_one(network: ChaosNetwork, member: str, chance: Random) -> str:
     end: NodeEnd | None = None
     for _ in range(ATTEMPTS):
-        end = await network.wait_start(member)
+        end = await wait_start(network, member)
         if end is None or member not in network.honest:
             return ""
         if end.exit_code == REFUSED:

@@ -24,7 +24,7 @@ from tanpo.testing.chaos.damage import (
     list_promises,
     list_state,
 )
-from tanpo.testing.chaos.network import ChaosNetwork
+from tanpo.testing.chaos.network import ChaosNetwork, read_end, wait_start
 from tanpo.testing.chaos.repair import REFUSED, repair
 
 
@@ -270,13 +270,13 @@ class DamageData:
         list_files = {Part.BLOCKS: list_blocks, Part.STATE: list_state, Part.PROMISES: list_promises}
         self.where = flip_bit(list_files[self.part](network.data_dir(member)), self.chance)
         network.spawn(member)
-        await network.wait_start(member)
+        await wait_start(network, member)
 
     async def heal(self, network: ChaosNetwork) -> None:
         """Mend it as the node says."""
         (member,) = self.victims
         if not network.is_running(member):
-            end = network.read_end(member)
+            end = read_end(network, member)
             if end.exit_code == REFUSED:
                 await repair(network, member, end, self.chance)
         if member in network.honest:
