@@ -90,7 +90,8 @@ class Nemesis:
         first = self._choose_one()
         if self.chance.random() < SECOND_FAULT_CHANCE:
             second = self._choose_one()
-            if not set(first.victims) & set(second.victims):
+            # Not two of a kind: each may take the last share of f that is left.
+            if first.kind != second.kind and not set(first.victims) & set(second.victims):
                 return (first, second)
         return (first,)
 
