@@ -45,14 +45,17 @@ class ChaosNetwork:
     """Nodes, the mesh between them, and what the bench knows of them. Belongs to one event loop.
 
     `faulty` are the members whose nodes lied or lost what they had promised: at most f of them in a run, and
-    no promise of theirs is checked. `renewals` are the times at which a node was given another's data.
+    no promise of theirs is checked. The `lost` among them refuse to run for good. `renewals` are the times at
+    which a node was given another's data, `log_starts` how long its log was when it was last started.
     """
 
     def __init__(self, network: LocalNetwork, mesh: ProxyMesh) -> None:
         self.local = network
         self.mesh = mesh
         self.faulty: set[str] = set()
+        self.lost: set[str] = set()
         self.renewals: dict[str, list[int]] = {}
+        self.log_starts: dict[str, int] = {}
         self._programs: dict[str, tuple[str, ...]] = {}
 
     @classmethod
@@ -123,6 +126,8 @@ class ChaosNetwork:
     def spawn(self, member: str) -> None:
         """Start a node if it does not run, and do not wait for anything."""
         if not self.is_running(member):
+            log = self.local.folder.get_member(member).log
+            self.log_starts[member] = log.stat().st_size if log.exists() else 0
             self.local.spawn(member, self._programs.get(member, NODE_PROGRAM))
 
     async def kill(self, member: str) -> None:
@@ -164,8 +169,9 @@ async def wait_start(network: ChaosNetwork, member: str) -> NodeEnd | None:
 
 
 def read_end(network: ChaosNetwork, member: str) -> NodeEnd:
-    """Return why a node that does not run ended, by its log."""
-    entry = _read_last_entry(network.local.folder.get_member(member).log)
+    """Return why a node that does not run ended, by its log since it was started."""
+    log = network.local.folder.get_member(member).log
+    entry = _read_last_entry(log.read_bytes()[network.log_starts.get(member, 0) :])
     return NodeEnd(
         exit_code=int(entry.get("exit_code", -1)),
         why=str(entry.get("why", "")),
@@ -184,9 +190,9 @@ def _redirect(local: LocalNetwork, mesh: ProxyMesh, member: str, base_timeout_ms
     path.write_text(render_config(config.model_copy(update={"peers": peers, "timing": timing})))
 
 
-def _read_last_entry(log: Path) -> dict[str, Any]:
+def _read_last_entry(log: bytes) -> dict[str, Any]:
     """Return the last entry of a log that says why a node cannot go on."""
-    for line in reversed(log.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace").splitlines()):
+    for line in reversed(log[-_LOG_TAIL_BYTES:].decode("utf-8", "replace").splitlines()):
         try:
             entry = json.loads(line)
         except ValueError:

@@ -18,14 +18,14 @@ ATTEMPTS: Final = 3
 
 
 async def ensure_running(network: ChaosNetwork, chance: Random) -> list[str]:
-    """Start every honest node, repair those that refuse, and wait until all are ready.
+    """Start every node that is not lost, repair those that refuse, and wait until the honest are ready.
 
     Returns what went wrong: nodes that do not run although they should, with the reason they give.
     """
-    for member in network.honest:
+    for member in network.members:
         if not network.is_running(member) and read_end(network, member).exit_code == REFUSED:
             await repair(network, member, read_end(network, member), chance)
-        if member in network.honest:
+        if member not in network.lost:
             network.spawn(member)
     failures = await asyncio.gather(*(_ensure_one(network, member, chance) for member in network.honest))
     return [failure for failure in failures if failure]
@@ -36,6 +36,7 @@ async def repair(network: ChaosNetwork, member: str, end: NodeEnd, chance: Rando
     data_dir = network.data_dir(member)
     if f"{data_dir}/consensus" in end.why:
         network.faulty.add(member)
+        network.lost.add(member)
     elif f"{data_dir}/state" in end.why and (data_dir / "state").exists():
         set_aside(data_dir / "state")
     else:
