@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from tanpo.client import CommittedBlock, NodeStatus, verify_proof
-from tanpo.ledger.errors import LedgerError
+from tanpo.client import AsyncClient, CommittedBlock, NodeStatus, VerifiedReceipt, verify_proof
+from tanpo.ledger.errors import LedgerError, Unavailable
 from tanpo.ledger.types import BlockHash, StateRoot, TxId
 from tanpo.testing.chaos.checks import Place, Requests, Violation
 from tanpo.testing.chaos.network import ChaosNetwork
@@ -19,6 +19,7 @@ from tanpo.testing.chaos.probes import Probes
 
 READS_AT_ONCE: Final = 8
 POLL_S: Final = 0.1
+SEALED_S: Final = 15.0
 REQUEST_PREFIX: Final = "bench-"
 HALTED_CODES: Final = frozenset({1, 8})
 """Exit codes of a node that is wrong or finds that others are: no fault of the bench excuses them."""
@@ -112,11 +113,9 @@ def check_logs(network: ChaosNetwork) -> list[Violation]:
         for entry in _read_log(network, member):
             if entry.get("exit_code") in HALTED_CODES:
                 found.append(Violation(check="halted", what=f"{member}: {entry.get('why', entry)}"))
-            accused = entry.get("validator")
-            if entry.get("event") == "equivocation" and isinstance(accused, int):
-                name = network.members[accused]
-                if name in network.honest:
-                    found.append(Violation(check="accused", what=f"{member} accuses {name}: {entry}"))
+            accused = str(entry.get("validator", "")).partition("/")[0]
+            if entry.get("event") == "evidence" and accused in network.honest:
+                found.append(Violation(check="accused", what=f"{member} accuses {accused}: {entry}"))
     return found
 
 
@@ -180,13 +179,25 @@ async def _prove(audit: Audit, probes: Probes, members: Sequence[str], tx_ids: S
 async def _prove_one(audit: Audit, probes: Probes, member: str, tx_id: TxId, number: int) -> None:
     client = probes.clients[member]
     try:
-        verified = await client.chain.prove(tx_id)
+        verified = await _fetch_proof(client, tx_id)
         if number < OFFLINE_SAMPLE:
             verify_proof(verified.proof, tx_id, client.config.genesis)
     except LedgerError as error:
         audit.accuse("proof", f"{member} has no proof of {tx_id.hex()}: {error}")
         return
     audit.proofs += 1
+
+
+async def _fetch_proof(client: AsyncClient, tx_id: TxId) -> VerifiedReceipt:
+    """Return a proof that was verified. The block that seals the last transactions may be yet to come."""
+    deadline = time.monotonic() + SEALED_S
+    while True:
+        try:
+            return await client.chain.prove(tx_id)
+        except Unavailable:
+            if time.monotonic() >= deadline:
+                raise
+        await asyncio.sleep(POLL_S)
 
 
 def _tip(status: NodeStatus | None) -> tuple[int, bytes, bytes] | None:
