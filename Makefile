@@ -5,10 +5,7 @@ RUN := .venv/bin
 CHAOS_SECONDS ?= 300
 NODES ?= 4
 
-.PHONY: setup fmt check test proto lock wheel-test demo up down sim bench ci clean
-.PHONY: setup fmt check test scenarios proto lock wheel-test demo up down bench ci clean
-.PHONY: setup fmt check test proto lock wheel-test demo up down bench model ci clean
-.PHONY: setup fmt check test chaos proto lock wheel-test demo up down bench ci clean
+.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos bench ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
 	@$(or $(PYTHON),false) .ci/setup.py
@@ -24,6 +21,7 @@ test: setup ## every test, at most ten minutes on two cores
 
 scenarios: setup ## replay the stories of tests/scenario; REWRITE=1 redraws their outcomes
 	$(RUN)/python -m tanpo.testing.scenario $(if $(REWRITE),--rewrite) tests/scenario
+
 chaos: setup ## break a real network of NODES=4|7 for CHAOS_SECONDS= from SEED=, check what is left, print JSON
 	$(RUN)/python -m tanpo.testing.chaos --faulty-node tests/chaos/faulty_node.py --seconds $(CHAOS_SECONDS) --nodes $(NODES) $(if $(SEED),--seed $(SEED))
 
@@ -47,6 +45,9 @@ down: setup ## stop it
 
 sim: setup ## simulate SEEDS networks; with SEED= one of them, STEPS= so far
 	$(RUN)/tanpo sim $(if $(SEED),--seed $(SEED) $(if $(STEPS),--steps $(STEPS)),--seeds $(or $(SEEDS),200))
+
+mutants: setup ## switch off one rule after the other, and see whether the simulator notices within SEEDS seeds
+	$(RUN)/python tests/mutants/run.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only "$(ONLY)")
 
 bench: setup ## measure swaps a second and latency, as JSON
 	$(RUN)/tanpo bench
