@@ -11,18 +11,26 @@ from pathlib import Path
 
 import pytest
 from tanpo.consensus import Timing
-from tanpo.ledger.errors import CorruptState, LedgerError, Reason
+from tanpo.consensus.messages import Append, AppendReply
+from tanpo.consensus.wire import decode_message, encode_message
+from tanpo.ledger.block import EMPTY_ROOT, BlockFlags, Header, decode_block
+from tanpo.ledger.certificate import SignedKind, compute_signed_digest, vote_bytes
+from tanpo.ledger.errors import LedgerError, Reason
+from tanpo.ledger.evidence import DoubleVote, Evidence, decode_evidence, encode_evidence, verify_evidence
 from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Call, Envelope, Transaction, build_transaction, sign_envelope
-from tanpo.ledger.types import KeyId, MemberId, ValidatorIndex
-from tanpo.ledger.validators import Validator
+from tanpo.ledger.types import BlockHash, Epoch, Height, KeyId, MemberId, StateRoot, Term, ValidatorIndex
+from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.ledger.values import encode_value
+from tanpo.ledger.vote import Vote
 from tanpo.node.clock import Clock
 from tanpo.node.core import Core, CoreSettings
 from tanpo.node.intake import Intake
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeState
+from tanpo.node.promises import create_promises
+from tanpo.storage import SafetyStore
 
 NOTES = """
 notes: Map[str, str]
@@ -96,6 +104,11 @@ class Links:
             if to != self._own:
                 self._network.deliver(self._own, to, [], list(envelopes))
 
+    def share_evidence(self, evidence: Sequence[bytes]) -> None:
+        for to in range(len(MEMBERS)):
+            if to != self._own:
+                self._network.deliver(self._own, to, [], [], list(evidence))
+
 
 class Network:
     """Members, keys, and the cores that are up."""
@@ -105,6 +118,7 @@ class Network:
         self.keys = {member: PrivateKey.generate() for member in MEMBERS}
         self.validator_keys = {member: PrivateKey.generate() for member in MEMBERS}
         self.cores: dict[int, Core] = {}
+        self.traitor: int | None = None
         self._inboxes: dict[int, Intake] = {}
         self._runs: dict[int, asyncio.Task[None]] = {}
         self._deliveries: set[asyncio.Task[None]] = set()
@@ -130,7 +144,7 @@ class Network:
             contracts=(InstalledContract(name="notes", source=NOTES, arguments=()),),
         )
 
-    def start(self, index: int) -> Core:
+    def start(self, index: int, *, may_rejoin: bool = False) -> Core:
         member = MEMBERS[index]
         core = Core.open(
             genesis=self.genesis,
@@ -138,14 +152,12 @@ class Network:
             member=MemberId(member),
             node="node",
             signing_key=self.validator_keys[member],
-            settings=CoreSettings(timing=Timing(base_timeout_ms=300, request_timeout_ms=600)),
+            settings=CoreSettings(
+                timing=Timing(base_timeout_ms=300, request_timeout_ms=600), may_rejoin=may_rejoin
+            ),
             metrics=Metrics(),
         )
-        try:
-            self._inboxes[index] = core.attach(Links(index, self))
-        except CorruptState:
-            core.close()
-            raise
+        self._inboxes[index] = core.attach(Links(index, self))
         self.cores[index] = core
         self._runs[index] = asyncio.create_task(core.run())
         return core
@@ -160,12 +172,50 @@ class Network:
         await asyncio.gather(run, return_exceptions=True)
         core.close()
 
-    def deliver(self, sender: int, to: int, messages: list[bytes], envelopes: list[bytes]) -> None:
+    def deliver(
+        self,
+        sender: int,
+        to: int,
+        messages: list[bytes],
+        envelopes: list[bytes],
+        evidence: list[bytes] | None = None,
+    ) -> None:
+        if to == self.traitor:
+            for message in messages:
+                self.betray(ValidatorIndex(sender), message)
         inbox = self._inboxes.get(to)
-        if inbox is not None and sender in self._inboxes:
-            task = asyncio.create_task(inbox.receive(ValidatorIndex(sender), messages, envelopes))
+        if inbox is not None and (sender in self._inboxes or sender == self.traitor):
+            frame = inbox.receive(ValidatorIndex(sender), messages, envelopes, evidence or [])
+            task = asyncio.create_task(frame)
             self._deliveries.add(task)
             task.add_done_callback(self._deliveries.discard)
+
+    def betray(self, to: ValidatorIndex, encoded: bytes) -> None:
+        """Vote for a proposal, and for a block that does not exist, at one height."""
+        epoch, message = decode_message(encoded)
+        if not isinstance(message, Append) or self.traitor is None:
+            return
+        header = message.block.header
+        replies = [
+            AppendReply(vote=self.vote(self.traitor, header, block_hash), executed_height=Height(0))
+            for block_hash in (message.block.block_hash, BlockHash(bytes(32)))
+        ]
+        self.deliver(self.traitor, to, [encode_message(reply, epoch) for reply in replies], [])
+
+    def vote(self, validator: int, header: Header, block_hash: BlockHash) -> Vote:
+        """Return a validator's prepare vote at the rank of a header."""
+        kind = SignedKind.VOTE_PREPARE
+        signed = vote_bytes(
+            kind, self.genesis.network_id, header.epoch, header.term, header.height, block_hash
+        )
+        return Vote(
+            kind=kind,
+            validator=ValidatorIndex(validator),
+            term=header.term,
+            height=header.height,
+            block_hash=block_hash,
+            signature=self.validator_keys[MEMBERS[validator]].sign(compute_signed_digest(signed)),
+        )
 
     def envelope(self, request_id: str, text: str, *members: str) -> Envelope:
         signers = [self.keys[member] for member in members or ("alpha",)]
@@ -196,11 +246,20 @@ class Network:
                         run.result()
                 await asyncio.sleep(0.01)
 
+    async def wait_recorded(self) -> None:
+        """Wait until all cores that are up have evidence in their chain."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                if all(any(one.height for one in core.evidence()) for core in self.cores.values()):
+                    return
+                await asyncio.sleep(0.01)
+
 
 @asynccontextmanager
 async def running(folder: Path, count: int = 4) -> AsyncIterator[Network]:
     network = Network(folder)
     for index in range(count):
+        create_promises(network.genesis, folder / MEMBERS[index])
         network.start(index)
     try:
         yield network
@@ -301,7 +360,7 @@ async def test_all_nodes_restart_and_remember(tmp_path: Path) -> None:
         await network.wait_equal(new.height)
 
 
-async def test_a_validator_that_lost_its_promises_does_not_vote(tmp_path: Path) -> None:
+async def test_a_validator_that_lost_its_promises_follows_and_signs_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as network:
         listener = Listener()
         await _submit(network.cores[0], listener, network.envelope("r1", "text"))
@@ -309,8 +368,97 @@ async def test_a_validator_that_lost_its_promises_does_not_vote(tmp_path: Path) 
         await network.wait_equal(outcome.height)
         await network.stop(3)
         shutil.rmtree(tmp_path / MEMBERS[3] / "consensus")
-        with pytest.raises(CorruptState, match="what this validator signed"):
-            network.start(3)
+        forgetful = network.start(3)
+        await _submit(network.cores[0], listener, network.envelope("r2", "text"))
+        [outcome] = await listener.wait("r2")
+        await network.wait_equal(outcome.height)
+        assert "amnesia" in forgetful.status().stalled_reason
+        assert not SafetyStore.is_present(tmp_path / MEMBERS[3] / "consensus")
+
+
+def _read_evidence(network: Network, core: Core) -> list[Evidence]:
+    """Return the evidence in a node's blocks, verified against the genesis alone."""
+    validators = ValidatorSet(network.genesis.validators)
+    found: list[Evidence] = []
+    for height in range(1, core.status().height + 1):
+        for encoded in decode_block(core.reads.block(height).block).evidence:
+            evidence = decode_evidence(encoded)
+            verify_evidence(evidence, network.genesis.network_id, validators)
+            found.append(evidence)
+    return found
+
+
+def _count_evidence(core: Core) -> list[tuple[str, str, int]]:
+    return [(read.name, read.claim.kind, read.height) for read in core.evidence()]
+
+
+async def test_two_votes_for_one_height_end_up_in_a_block_as_evidence(tmp_path: Path) -> None:
+    async with running(tmp_path, 3) as network:
+        network.traitor = 3
+        listener = Listener()
+        for number in range(5):
+            await _submit(network.cores[0], listener, network.envelope(f"r{number}", "text"))
+            await listener.wait(f"r{number}")
+        await network.wait_recorded()
+        await network.wait_equal(network.cores[0].status().height)
+        for core in network.cores.values():
+            [evidence] = _read_evidence(network, core)
+            assert isinstance(evidence, DoubleVote)
+            assert evidence.accused == 3
+            [(name, kind, height)] = _count_evidence(core)
+            assert (name, kind) == ("delta/node", "double-vote")
+            assert height > 0
+
+
+async def test_evidence_that_one_follower_holds_reaches_the_chain_once_and_outlives_restarts(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as network:
+        leader = network.cores[0].status().leader
+        follower, sender, accused = (index for index in range(4) if index != leader)
+        header = _header(network)
+        first, second = (network.vote(accused, header, BlockHash(bytes([n]) * 32)) for n in (1, 2))
+        evidence = encode_evidence(DoubleVote(epoch=Epoch(0), first=first, second=second))
+        swapped = encode_evidence(DoubleVote(epoch=Epoch(0), first=second, second=first))
+        network.deliver(sender, follower, [], [], [evidence, swapped])
+        await network.wait_recorded()
+        before = _count_evidence(network.cores[0])
+        for index in range(4):
+            await network.stop(index)
+        for index in range(4):
+            assert not list((tmp_path / MEMBERS[index] / "evidence").iterdir())
+            network.start(index)
+        network.deliver(sender, follower, [], [], [swapped])
+        listener = Listener()
+        await _submit(network.cores[0], listener, network.envelope("r1", "text"))
+        [outcome] = await listener.wait("r1")
+        await network.wait_equal(outcome.height)
+        for core in network.cores.values():
+            assert _count_evidence(core) == before
+            assert len(_read_evidence(network, core)) == 1
+
+
+def _header(network: Network) -> Header:
+    """Return a header at the first height of term 1."""
+    return Header(
+        network_id=network.genesis.network_id,
+        epoch=Epoch(0),
+        term=Term(1),
+        height=Height(1),
+        parent_hash=BlockHash(network.genesis.network_id),
+        parent_term=Term(0),
+        time_ms=1,
+        proposer=ValidatorIndex(0),
+        tx_root=EMPTY_ROOT,
+        tx_count=0,
+        body_hash=bytes(32),
+        state_root=StateRoot(bytes(32)),
+        receipts_root=EMPTY_ROOT,
+        valset_hash=bytes(32),
+        next_valset_hash=bytes(32),
+        flags=BlockFlags.NONE,
+        evidence_root=EMPTY_ROOT,
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -151,6 +151,7 @@ def test_a_damaged_safety_store_remembers_all_or_refuses(seed: int, cut: bool, r
     where = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
+        SafetyStore.create(path)
         store = SafetyStore.open(path)
         for number in range(1, 8):
             store.save(SafetyWrite(record=b"r%d" % number, blocks={block_at(number).block_hash: b"b"}))

@@ -14,6 +14,9 @@ from tanpo.consensus.terms import find_complaint, has_work
 CATCHING_UP: Final = "catching up"
 """How the reason begins while nothing is wrong but that blocks are still being fetched."""
 
+STARTING: Final = "starting: this validator signs nothing new"
+"""How it begins while the others are asked after a start (D7), for at most a base timeout."""
+
 
 def explain_stall(core: Core, names: Sequence[str] = ()) -> str | None:
     """Return the reason why nothing commits, naming who is missing; None when nothing is amiss.
@@ -23,8 +26,8 @@ def explain_stall(core: Core, names: Sequence[str] = ()) -> str | None:
     names = names or [f"validator {index}" for index in range(core.config.validator_count)]
     if core.halted is not None:
         return f"halted: {core.halted}"
-    if core.has_amnesia:
-        return _explain_amnesia(core, names)
+    if core.has_amnesia or core.inquiry is not None:
+        return _explain_memory(core, names)
     if core.is_behind:
         return f"{CATCHING_UP} with epoch {core.config.epoch}: the record of our votes is of a later one"
     if core.has_timed_out:
@@ -41,23 +44,29 @@ def explain_stall(core: Core, names: Sequence[str] = ()) -> str | None:
     return f"term {core.term}, leader {names[compute_leader(core.config, core.term)]}: {complaint}{detail}"
 
 
-def _explain_amnesia(core: Core, names: Sequence[str]) -> str:
-    lost = "the record of our votes did not survive: this validator must not sign"
-    if core.inquiry is None:
-        return f"{lost}; replace its key, or let it rejoin"
-    answered = core.inquiry.answered
-    missing = [
-        name for index, name in enumerate(names) if index != core.config.validator and index not in answered
-    ]
+def _explain_memory(core: Core, names: Sequence[str]) -> str:
+    """Say what keeps us from signing: forgotten promises (D6, D8), or an inquiry after a start (D7)."""
+    config, inquiry = core.config, core.inquiry
+    lost = "amnesia: what this validator signed is forgotten: it follows, and must not sign"
+    if inquiry is None or (core.has_amnesia and not config.may_rejoin):
+        return lost
+    # While we remember, we count ourselves.
+    needed = core.quorum if core.has_amnesia else core.quorum - 1
+    others = [index for index in range(len(names)) if index != config.validator]
+    present = [names[index] for index in others if index in inquiry.answered]
+    missing = [names[index] for index in others if index not in inquiry.answered]
     return (
-        f"{lost} until {core.quorum} validators told what they saw of it; {len(answered)} did, "
-        f"missing {', '.join(missing)}"
+        f"{lost if core.has_amnesia else STARTING} until {needed} of {len(others)} others told what they saw "
+        f"of it; {', '.join(present) or 'none'} did, missing {', '.join(missing)}"
     )
 
 
 def _explain_timeout(core: Core, names: Sequence[str]) -> str:
     if core.term <= core.record.floor:
-        return f"rejoined: silent up to term {core.record.floor}, now {core.term}"
+        return (
+            f"rejoined: silent up to term {core.record.floor}, now {core.term}; "
+            "each drain or restart of a leader ends a term"
+        )
     missing = [name for index, name in enumerate(names) if index not in core.round.timeouts]
     return (
         f"gave up term {core.term}: timeouts of {len(core.round.timeouts)} of {core.quorum} needed, "

@@ -124,10 +124,30 @@ class LocalNetwork:
             self._slot.release()
             self._slot = None
 
-    def spawn(self, name: str, program: Sequence[str] = NODE_PROGRAM) -> None:
+    def spawn(self, name: str, program: Sequence[str] = NODE_PROGRAM, *, may_rejoin: bool = False) -> None:
         """Start one node that does not run, and return at once, whatever becomes of it."""
         files = self._files(name)
-        save_record(files.process, start_detached((*program, str(files.config)), log=files.log))
+        options = ("--rejoin",) if may_rejoin else ()
+        save_record(files.process, start_detached((*program, str(files.config), *options), log=files.log))
+
+    def launch(self, name: str, *, may_rejoin: bool = False, alive_seconds: float = READY_SECONDS) -> None:
+        """Start a node that may not be ready for long, and wait only until it serves.
+
+        With `may_rejoin` its validator may vote again after it lost what it promised. It is ready once it
+        does, which takes further terms: `tanpo net status` says how far it is.
+
+        Raises:
+            UsageError: it runs. Unavailable: it ended, or does not serve in time.
+        """
+        member = self.get_node(name).member
+        if self.find_process(member) is not None:
+            raise _running(self.folder, [member])
+        try:
+            self.spawn(member, may_rejoin=may_rejoin)
+            self._wait_node(member, time.monotonic() + alive_seconds, "/healthz")
+        except BaseException:
+            self.stop([member], grace_seconds=1.0)
+            raise
 
     def wait_ready(self, names: Iterable[str] | None = None, *, ready_seconds: float = READY_SECONDS) -> None:
         """Wait until each of the nodes, all by default, says that it is ready.
@@ -138,7 +158,7 @@ class LocalNetwork:
         wanted = list(self.members if names is None else names)
         deadline = time.monotonic() + ready_seconds
         with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
-            for _ in pool.map(lambda name: self._wait_node(name, deadline), wanted):
+            for _ in pool.map(lambda name: self._wait_node(name, deadline, "/readyz"), wanted):
                 pass
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> bool:
@@ -186,9 +206,9 @@ class LocalNetwork:
     def _files(self, name: str) -> MemberFiles:
         return self.folder.get_member(self.get_node(name).member)
 
-    def _wait_node(self, name: str, deadline: float) -> None:
+    def _wait_node(self, name: str, deadline: float, path: str) -> None:
         node = self.get_node(name)
-        while not _is_ready(node.ops_address):
+        while (obstacles := _probe(node.ops_address, path)) != "":
             if self.find_process(name) is None:
                 raise Unavailable(
                     Reason.UNREACHABLE,
@@ -200,7 +220,7 @@ class LocalNetwork:
             if time.monotonic() >= deadline:
                 raise Unavailable(
                     Reason.DEADLINE,
-                    f"the node of {node.member} is not ready: {self._explain_end(name)}",
+                    f"the node of {node.member} is not ready: {obstacles or self._explain_end(name)}",
                     value=node.member,
                     limit="a ready node in time",
                     remedy=f"read more with `tanpo net logs {node.member}`",
@@ -274,12 +294,16 @@ def _running(folder: NetworkFolder, running: list[str]) -> UsageError:
     )
 
 
-def _is_ready(ops_address: str) -> bool:
+def _probe(ops_address: str, path: str) -> str | None:
+    """Return what a node says is in its way, "" for nothing; None when it does not answer."""
     connection = http.client.HTTPConnection(ops_address, timeout=_PROBE_SECONDS)
     try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
+        connection.request("GET", path)
+        response = connection.getresponse()
+        if response.status == http.client.OK:
+            return ""
+        return "; ".join(json.loads(response.read())["obstacles"]) or None
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return None
     finally:
         connection.close()

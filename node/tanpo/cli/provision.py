@@ -25,6 +25,7 @@ from tanpo.ledger.values import Value
 from tanpo.node.config import NodeConfig, PeerConfig, TlsConfig, render_config
 from tanpo.node.identity import Role
 from tanpo.node.pki import Authority, create_authority, issue_certificate
+from tanpo.node.promises import create_promises
 
 NETWORK_NAME: Final = "tanpo-local"
 PORTS_A_NODE: Final = 3
@@ -100,7 +101,8 @@ def provision(
         for one in plan.members
     }
     folder.root.mkdir(parents=True, exist_ok=True)
-    folder.genesis.write_text(genesis_to_json(_build_genesis(plan, keys)))
+    genesis = _build_genesis(plan, keys)
+    folder.genesis.write_text(genesis_to_json(genesis))
     folder.authorities.write_bytes(
         b"".join(keys[one.member].authority.certificate_pem for one in plan.members)
     )
@@ -110,6 +112,7 @@ def provision(
         _write_secrets(files, keys[node.member])
         _write_config(folder, files, node, nodes)
         _write_profiles(folder, files, node, nodes)
+        create_promises(genesis, files.data)
     folder.save_manifest(nodes)
     return slot, nodes
 

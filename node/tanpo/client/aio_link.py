@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
-from tanpo.api.v1 import ledger_pb2, ledger_pb2_grpc, network_pb2_grpc
+from tanpo.api.v1 import admin_pb2_grpc, ledger_pb2, ledger_pb2_grpc, network_pb2_grpc
 from tanpo.client.batch import MESSAGE_ENVELOPES_MAX, Batch
 from tanpo.client.channel import compute_channel_options, load_credentials
 from tanpo.client.context import Context, closed_client, closed_during_call
@@ -24,6 +24,7 @@ class _Node(NamedTuple):
     channel: grpc.aio.Channel
     ledger: ledger_pb2_grpc.LedgerAsyncStub
     network: network_pb2_grpc.NetworkAsyncStub
+    admin: admin_pb2_grpc.AdminAsyncStub
 
 
 class AsyncLink:
@@ -64,7 +65,12 @@ class AsyncLink:
                 options=compute_channel_options(config.identity),
             )
             # The asynchronous stubs exist for type checkers alone: at run time one class serves both.
-            node = _Node(channel, ledger_pb2_grpc.LedgerStub(channel), network_pb2_grpc.NetworkStub(channel))
+            node = _Node(
+                channel,
+                ledger_pb2_grpc.LedgerStub(channel),
+                network_pb2_grpc.NetworkStub(channel),
+                admin_pb2_grpc.AdminStub(channel),
+            )
             self._nodes[position] = node
         return node
 

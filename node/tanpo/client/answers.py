@@ -13,6 +13,7 @@ from tanpo.client.results import (
     CommittedBlock,
     CommittedTransaction,
     ContractView,
+    EvidenceView,
     NodeStatus,
     Outcome,
     Pending,
@@ -25,6 +26,7 @@ from tanpo.client.rpc_errors import error_from_status
 from tanpo.ledger.block import compute_tx_root, decode_block
 from tanpo.ledger.codec import Reader
 from tanpo.ledger.errors import PeerFault, Reason, TransactionRejected, UsageError
+from tanpo.ledger.evidence import decode_evidence, verify_evidence
 from tanpo.ledger.genesis import Member, Parameters
 from tanpo.ledger.receipt import Receipt, decode_receipt
 from tanpo.ledger.transaction import Envelope, Transaction, decode_envelope
@@ -220,6 +222,23 @@ def read_validators(response: network_pb2.GetValidatorsResponse) -> ValidatorsVi
     )
 
 
+def read_evidence(
+    network_id: NetworkId, validators: ValidatorSet, response: network_pb2.GetEvidenceResponse
+) -> tuple[EvidenceView, ...]:
+    """Return what the node knows against validators, each piece verified as far as the genesis allows."""
+    return tuple(
+        EvidenceView(
+            epoch=found.epoch,
+            accused=found.accused,
+            kind=found.kind,
+            height=Height(found.height) if found.height else None,
+            evidence=found.evidence,
+            is_verified=_is_proof(network_id, validators, found),
+        )
+        for found in response.evidence
+    )
+
+
 def read_parameters(response: network_pb2.GetParametersResponse) -> Parameters:
     """Return the limits that the network enforces, by the node's word."""
     return Parameters(
@@ -295,3 +314,13 @@ def _digest(value: bytes) -> bytes:
     if len(value) != 32:
         raise lying("a digest of the wrong length", value=len(value), limit=32)
     return value
+
+
+def _is_proof(network_id: NetworkId, validators: ValidatorSet, found: network_pb2.Evidence) -> bool:
+    try:
+        evidence = decode_evidence(found.evidence)
+        verify_evidence(evidence, network_id, validators)
+    except PeerFault:
+        return False
+    accused = validators.validators[evidence.accused]
+    return evidence.epoch == found.epoch == 0 and found.accused == f"{accused.member}/{accused.node}"

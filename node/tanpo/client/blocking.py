@@ -21,6 +21,7 @@ from tanpo.client.results import (
     CommittedBlock,
     CommittedTransaction,
     ContractView,
+    EvidenceView,
     NodeStatus,
     Outcome,
     QueryResult,
@@ -48,6 +49,7 @@ class Client:
         self._context = Context.create(config)
         self._link = BlockingLink(self._context)
         self.network = NetworkCalls(self._link)
+        self.admin = AdminCalls(self._link)
         self.chain = ChainCalls(self._link)
 
     @classmethod
@@ -247,6 +249,10 @@ class NetworkCalls:
         """Return the validators of the current epoch."""
         return self._link.run(requests.validators(self._link.context))
 
+    def evidence(self) -> tuple[EvidenceView, ...]:
+        """Return what is known against validators, in the chain or waiting for a block, verified."""
+        return self._link.run(requests.evidence(self._link.context))
+
     def parameters(self) -> Parameters:
         """Return the limits that the network enforces."""
         return self._link.run(requests.parameters(self._link.context))
@@ -254,3 +260,14 @@ class NetworkCalls:
     def contracts(self) -> tuple[ContractView, ...]:
         """Return the installed contracts with their interfaces."""
         return self._link.run(requests.contracts(self._link.context))
+
+
+class AdminCalls:
+    """For the operator of a node: `client.admin`, on a client with an operator's certificate."""
+
+    def __init__(self, link: BlockingLink) -> None:
+        self._link = link
+
+    def drain(self) -> int:
+        """Have the node lead no more and admit nothing more; return how many transactions still wait."""
+        return self._link.run(requests.drain(self._link.context))

@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
-from tanpo.api.v1 import ledger_pb2, ledger_pb2_grpc, network_pb2_grpc
+from tanpo.api.v1 import admin_pb2_grpc, ledger_pb2, ledger_pb2_grpc, network_pb2_grpc
 from tanpo.client.batch import MESSAGE_ENVELOPES_MAX, Batch
 from tanpo.client.channel import compute_channel_options, load_credentials
 from tanpo.client.context import Context, closed_client, closed_during_call
@@ -25,6 +25,7 @@ class _Node(NamedTuple):
     channel: grpc.Channel
     ledger: ledger_pb2_grpc.LedgerStub
     network: network_pb2_grpc.NetworkStub
+    admin: admin_pb2_grpc.AdminStub
 
 
 class BlockingLink:
@@ -67,7 +68,10 @@ class BlockingLink:
                     options=compute_channel_options(config.identity),
                 )
                 node = _Node(
-                    channel, ledger_pb2_grpc.LedgerStub(channel), network_pb2_grpc.NetworkStub(channel)
+                    channel,
+                    ledger_pb2_grpc.LedgerStub(channel),
+                    network_pb2_grpc.NetworkStub(channel),
+                    admin_pb2_grpc.AdminStub(channel),
                 )
                 self._nodes[position] = node
             return node

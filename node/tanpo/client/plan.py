@@ -27,7 +27,7 @@ _RANDOM: Final = SystemRandom()
 class Rpc(Generic[Q, A]):
     """A unary method of one of the services, from a request Q to an answer A."""
 
-    service: Literal["ledger", "network"]
+    service: Literal["ledger", "network", "admin"]
     method: str
 
 

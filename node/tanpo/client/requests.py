@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from tanpo.api.v1 import admin_pb2 as admin
 from tanpo.api.v1 import ledger_pb2 as ledger
 from tanpo.api.v1 import network_pb2 as network
 from tanpo.client import answers
@@ -17,6 +18,7 @@ from tanpo.client.results import (
     CommittedBlock,
     CommittedTransaction,
     ContractView,
+    EvidenceView,
     NodeStatus,
     Outcome,
     QueryResult,
@@ -25,7 +27,15 @@ from tanpo.client.results import (
     ValidatorsView,
 )
 from tanpo.ledger.codec import U64_MAX, Writer
-from tanpo.ledger.errors import LedgerError, PeerFault, Reason, TransactionRejected, Unavailable, invariant
+from tanpo.ledger.errors import (
+    LedgerError,
+    PeerFault,
+    Reason,
+    TransactionRejected,
+    Unavailable,
+    UsageError,
+    invariant,
+)
 from tanpo.ledger.genesis import Member, Parameters
 from tanpo.ledger.receipt import Receipt
 from tanpo.ledger.transaction import TX_ID_BYTES, Envelope
@@ -52,6 +62,8 @@ PARAMETERS: Final[Rpc[network.GetParametersRequest, network.GetParametersRespons
 CONTRACTS: Final[Rpc[network.GetContractsRequest, network.GetContractsResponse]] = Rpc(
     "network", "GetContracts"
 )
+EVIDENCE: Final[Rpc[network.GetEvidenceRequest, network.GetEvidenceResponse]] = Rpc("network", "GetEvidence")
+DRAIN: Final[Rpc[admin.DrainRequest, admin.DrainResponse]] = Rpc("admin", "Drain")
 
 _NOT_ADMITTED: Final = frozenset({Reason.MEMPOOL_FULL, Reason.MEMBER_QUOTA, Reason.STARTING})
 """Refusals to come back from later, which a node gives before it takes anything in."""
@@ -197,6 +209,35 @@ def contracts(context: Context) -> Plan[tuple[ContractView, ...]]:
     """Ask for the installed contracts."""
     request = network.GetContractsRequest()
     return call(context.route, CONTRACTS, request, answers.read_contracts, context.config.deadline_s)
+
+
+def evidence(context: Context) -> Plan[tuple[EvidenceView, ...]]:
+    """Ask what is known against validators, and verify it."""
+    config = context.config
+    return call(
+        context.route,
+        EVIDENCE,
+        network.GetEvidenceRequest(),
+        lambda answer: answers.read_evidence(config.network_id, config.validators, answer),
+        config.deadline_s,
+    )
+
+
+def drain(context: Context) -> Plan[int]:
+    """Have the one node of this client lead no more and admit nothing more; return what is still pending."""
+    addresses = context.config.addresses
+    if len(addresses) != 1:
+        raise UsageError(
+            Reason.CONFIGURATION,
+            "draining needs a client of one node",
+            value=", ".join(addresses),
+            limit="one address",
+            remedy="use the operator's profile of the node that is meant",
+        )
+    request = admin.DrainRequest()
+    return call(
+        context.route, DRAIN, request, lambda answer: answer.pending_transactions, context.config.deadline_s
+    )
 
 
 def is_final(found: Outcome) -> bool:

@@ -184,6 +184,22 @@ class CommittedTransaction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceView:
+    """What a node knows against a validator. `height` is that of the block it stands in, None while it waits.
+
+    `is_verified` tells whether `evidence`, checked with the validators of the genesis, proves it: False for
+    epochs whose validators this client does not know. `height` is the node's word.
+    """
+
+    epoch: int
+    accused: str
+    kind: str
+    height: Height | None
+    evidence: bytes
+    is_verified: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """What a node says of itself. `leader` is "member/node"; `stalled_reason` is empty while all is well."""
 

@@ -31,6 +31,7 @@ from tanpo.node.identity import CallerVerifier
 from tanpo.node.logs import LogControl, LogLevel, get_logger, start_logging
 from tanpo.node.mempool import MempoolLimits
 from tanpo.node.metrics import Metrics
+from tanpo.node.promises import create_promises
 from tanpo.node.servers import Parts, Servers
 from tanpo.node.services.admin import wait_drained
 from tanpo.node.tls import load_channel_credentials
@@ -71,14 +72,28 @@ _CODE_BY_REASON: Final = {
 }
 
 
-def run_node(config_path: Path, clock: Clock | None = None) -> int:
+def init_node(config_path: Path) -> Path:
+    """Make the consensus store of a node that never ran, and return its path.
+
+    Raises:
+        UsageError: the configuration is wrong, the node ran before, or it runs now.
+        CorruptState: its data contradicts itself.
+    """
+    config = load_config(config_path)
+    return create_promises(load_genesis(config.genesis), config.data_dir)
+
+
+def run_node(config_path: Path, clock: Clock | None = None, *, may_rejoin: bool = False) -> int:
     """Run a node until it is told to stop or must not go on. Returns the process' exit code.
 
-    Without a `clock` it goes by this machine's.
+    `may_rejoin` is the operator's word for this start; the configuration may give it too. Without a
+    `clock` the node goes by this machine's.
     """
     log_control = start_logging(LogLevel.INFO)
     try:
         config = load_config(config_path)
+        if may_rejoin:
+            config = config.model_copy(update={"may_rejoin": True})
         log_control.set_level(config.log_level)
         asyncio.run(_run(config, log_control, clock or Clock.system()))
     except (LedgerError, InvariantViolation, OSError) as error:
@@ -182,6 +197,7 @@ async def _run(config: NodeConfig, log_control: LogControl, clock: Clock) -> Non
             timing=Timing(**config.timing.model_dump()),
             mempool=MempoolLimits(**config.mempool.model_dump()),
             verify_threads=config.verify_threads,
+            may_rejoin=config.may_rejoin,
         ),
         metrics=metrics,
         clock=clock,

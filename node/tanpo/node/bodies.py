@@ -10,6 +10,7 @@ from tanpo.ledger.errors import InvariantViolation, LedgerError
 from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.types import BlockHash, Height, NetworkId
 from tanpo.node.body import DecodedBlock, decode_body, verify_body
+from tanpo.node.evidence import Claim, EvidencePool, make_claim
 from tanpo.node.execution import Execution
 from tanpo.node.keyring import KeyRing
 from tanpo.node.mempool import Mempool
@@ -28,6 +29,7 @@ class Bodies:
         mempool: Mempool,
         keyring: KeyRing,
         verifier: Verifier,
+        evidence: EvidencePool,
     ) -> None:
         self._network_id = network_id
         self._parameters = parameters
@@ -35,6 +37,7 @@ class Bodies:
         self._mempool = mempool
         self._keyring = keyring
         self._verifier = verifier
+        self._evidence = evidence
         self._decoded: dict[BlockHash, DecodedBlock] = {}
 
     async def check(self, block: Block, ancestors: Sequence[Block]) -> str | None:
@@ -47,6 +50,7 @@ class Bodies:
                 self._parameters,
                 lambda digest: digest in taken or self._execution.is_taken(digest),
             )
+            self._evidence.check(block.header.epoch, decoded.evidence, self._collect_claims(ancestors))
             for envelope in decoded.unchecked:
                 self._keyring.check_envelope(envelope)
         except LedgerError as error:
@@ -82,7 +86,7 @@ class Bodies:
         self.forget({h for h, known in self._decoded.items() if known.block.header.height <= height})
 
     def select(self, ancestors: Sequence[Block], time_ms: int, limits: Parameters) -> Payload:
-        """Return pending envelopes for a block at `time_ms`, none of them in an ancestor or executed."""
+        """Return pending envelopes and evidence for a block at `time_ms`, none in an ancestor or executed."""
         taken = self._collect_digests(ancestors)
         chosen = self._mempool.select(
             limits, time_ms, lambda digest: digest in taken or self._execution.is_taken(digest)
@@ -92,14 +96,21 @@ class Bodies:
             envelopes=tuple(envelope.encoded for envelope in chosen),
             tx_root=compute_tx_root(tx_ids),
             tx_count=len(tx_ids),
+            evidence=self._evidence.select(self._collect_claims(ancestors)),
         )
 
     def _collect_digests(self, ancestors: Sequence[Block]) -> set[bytes]:
         """Return the requests of those ancestors that `execution.is_taken` does not know of yet."""
+        return {digest for block in self._find_above(ancestors) for digest in block.digests}
+
+    def _collect_claims(self, ancestors: Sequence[Block]) -> set[Claim]:
+        """Return what the evidence in those ancestors says, of which the state does not know yet."""
+        return {make_claim(one) for block in self._find_above(ancestors) for one in block.evidence}
+
+    def _find_above(self, ancestors: Sequence[Block]) -> list[DecodedBlock]:
         executed_height = self._execution.store.executed_height
         # The replica hears of a commit a little later; what it still names was forgotten here with it.
-        above = [block for block in ancestors if block.header.height > executed_height]
-        return {digest for block in above for digest in self.get(block).digests}
+        return [self.get(block) for block in ancestors if block.header.height > executed_height]
 
     def _decode(self, block: Block) -> DecodedBlock:
         known = self._decoded.get(block.block_hash)

@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from tanpo.ledger.block import Block, compute_tx_root
 from tanpo.ledger.errors import PeerFault, Reason
+from tanpo.ledger.evidence import Evidence, decode_evidence
 from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.transaction import Envelope, Transaction, decode_envelope
 from tanpo.ledger.types import NetworkId
@@ -29,6 +30,7 @@ class DecodedBlock:
     transactions: tuple[Transaction, ...]
     digests: frozenset[bytes]
     unchecked: tuple[Envelope, ...]
+    evidence: tuple[Evidence, ...] = ()
 
 
 def decode_body(
@@ -37,7 +39,7 @@ def decode_body(
     """Return the block with its envelopes decoded, taking those that `find_checked` has as they are.
 
     Raises:
-        PeerFault: an envelope is not canonical, or the header does not commit to these transactions.
+        PeerFault: an envelope or evidence is not canonical, or the header commits to other transactions.
         TransactionRejected: an envelope breaks a limit of its own.
     """
     envelopes: list[Envelope] = []
@@ -60,6 +62,7 @@ def decode_body(
         transactions=transactions,
         digests=frozenset(tx.request_digest for tx in transactions),
         unchecked=tuple(unchecked),
+        evidence=tuple(decode_evidence(encoded) for encoded in block.evidence),
     )
 
 

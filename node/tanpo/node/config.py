@@ -68,7 +68,8 @@ class NodeConfig(_Section):
     """Everything a node reads at start.
 
     Without `signing_key` the node is an observer. `clients` are the members whose clients are served: its
-    own when empty.
+    own when empty. `may_rejoin` lets a validator that lost what it promised sign again (D8): it is meant for
+    one start, not for good.
     """
 
     member: Name
@@ -83,6 +84,7 @@ class NodeConfig(_Section):
     clients: tuple[Name, ...] = ()
     log_level: LogLevel = LogLevel.INFO
     verify_threads: Annotated[int, Field(ge=0, le=16)] = 1
+    may_rejoin: bool = False
     peers: tuple[PeerConfig, ...] = ()
     timing: TimingConfig = TimingConfig()
     mempool: MempoolConfig = MempoolConfig()

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from tanpo.consensus import CommittedTip, Replica, ReplicaConfig, ReplicaStart, Roots, Ticked, Timing
+from tanpo.consensus import (
+    CommittedTip,
+    Replica,
+    ReplicaConfig,
+    ReplicaStart,
+    Roots,
+    StepDownAsked,
+    Ticked,
+    Timing,
+)
 from tanpo.ledger.block import decode_block
 from tanpo.ledger.certificate import compute_signed_digest, decode_commit_proof
-from tanpo.ledger.errors import CorruptState, InvariantViolation, Reason, Unavailable, UsageError
+from tanpo.ledger.errors import InvariantViolation, Reason, Unavailable, UsageError
+from tanpo.ledger.evidence import Evidence
 from tanpo.ledger.genesis import Genesis, collect_keys
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Transaction
@@ -22,6 +33,7 @@ from tanpo.node.bodies import Bodies
 from tanpo.node.clock import Clock
 from tanpo.node.driver import Driver, Links
 from tanpo.node.events import EventHub
+from tanpo.node.evidence import EvidencePool, EvidenceRead
 from tanpo.node.execution import ExecutedBlock, Execution
 from tanpo.node.gateway import Gateway, committed_outcome
 from tanpo.node.intake import Intake
@@ -29,9 +41,10 @@ from tanpo.node.keyring import KeyRing
 from tanpo.node.mempool import Mempool, MempoolLimits, overtaken, reused_request
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeHub, OutcomeState
+from tanpo.node.promises import AMNESIA_REMEDY, Promises, encode_first_record, verify_rejoin
 from tanpo.node.reads import Reads
 from tanpo.node.verifying import Verifier
-from tanpo.storage import LedgerStore, SafetyStore
+from tanpo.storage import LedgerStore, SafetyWrite
 
 TICK_S: Final = 0.02
 """How often the replica hears of time; well below the shortest of its delays."""
@@ -51,6 +64,10 @@ class Transport(Links, Protocol):
         """Queue envelopes for every other validator."""
         ...
 
+    def share_evidence(self, evidence: Sequence[bytes]) -> None:
+        """Queue evidence for every other validator."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreSettings:
@@ -59,6 +76,8 @@ class CoreSettings:
     timing: Timing = field(default_factory=Timing)
     mempool: MempoolLimits = field(default_factory=MempoolLimits)
     verify_threads: int = 1
+    may_rejoin: bool = False
+    """The operator's word that this validator may sign again after it lost its promises (D8)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,21 +107,23 @@ class Core:
         validator: ValidatorIndex | None,
         signing_key: PrivateKey | None,
         execution: Execution,
-        safety: SafetyStore,
+        promises: Promises,
         settings: CoreSettings,
         metrics: Metrics,
         clock: Clock,
         keyring: KeyRing,
+        evidence: EvidencePool,
     ) -> None:
         self.genesis = genesis
         self.validators = validators
         self._validator = validator
         self._signing_key = signing_key
         self._execution = execution
-        self._safety = safety
+        self._promises = promises
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        self._evidence = evidence
         self._mempool = Mempool(settings.mempool)
         self._outcomes = OutcomeHub()
         self._admission = AdmissionWindow()
@@ -110,6 +131,7 @@ class Core:
         self._names = [f"{validator.member}/{validator.node}" for validator in genesis.validators]
         self._replica: Replica | None = None
         self._driver: Driver | None = None
+        self._evidence_shared_ms = 0
         network_id = genesis.network_id
         verifier = Verifier(keyring, metrics, settings.verify_threads)
         self._verifier = verifier
@@ -136,6 +158,7 @@ class Core:
             mempool=self._mempool,
             keyring=keyring,
             verifier=verifier,
+            evidence=evidence,
         )
 
     @classmethod
@@ -154,17 +177,27 @@ class Core:
         """Open the stores of a node, recover what a crash left behind, and return its core.
 
         Raises:
-            UsageError: the directory belongs to another network or process, or the key to another validator.
+            UsageError: the directory belongs to another network or process, the key to another validator, or
+                this one is to rejoin and cannot.
             CorruptState: what is stored contradicts itself.
             Unavailable: the disk is full.
         """
         validators = ValidatorSet(genesis.validators)
+        if settings.may_rejoin:
+            verify_rejoin(validators.validator_count)
         validator = _find_validator(genesis, validators, member, node, signing_key)
         keyring = KeyRing(collect_keys(genesis))
         store = LedgerStore.open(data_dir, network_id=genesis.network_id)
         try:
             execution = Execution.open(store=store, genesis=genesis, keyring=keyring, metrics=metrics)
-            safety = SafetyStore.open(data_dir / "consensus")
+            evidence = EvidencePool.open(
+                data_dir,
+                network_id=genesis.network_id,
+                store=store,
+                find_validators=lambda epoch: None if epoch else validators,
+                metrics=metrics,
+            )
+            promises = Promises.open(data_dir, may_rejoin=settings.may_rejoin)
         except BaseException:
             store.close()
             raise
@@ -174,11 +207,12 @@ class Core:
             validator=validator,
             signing_key=signing_key,
             execution=execution,
-            safety=safety,
+            promises=promises,
             settings=settings,
             metrics=metrics,
             clock=clock or Clock.system(),
             keyring=keyring,
+            evidence=evidence,
         )
 
     def attach(self, transport: Transport) -> Intake:
@@ -187,13 +221,14 @@ class Core:
         names = self._names
         driver = Driver(
             execution=self._execution,
-            safety=self._safety,
+            promises=self._promises,
             bodies=self._bodies,
             links=transport,
             names=names,
             metrics=self._metrics,
             clock=self._clock,
             on_committed=self._on_committed,
+            on_evidence=self._on_evidence,
         )
         self._driver = driver
         self._replica = self._make_replica()
@@ -203,6 +238,7 @@ class Core:
             clock=self._clock,
             metrics=self._metrics,
             take_shared=self.gateway.take_shared,
+            take_evidence=self._evidence.take,
         )
         return self._intake
 
@@ -234,8 +270,28 @@ class Core:
         """Close the stores. All that was acknowledged is on disk already."""
         self.events.close()
         self._verifier.close()
-        self._safety.close()
+        self._promises.close()
         self._execution.store.close()
+
+    async def hand_over(self) -> None:
+        """Lead no more while this process runs (T6); wait a moment until another leads.
+
+        What waits for a block is known to the next leader; so nobody waits for a timeout when we stop.
+        """
+        driver, replica = self._attached()
+        now_ms, wall_ms = self._clock.read()
+        driver.post(StepDownAsked(now_ms=now_ms, wall_ms=wall_ms))
+        if self.validators.validator_count == 1:
+            return
+        with contextlib.suppress(TimeoutError):
+            # As long as until a lost timeout is repeated (T4): without a quorum there is nothing to wait for.
+            async with asyncio.timeout(self._settings.timing.base_timeout_ms / 2000):
+                while replica.is_leader:
+                    await driver.wait_for_term()
+
+    def evidence(self) -> list[EvidenceRead]:
+        """Return what is known against validators: in the chain, or waiting for a block."""
+        return self._evidence.read_all()
 
     def status(self) -> CoreStatus:
         """Return where this node stands."""
@@ -251,7 +307,7 @@ class Core:
             leader=replica.leader,
             is_leader=replica.is_leader,
             pending_transactions=len(self._mempool),
-            stalled_reason=replica.explain_stall(self._names) or "",
+            stalled_reason=self._explain_stall(replica),
         )
 
     def _attached(self) -> tuple[Driver, Replica]:
@@ -259,15 +315,18 @@ class Core:
             raise UsageError(Reason.MISUSE, "the core has no transport yet", remedy="call `attach` first")
         return self._driver, self._replica
 
+    def _explain_stall(self, replica: Replica) -> str:
+        reason = replica.explain_stall(self._names)
+        if reason is not None and replica.has_amnesia and not self._settings.may_rejoin:
+            return f"{reason}; {AMNESIA_REMEDY}"
+        return reason or ""
+
     def _make_replica(self) -> Replica:
-        image = self._safety.load()
-        if image.record is None and self._validator is not None and self._execution.store.executed_height:
-            raise CorruptState(
-                Reason.DATA_CORRUPT,
-                "the ledger has blocks, but what this validator signed for them is gone",
-                value=f"height {self._execution.store.executed_height}, no record in consensus/",
-                remedy="do not vote with this key again: restore consensus/, or replace the validator's key",
-            )
+        image = self._promises.load()
+        record, height = image.record, self._execution.store.executed_height
+        if record is None and self._validator is not None and not (height or self._promises.has_forgotten):
+            record = encode_first_record(self.genesis.network_id)
+            self._promises.save(SafetyWrite(record=record))
         config = ReplicaConfig(
             network_id=self.genesis.network_id,
             epoch=Epoch(0),
@@ -276,11 +335,13 @@ class Core:
             valset_hash=self.validators.valset_hash,
             parameters=self.genesis.parameters,
             timing=self._settings.timing,
+            may_rejoin=self._settings.may_rejoin,
         )
         start = ReplicaStart(
             tip=self._read_tip(),
-            record=image.record,
+            record=record,
             blocks=tuple(decode_block(encoded) for _, encoded in sorted(image.blocks.items())),
+            has_forgotten=self._promises.has_forgotten,
         )
         return Replica(config, self.validators, self._sign, self._bodies, start)
 
@@ -307,6 +368,17 @@ class Core:
             self._transport.share(own)
         driver.post_pending()
 
+    def _on_evidence(self, evidence: Evidence) -> None:
+        """Hold what the replica can prove; `_keep_house` shares it, and a leader puts it into a block."""
+        if self._evidence.add(evidence, "this node"):
+            self._share_evidence()
+
+    def _share_evidence(self) -> None:
+        """Let every validator know what waits: whoever leads may hold none of it."""
+        if self._transport is not None:
+            self._evidence_shared_ms = self._clock.monotonic_ms()
+            self._transport.share_evidence(self._evidence.list_held())
+
     def _on_committed(self, executed: ExecutedBlock) -> None:
         """Tell everybody who waits what the block did; it is on disk."""
         header = executed.decoded.block.header
@@ -329,6 +401,7 @@ class Core:
             if transaction.tx_id not in committed
         ]
         self.gateway.notice_removed()
+        self._evidence.notice_committed(executed.decoded.evidence)
         self._outcomes.publish(outcomes)
         self.events.announce()
         self._count(executed)
@@ -367,7 +440,7 @@ class Core:
                 Ticked(
                     now_ms=now_ms,
                     wall_ms=wall_ms,
-                    has_pending=oldest is not None,
+                    has_pending=oldest is not None or self._evidence.has_waiting,
                     has_overdue=oldest is not None and now_ms - oldest > patience_ms,
                 )
             )
@@ -379,6 +452,8 @@ class Core:
             again = self._mempool.take_unshared(self._clock.monotonic_ms(), RESHARE_MS, RESHARE_BYTES_MAX)
             if again and self._transport is not None:
                 self._transport.share(again)
+            if self._evidence.has_waiting and self._is_evidence_due():
+                self._share_evidence()
             self._drop_expired()
             _, replica = self._attached()
             self._metrics.term.set(replica.term)
@@ -386,6 +461,9 @@ class Core:
             self._metrics.certified_height.set(replica.committed_height)
             self._metrics.mempool_transactions.set(len(self._mempool))
             self._metrics.mempool_bytes.set(self._mempool.byte_count)
+
+    def _is_evidence_due(self) -> bool:
+        return self._clock.monotonic_ms() - self._evidence_shared_ms >= RESHARE_MS
 
     def _drop_expired(self) -> None:
         """Forget what has expired, and tell those who wait."""

@@ -36,6 +36,7 @@ from tanpo.consensus.wire import encode_message
 from tanpo.ledger.block import Block, decode_block
 from tanpo.ledger.certificate import CommitProof, decode_commit_proof
 from tanpo.ledger.errors import InvariantViolation
+from tanpo.ledger.evidence import Evidence
 from tanpo.ledger.types import Epoch, Height, Term, ValidatorIndex
 from tanpo.node.agenda import Agenda
 from tanpo.node.bodies import Bodies
@@ -43,7 +44,8 @@ from tanpo.node.clock import Clock
 from tanpo.node.execution import ExecutedBlock, Execution
 from tanpo.node.logs import Milestones, get_logger
 from tanpo.node.metrics import Metrics
-from tanpo.storage import SafetyStore, SafetyWrite
+from tanpo.node.promises import AMNESIA_REMEDY, Promises
+from tanpo.storage import SafetyWrite
 
 SERVE_REST: Final = 3
 """How many times as long as the work of an answer to a peer that catches up the next one waits: it reads
@@ -65,7 +67,8 @@ class Links(Protocol):
 
 
 class Driver:
-    """Feeds the replica and does what it asks. `on_committed` hears of each block once it is on disk.
+    """Feeds the replica and does what it asks. `on_committed` hears of each block once it is on
+    disk, `on_evidence` of what the replica can prove against a validator.
 
     `names` are the validators' as member/node, by index.
     """
@@ -74,22 +77,24 @@ class Driver:
         self,
         *,
         execution: Execution,
-        safety: SafetyStore,
+        promises: Promises,
         bodies: Bodies,
         links: Links,
         names: Sequence[str],
         metrics: Metrics,
         clock: Clock,
         on_committed: Callable[[ExecutedBlock], None],
+        on_evidence: Callable[[Evidence], None],
     ) -> None:
         self._execution = execution
-        self._safety = safety
+        self._promises = promises
         self._bodies = bodies
         self._links = links
         self._names = names
         self._metrics = metrics
         self._clock = clock
         self._on_committed = on_committed
+        self._on_evidence = on_evidence
         self._agenda = Agenda()
         self._awake = asyncio.Event()
         self._has_jobs = asyncio.Event()
@@ -101,12 +106,19 @@ class Driver:
         self._wake: asyncio.TimerHandle | None = None
         self._epoch = Epoch(0)
         self._term = Term(0)
+        self._has_amnesia = False
+        self._term_changed = asyncio.Event()
 
     async def wait_for_room(self) -> None:
         """Wait until few enough events are unstepped; whoever feeds from a link does, before more."""
         if self._agenda.is_crowded:
             self._has_room.clear()
             await self._has_room.wait()
+
+    async def wait_for_term(self) -> None:
+        """Wait until the replica is in another term than now."""
+        self._term_changed.clear()
+        await self._term_changed.wait()
 
     def post(self, event: Event) -> None:
         """Queue one event for the replica."""
@@ -169,7 +181,10 @@ class Driver:
             self._has_room.set()
         if replica.term != self._term:
             self._term = replica.term
+            self._term_changed.set()
             _LOG.info("term", term=replica.term, leader=self._names[replica.leader])
+        if replica.has_amnesia != self._has_amnesia:
+            self._note_amnesia(replica)
         self._metrics.consensus_seconds.inc(time.thread_time() - started)
         self._save(turn.write)
         for effect in turn.effects:
@@ -177,6 +192,15 @@ class Driver:
         if replica.wake_ms is not None and self._wake is None:
             delay_ms = max(0, replica.wake_ms - self._clock.monotonic_ms())
             self._wake = asyncio.get_running_loop().call_later(delay_ms / 1000, self._end_linger)
+
+    def _note_amnesia(self, replica: Replica) -> None:
+        """Say loudly that this validator has forgotten what it signed, or that this is over."""
+        self._has_amnesia = replica.has_amnesia
+        self._metrics.has_amnesia.set(self._has_amnesia)
+        if self._has_amnesia:
+            _LOG.error("amnesia: this validator signs nothing", remedy=AMNESIA_REMEDY)
+        else:
+            _LOG.warning("rejoined", why=replica.stalled or "")
 
     def _end_linger(self) -> None:
         """Let a leader that waited for a fuller block propose what it has."""
@@ -188,7 +212,7 @@ class Driver:
         if write is None:
             return
         started = time.perf_counter()
-        self._safety.save(write)
+        self._promises.save(write)
         self._metrics.fsync_seconds.observe(time.perf_counter() - started)
 
     def _apply(self, effect: Effect) -> None:
@@ -217,12 +241,7 @@ class Driver:
     def _report(self, effect: ReportEvidence | ReportFault | Halt) -> None:
         match effect:
             case ReportEvidence(evidence=evidence):
-                _LOG.error(
-                    "evidence",
-                    validator=self._names[evidence.accused],
-                    kind=type(evidence).__name__,
-                    epoch=evidence.epoch,
-                )
+                self._on_evidence(evidence)
             case ReportFault(sender=sender, fault=fault):
                 self._metrics.peer_faults.labels(self._names[sender]).inc()
                 count = self._milestones.note(("fault", sender))

@@ -21,6 +21,7 @@ from tanpo.ledger.receipt import Event, Receipt, encode_receipt
 from tanpo.ledger.transaction import Call, Transaction
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot, Term
 from tanpo.node.body import DecodedBlock, decode_body
+from tanpo.node.evidence import compute_changes
 from tanpo.node.installing import install_genesis, load_contracts
 from tanpo.node.keyring import KeyRing
 from tanpo.node.metrics import Metrics
@@ -214,7 +215,8 @@ class Execution:
             decoded.transactions,
             self.get_ancestor_steps(header.parent_hash),
         )
-        changes = {**session.collect_changes(), **step.changes}
+        recorded = compute_changes(header.height, decoded.evidence)
+        changes = {**session.collect_changes(), **step.changes, **recorded}
         plan = self.store.tree.begin(header.height, changes, parent.plan if parent else None)
         self._executed[decoded.block.block_hash] = ExecutedBlock(
             decoded=decoded,

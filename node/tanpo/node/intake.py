@@ -44,24 +44,30 @@ class Intake:
         clock: Clock,
         metrics: Metrics,
         take_shared: Callable[[Sequence[bytes]], Awaitable[None]],
+        take_evidence: Callable[[bytes, str], bool],
     ) -> None:
         self._driver = driver
         self._names = names
         self._clock = clock
         self._metrics = metrics
         self._take_shared = take_shared
+        self._take_evidence = take_evidence
         self._shared: dict[ValidatorIndex, deque[bytes]] = {}
         self._shared_bytes: Counter[ValidatorIndex] = Counter()
         self._has_shared = asyncio.Event()
         self._milestones = Milestones()
 
     async def receive(
-        self, sender: ValidatorIndex, messages: Sequence[bytes], envelopes: Sequence[bytes]
+        self,
+        sender: ValidatorIndex,
+        messages: Sequence[bytes],
+        envelopes: Sequence[bytes],
+        evidence: Sequence[bytes] = (),
     ) -> None:
         """Take one frame of an authenticated validator.
 
         Raises:
-            PeerFault: a message is not well-formed; those before it were taken.
+            PeerFault: a message or evidence does not stand; those before it were taken.
         """
         self._queue_shared(sender, envelopes)
         try:
@@ -72,6 +78,8 @@ class Intake:
                     Received(sender=sender, epoch=epoch, message=message, now_ms=now_ms, wall_ms=wall_ms)
                 )
             self._metrics.consensus_messages.inc(len(messages))
+            for encoded in evidence:
+                self._take_evidence(encoded, self._names[sender])
         finally:
             # After a fault too, or one bad message a frame would let a peer outrun the replica.
             await self._driver.wait_for_room()

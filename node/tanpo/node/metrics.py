@@ -50,6 +50,11 @@ class Metrics:
         self.epoch = Gauge("tanpo_epoch", "Epoch of the validator set", registry=registry)
         self.term = Gauge("tanpo_term", "Current term", registry=registry)
         self.is_leader = Gauge("tanpo_is_leader", "1 while this node leads its term", registry=registry)
+        self.has_amnesia = Gauge(
+            "tanpo_has_amnesia",
+            "1 while this validator may not sign: it forgot what it signed",
+            registry=registry,
+        )
         self.is_ready = Gauge("tanpo_is_ready", "1 while this node admits transactions", registry=registry)
         self.block_time_ms = Gauge(
             "tanpo_block_time_ms", "Time of the latest executed block, Unix ms", registry=registry
@@ -62,6 +67,12 @@ class Metrics:
         self.proposals = Counter("tanpo_proposals", "Blocks this node proposed", registry=registry)
         self.term_changes = Counter("tanpo_term_changes", "Terms entered after a timeout", registry=registry)
         self.suspicions = Counter("tanpo_suspicions", "Leaders this node suspected", registry=registry)
+        self.evidence = Counter(  # accused: member/node; kind: an EvidenceKind
+            "tanpo_evidence",
+            "Proofs that a validator broke the protocol, known to this node",
+            ["accused", "kind"],
+            registry=registry,
+        )
         self.consensus_messages = Counter(
             "tanpo_consensus_messages", "Consensus messages received", registry=registry
         )

@@ -26,6 +26,9 @@ CONSENSUS_LIMITS: Final = OutboxLimits(bytes_max=32 * 1024 * 1024, messages_max=
 GOSSIP_LIMITS: Final = OutboxLimits(bytes_max=8 * 1024 * 1024, messages_max=20_000, age_max_s=5.0)
 """Shared transactions are shared again while they wait, so losing them costs a little time only."""
 
+EVIDENCE_LIMITS: Final = OutboxLimits(bytes_max=1024 * 1024, messages_max=64, age_max_s=5.0)
+"""As transactions: it is shared again until it is in the chain."""
+
 
 class Outbox:
     """One queue of messages to one peer."""

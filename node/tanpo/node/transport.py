@@ -21,7 +21,13 @@ from tanpo.ledger.types import MemberId, NetworkId, ValidatorIndex
 from tanpo.node.link_errors import explain_link_failure
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
-from tanpo.node.outbox import CONSENSUS_LIMITS, GOSSIP_LIMITS, MESSAGE_OVERHEAD_BYTES, Outbox
+from tanpo.node.outbox import (
+    CONSENSUS_LIMITS,
+    EVIDENCE_LIMITS,
+    GOSSIP_LIMITS,
+    MESSAGE_OVERHEAD_BYTES,
+    Outbox,
+)
 from tanpo.node.pki import compute_host_name
 from tanpo.node.tls import PEER_MESSAGE_BYTES_MAX, compute_peer_channel_options
 
@@ -36,6 +42,9 @@ MESSAGE_BYTES_MAX: Final = PEER_MESSAGE_BYTES_MAX - 64 * 1024
 
 FRAME_MESSAGES_MAX: Final = 4096
 """Of each kind in a frame; a receiver refuses more, because each costs memory beyond its bytes."""
+
+FRAME_EVIDENCE_MAX: Final = 16
+"""Of evidence: each costs a receiver several signature checks."""
 
 GOSSIP_LINGER_S: Final = 0.025
 """Least time between two frames sent for envelopes alone: a frame costs as much as checking a signature, on
@@ -53,7 +62,11 @@ class Inbox(Protocol):
     """Where frames from peers go; the core implements it."""
 
     async def receive(
-        self, sender: ValidatorIndex, messages: Sequence[bytes], envelopes: Sequence[bytes]
+        self,
+        sender: ValidatorIndex,
+        messages: Sequence[bytes],
+        envelopes: Sequence[bytes],
+        evidence: Sequence[bytes] = (),
     ) -> None:
         """Take one frame; the peer's stream is read no further until this returns.
 
@@ -76,6 +89,10 @@ class PeerTransport(Protocol):
 
     def share(self, envelopes: Sequence[bytes]) -> None:
         """Queue admitted envelopes for every other validator."""
+        ...
+
+    def share_evidence(self, evidence: Sequence[bytes]) -> None:
+        """Queue evidence against validators for every other validator."""
         ...
 
 
@@ -119,6 +136,7 @@ class PeerLink:
         self._hello = hello
         self._consensus = Outbox(CONSENSUS_LIMITS, now)
         self._gossip = Outbox(GOSSIP_LIMITS, now)
+        self._evidence = Outbox(EVIDENCE_LIMITS, now)
         self._shared_at = -GOSSIP_LINGER_S
         self._linger: asyncio.TimerHandle | None = None
         self._has_work = asyncio.Event()
@@ -149,6 +167,12 @@ class PeerLink:
             self._has_work.set()
         elif self._linger is None:
             self._linger = loop.call_at(due, self._end_linger)
+
+    def share_evidence(self, evidence: Sequence[bytes]) -> None:
+        """Queue evidence; it takes along whatever waits."""
+        for encoded in evidence:
+            self._put(self._evidence, "evidence", encoded)
+        self._has_work.set()
 
     def retry_now(self) -> None:
         """Do not wait out the pause before the next attempt: the peer has just shown that it is up."""
@@ -235,10 +259,10 @@ class PeerLink:
             ended.cancel()
 
     async def _flush(self, call: Any) -> None:
-        while self._consensus or self._gossip:
+        while self._consensus or self._gossip or self._evidence:
             frame = self._take_frame()
             self._queue_gauge.set(self._consensus.queued_bytes + self._gossip.queued_bytes)
-            if not (frame.messages or frame.envelopes):
+            if not (frame.messages or frame.envelopes or frame.evidence):
                 return  # all that was queued is too old
             try:
                 await call.write(frame)
@@ -251,7 +275,8 @@ class PeerLink:
         envelopes = self._gossip.take(room, FRAME_MESSAGES_MAX) if room > 0 else []
         if envelopes:
             self._shared_at = asyncio.get_running_loop().time()
-        return peer_pb2.PeerFrame(messages=messages, envelopes=envelopes)
+        evidence = self._evidence.take(room, FRAME_EVIDENCE_MAX) if room > 0 else []
+        return peer_pb2.PeerFrame(messages=messages, envelopes=envelopes, evidence=evidence)
 
     def _put(self, outbox: Outbox, kind: str, message: bytes) -> None:
         if len(message) > MESSAGE_BYTES_MAX:
@@ -337,6 +362,11 @@ class GrpcTransport:
         """Queue admitted envelopes for every other validator."""
         for link in self._links.values():
             link.share(envelopes)
+
+    def share_evidence(self, evidence: Sequence[bytes]) -> None:
+        """Queue evidence for every other validator."""
+        for link in self._links.values():
+            link.share_evidence(evidence)
 
     def retry_now(self, index: ValidatorIndex) -> None:
         """Dial a validator that has just dialled us, without waiting."""

@@ -4,7 +4,10 @@ A LevelDB of its own and an independent guard file (CONSENSUS.md section 6). A w
 before the guard counts it, and both are on disk before `save` returns; only then may a signature leave the
 node. What is found at opening is judged by `recall.py`.
 
-    lock    live/db/    live/guard    (new/ while being created, then renamed)
+A store is made by an explicit act and never by opening it (ADR 8): a missing one looks like one that was
+lost, and whoever lost it must not vote.
+
+    lock    live/db/    live/guard    (new/ while being created, then renamed)    damaged-1/ ... set aside
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -35,8 +39,8 @@ from tanpo.storage.recall import (
 )
 
 REMEDY: Final = (
-    "this node must not vote: promises it signed may be forgotten. Run it as an observer that follows its "
-    "peers, and bring it back as a validator with a new key"
+    "this node must not vote: promises it signed may be forgotten. Start it with --rejoin, if no other "
+    "validator is down or rejoining, or replace its key"
 )
 
 _CACHE_BYTES: Final = 1 << 20
@@ -55,12 +59,55 @@ class SafetyStore:
         self._hashes: frozenset[BlockHash] = frozenset()
         self._failure: LedgerError | None = None
 
-    @classmethod
-    def open(cls, path: Path) -> SafetyStore:
-        """Open or create the store in the folder `path`.
+    @staticmethod
+    def is_present(path: Path) -> bool:
+        """Return whether there is a store in the folder `path`, sound or damaged."""
+        with guarded_io(path):
+            return (path / "live").exists()
+
+    @staticmethod
+    def create(path: Path, first: SafetyWrite | None = None) -> None:
+        """Make a store in the folder `path`, with its first write: on disk whole, or not at all.
 
         Raises:
-            UsageError: it is in use by another process. CorruptState: the node must not vote.
+            UsageError: there is one, or it is in use by another process.
+        """
+        lock = lock_folder(path)
+        try:
+            with guarded_io(path):
+                if (path / "live").exists():
+                    raise UsageError(
+                        Reason.MISUSE,
+                        f"{path} holds a consensus store already",
+                        value=path,
+                        limit="one, made once",
+                        remedy="start the node with it: what a validator promised is never begun anew",
+                    )
+                _create(path, first)
+        finally:
+            os.close(lock)
+
+    @staticmethod
+    def set_aside(path: Path) -> Path:
+        """Keep a damaged store under the next free name `damaged-1`, `damaged-2`, ... and return that."""
+        lock = lock_folder(path)
+        try:
+            with guarded_io(path):
+                number = next(n for n in count(1) if not (path / f"damaged-{n}").exists())
+                kept = path / f"damaged-{number}"
+                (path / "live").rename(kept)
+                sync_folder(path)
+        finally:
+            os.close(lock)
+        return kept
+
+    @classmethod
+    def open(cls, path: Path) -> SafetyStore:
+        """Open the store in the folder `path`.
+
+        Raises:
+            UsageError: it is in use by another process.
+            CorruptState: it is missing or damaged; the node must not vote.
         """
         live = path / "live"
         with ExitStack() as opened:
@@ -68,7 +115,7 @@ class SafetyStore:
             opened.callback(os.close, lock)
             with guarded_io(path):
                 if not live.exists():
-                    _create(path, live)
+                    raise corrupt(path, "there is no consensus store", remedy=REMEDY)
                 if not (live / "guard").exists() or not (live / "db" / "CURRENT").exists():
                     raise corrupt(live, "one of database and guard file is missing", remedy=REMEDY)
             guard, image = GuardFile.open(live / "guard")
@@ -144,19 +191,19 @@ class SafetyStore:
         return corrupt(path, finding.what, value=finding.value, limit=finding.limit, remedy=REMEDY)
 
 
-def _create(path: Path, live: Path) -> None:
+def _create(path: Path, first: SafetyWrite | None) -> None:
     """Build a whole store under another name, then rename it: there is never half a one to open."""
     new = path / "new"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     database = _open_database(new / "db")
-    first = build_first_batch()
-    database.write(first.puts, first.deletes)
+    batch = build_first_batch() if first is None else build_batch(0, frozenset(), first)
+    database.write(batch.puts, batch.deletes)
     database.close()
-    GuardFile.create(new / "guard", first.guard_payload)
+    GuardFile.create(new / "guard", batch.guard_payload)
     sync_folder(new / "db")
     sync_folder(new)
-    new.rename(live)
+    new.rename(path / "live")
     sync_folder(path)
     sync_folder(path.parent)
 

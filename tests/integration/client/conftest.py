@@ -295,6 +295,7 @@ class FakeNode(ledger_pb2_grpc.LedgerServicer, network_pb2_grpc.NetworkServicer)
         self.chain = chain
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.submitted: list[bytes] = []
+        self.evidence: list[network_pb2.Evidence] = []
         self.stream_requests: list[ledger_pb2.StreamEventsRequest] = []
         options = {} if valid_for is None else {"valid_for": valid_for}
         self._issued = issue_certificate(chain.authority, Role.NODE, "n1", **options)
@@ -431,6 +432,10 @@ class FakeNode(ledger_pb2_grpc.LedgerServicer, network_pb2_grpc.NetworkServicer)
             quorum=3,
             faulty_max=1,
         )
+
+    @override
+    def GetEvidence(self, request: Any, context: Any) -> Any:
+        return network_pb2.GetEvidenceResponse(evidence=self.evidence)
 
     @override
     def GetParameters(self, request: Any, context: Any) -> Any:

@@ -26,6 +26,7 @@ from tanpo.node.clock import Clock
 from tanpo.node.config import NodeConfig, TlsConfig
 from tanpo.node.credentials import NodeCredentials
 from tanpo.node.events import EventItem, EventRead
+from tanpo.node.evidence import EvidenceRead
 from tanpo.node.identity import CallerVerifier, Role
 from tanpo.node.logs import LogLevel, start_logging
 from tanpo.node.metrics import Metrics
@@ -251,6 +252,13 @@ class FakeCore:
         self.reads: Any = FakeReads()
         self.events = FakeEvents()
         self.state = FakeStatus()
+        self.has_handed_over = False
+
+    def evidence(self) -> list[EvidenceRead]:
+        return []
+
+    async def hand_over(self) -> None:
+        self.has_handed_over = True
 
     def status(self) -> FakeStatus:
         return self.state
@@ -262,6 +270,7 @@ class FakeInbox:
     def __init__(self) -> None:
         self.messages: list[tuple[int, bytes]] = []
         self.envelopes: list[tuple[int, bytes]] = []
+        self.evidence: list[tuple[int, bytes]] = []
         self.frames = 0
         self.arrived = asyncio.Condition()
         self.gate = asyncio.Event()
@@ -269,7 +278,11 @@ class FakeInbox:
         self.fail_with: Exception | None = None
 
     async def receive(
-        self, sender: ValidatorIndex, messages: Sequence[bytes], envelopes: Sequence[bytes]
+        self,
+        sender: ValidatorIndex,
+        messages: Sequence[bytes],
+        envelopes: Sequence[bytes],
+        evidence: Sequence[bytes] = (),
     ) -> None:
         await self.gate.wait()
         if self.fail_with is not None:
@@ -278,11 +291,14 @@ class FakeInbox:
             self.frames += 1
             self.messages += [(sender, message) for message in messages]
             self.envelopes += [(sender, envelope) for envelope in envelopes]
+            self.evidence += [(sender, one) for one in evidence]
             self.arrived.notify_all()
 
     async def wait_for(self, count: int) -> None:
         async with self.arrived:
-            await self.arrived.wait_for(lambda: len(self.messages) + len(self.envelopes) >= count)
+            await self.arrived.wait_for(
+                lambda: len(self.messages) + len(self.envelopes) + len(self.evidence) >= count
+            )
 
 
 @dataclass

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -30,6 +31,7 @@ from tanpo.node.app import ExitCode, run_node
 from tanpo.node.config import NodeConfig, TlsConfig, render_config
 from tanpo.node.identity import Role
 from tanpo.node.pki import create_authority, issue_certificate
+from tanpo.node.promises import create_promises
 from tanpo.node.tls import load_channel_credentials
 
 START_TIMEOUT_S = 60
@@ -77,6 +79,7 @@ class Site:
         self.write("node.pem", node.certificate)
         self.write("node.key", node.private_key)
         self.write("signing.key", self.signing_key.to_pem())
+        create_promises(self.genesis, folder / "data")
         self.config = render_config(
             NodeConfig(
                 member=SOLO,
@@ -263,5 +266,6 @@ def test_validator_without_an_address_is_named(site: Site, capsys: pytest.Captur
         contracts=(),
     )
     site.write("genesis.json", genesis_to_json(genesis).encode())
+    shutil.rmtree(site.folder / "data")
     code, line = site.run_to_end(capsys)
     assert (code, line["value"]) == (ExitCode.CONFIGURATION, "solo/n2")

@@ -48,6 +48,7 @@ class FakeReplica:
     """Answers each event with the next effects of a script."""
 
     wake_ms = None
+    has_amnesia = False
 
     def __init__(self, *script: Sequence[Effect]) -> None:
         self._script: Iterator[Sequence[Effect]] = iter(script)
@@ -94,13 +95,14 @@ class FakeExecution:
 def _make(**parts: Any) -> Driver:
     given: dict[str, Any] = {
         "execution": FakeExecution(),
-        "safety": None,
+        "promises": None,
         "bodies": FailingBodies(),
         "links": None,
         "names": ("alpha/n1", "beta/n1"),
         "metrics": Metrics(),
         "clock": Clock(wall_ms=lambda: 0, monotonic_ms=lambda: 0),
         "on_committed": lambda _: None,
+        "on_evidence": lambda _: None,
     }
     return Driver(**{**given, **parts})
 

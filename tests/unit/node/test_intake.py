@@ -39,6 +39,7 @@ def _make(
         clock=Clock(wall_ms=lambda: 0, monotonic_ms=lambda: 0),
         metrics=metrics,
         take_shared=take,
+        take_evidence=lambda _encoded, _source: False,
     )
     return intake, metrics
 

@@ -75,7 +75,10 @@ SAFETY_WRITER = """
 import sys
 from pathlib import Path
 from tanpo.storage import SafetyStore, SafetyWrite
-store = SafetyStore.open(Path(sys.argv[1]))
+path = Path(sys.argv[1])
+if not SafetyStore.is_present(path):
+    SafetyStore.create(path)
+store = SafetyStore.open(path)
 number = int((store.load().record or b"0").decode())
 while True:
     number += 1

@@ -39,6 +39,7 @@ def assert_refused(path: Path) -> None:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A closed store after six writes."""
+    SafetyStore.create(tmp_path / "consensus")
     store = SafetyStore.open(tmp_path / "consensus")
     for number in range(1, 7):
         store.save(write_of(number))
@@ -59,7 +60,40 @@ def opened() -> Iterator[Callable[[Path], SafetyStore]]:
         store.close()
 
 
+def test_opening_never_makes_a_store(tmp_path: Path) -> None:
+    assert not SafetyStore.is_present(tmp_path / "consensus")
+    assert_refused(tmp_path / "consensus")
+    assert not SafetyStore.is_present(tmp_path / "consensus")
+
+
+def test_a_store_is_made_once(path: Path, opened: Callable[[Path], SafetyStore]) -> None:
+    with pytest.raises(UsageError, match="already"):
+        SafetyStore.create(path)
+    assert opened(path).load() == image_of(6)
+
+
+def test_a_store_may_begin_with_a_write(tmp_path: Path, opened: Callable[[Path], SafetyStore]) -> None:
+    SafetyStore.create(tmp_path / "new", write_of(1))
+    store = opened(tmp_path / "new")
+    assert store.load() == image_of(1)
+    store.save(write_of(2))
+    store.close()
+    assert opened(tmp_path / "new").load() == image_of(2)
+
+
+def test_a_store_set_aside_is_kept_under_a_free_name(path: Path) -> None:
+    assert SafetyStore.set_aside(path) == path / "damaged-1"
+    SafetyStore.create(path)
+    assert SafetyStore.set_aside(path) == path / "damaged-2"
+    assert not SafetyStore.is_present(path)
+    (path / "damaged-1").rename(path / "live")
+    store = SafetyStore.open(path)
+    assert store.load() == image_of(6)
+    store.close()
+
+
 def test_a_new_store_remembers_nothing(tmp_path: Path, opened: Callable[[Path], SafetyStore]) -> None:
+    SafetyStore.create(tmp_path / "new")
     assert opened(tmp_path / "new").load() == SafetyImage(record=None, blocks={})
 
 
@@ -68,6 +102,7 @@ def test_the_last_write_is_there_after_reopening(path: Path, opened: Callable[[P
 
 
 def test_a_store_opened_many_times_goes_on_counting(tmp_path: Path) -> None:
+    SafetyStore.create(tmp_path)
     for number in range(1, 8):
         store = SafetyStore.open(tmp_path)
         store.save(write_of(number))
@@ -76,6 +111,7 @@ def test_a_store_opened_many_times_goes_on_counting(tmp_path: Path) -> None:
 
 
 def test_an_empty_record_is_a_record(tmp_path: Path, opened: Callable[[Path], SafetyStore]) -> None:
+    SafetyStore.create(tmp_path)
     store = opened(tmp_path)
     store.save(SafetyWrite(record=b""))
     assert store.load().record == b""
@@ -152,6 +188,7 @@ def test_only_one_of_database_and_guard_is_refused(path: Path, name: str) -> Non
 
 
 def test_a_database_of_another_node_is_refused(path: Path, tmp_path: Path) -> None:
+    SafetyStore.create(tmp_path / "other")
     other = SafetyStore.open(tmp_path / "other")
     for _ in range(6):
         other.save(SafetyWrite(record=b"other"))
@@ -212,6 +249,7 @@ def test_a_failed_sync_ends_the_store(path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_creation_cut_short_is_started_again(tmp_path: Path) -> None:
     (tmp_path / "consensus" / "new" / "db").mkdir(parents=True)
     (tmp_path / "consensus" / "new" / "guard").write_bytes(b"half")
+    SafetyStore.create(tmp_path / "consensus")
     store = SafetyStore.open(tmp_path / "consensus")
     assert store.load().record is None
     store.close()

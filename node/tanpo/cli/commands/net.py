@@ -135,17 +135,31 @@ def kill(
 
 @app.command()
 def start(
-    node: NodeArgument, directory: DirOption = Path(".net"), output: OutputOption = Format.TABLE
+    node: NodeArgument,
+    directory: DirOption = Path(".net"),
+    rejoin: Annotated[
+        bool,
+        typer.Option("--rejoin", help="It lost its votes: let it vote again, and do not wait until it does."),
+    ] = False,
+    output: OutputOption = Format.TABLE,
 ) -> None:
     """Start one node again and wait until it is ready."""
     from tanpo.cli.network import LocalNetwork, hold_lock
 
     network = LocalNetwork.open(directory)
     with hold_lock(directory):
-        network.start([node])
+        if rejoin:
+            network.launch(node, may_rejoin=True)
+        else:
+            network.start([node])
     record = network.find_process(node)
     print_fields(
-        output, {"node": network.get_node(node).member, "pid": record.pid if record else None, "ready": True}
+        output,
+        {
+            "node": network.get_node(node).member,
+            "pid": record.pid if record else None,
+            "ready": not rejoin,
+        },
     )
 
 

@@ -1,10 +1,10 @@
-"""`tanpo node`: run a node in the foreground, and ask one how it is."""
+"""`tanpo node`: prepare a node, run it in the foreground, and ask one how it is."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 from tanpo.cli.options import ProfileOption
@@ -12,10 +12,29 @@ from tanpo.cli.output import Format, OutputOption, print_fields
 
 app = typer.Typer(help="One node.", no_args_is_help=True, rich_markup_mode=None)
 
+ConfigArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="The node's TOML file.")]
+
+
+@app.command()
+def init(config: ConfigArgument, output: OutputOption = Format.TABLE) -> None:
+    """Prepare the data directory of a new node: once, before its first start."""
+    from tanpo.node.app import init_node
+
+    path = init_node(config)
+    print_fields(output, {"config": str(config), "consensus": str(path), "created": True})
+
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The node's TOML file.")],
+    config: ConfigArgument,
+    rejoin: Annotated[
+        bool,
+        typer.Option(
+            "--rejoin",
+            help="Let a validator that lost what it promised vote again, after asking the others. "
+            "One validator at a time.",
+        ),
+    ] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C; its log goes to stderr, its exit code says why it ended."""
@@ -23,7 +42,7 @@ def run(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from tanpo.node.app import run_node
 
-    code = run_node(config)
+    code = run_node(config, may_rejoin=rejoin)
     if output is Format.JSON:
         print_fields(output, {"config": str(config), "exit_code": int(code)})
     raise typer.Exit(code)
@@ -39,4 +58,16 @@ def status(profile: ProfileOption, output: OutputOption = Format.TABLE) -> None:
         answer = client.network.status()
     print_fields(output, describe_status(answer))
     if not answer.is_ready:
+        raise typer.Exit(1)
+
+
+@app.command()
+def drain(profile: ProfileOption, output: OutputOption = Format.TABLE) -> None:
+    """Before maintenance: have a node lead no more and finish what waits. It needs an operator's profile."""
+    from tanpo.client import Client, load_profile
+
+    with Client(load_profile(profile)) as client:
+        pending = client.admin.drain()
+    print_fields(output, {"drained": pending == 0, "pending": pending})
+    if pending:
         raise typer.Exit(1)

@@ -78,11 +78,12 @@ class AdminService(admin_pb2_grpc.AdminServicer):
 
 
 async def wait_drained(core: NodePort, timeout_s: float) -> None:
-    """Refuse new transactions from now on, and wait until none is pending or the time is over."""
-    drain = asyncio.create_task(core.gateway.drain())
-    await asyncio.wait((drain,), timeout=timeout_s)
-    if drain.done():
-        drain.result()
-        return
-    drain.cancel()
-    await asyncio.gather(drain, return_exceptions=True)
+    """Lead no more and refuse new transactions from now on; wait until another leads and none is pending, or
+    the time is over."""
+    tasks = (asyncio.create_task(core.hand_over()), asyncio.create_task(core.gateway.drain()))
+    done, late = await asyncio.wait(tasks, timeout=timeout_s)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    for task in done:
+        task.result()

@@ -102,6 +102,23 @@ class NetworkService(network_pb2_grpc.NetworkServicer):
         )
 
     @override
+    async def GetEvidence(
+        self, request: network_pb2.GetEvidenceRequest, context: Context
+    ) -> network_pb2.GetEvidenceResponse:
+        return network_pb2.GetEvidenceResponse(
+            evidence=[
+                network_pb2.Evidence(
+                    epoch=found.claim.epoch,
+                    accused=found.name,
+                    kind=found.claim.kind.value,
+                    height=found.height,
+                    evidence=found.encoded,
+                )
+                for found in self._core.evidence()
+            ]
+        )
+
+    @override
     async def GetParameters(
         self, request: network_pb2.GetParametersRequest, context: Context
     ) -> network_pb2.GetParametersResponse:

@@ -14,7 +14,13 @@ from tanpo.node.identity import Caller
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.node.services.guard import Context, Policy
-from tanpo.node.transport import FRAME_MESSAGES_MAX, WELCOME_TIMEOUT_S, Inbox, verify_greeting
+from tanpo.node.transport import (
+    FRAME_EVIDENCE_MAX,
+    FRAME_MESSAGES_MAX,
+    WELCOME_TIMEOUT_S,
+    Inbox,
+    verify_greeting,
+)
 from typing_extensions import override
 
 _LOG: Final = get_logger("peers")
@@ -97,7 +103,7 @@ class PeerService(peer_pb2_grpc.PeerServicer):
                 first = await anext(frames)
         except (TimeoutError, StopAsyncIteration):
             raise _no_hello() from None
-        if not first.HasField("hello") or first.messages or first.envelopes:
+        if not first.HasField("hello") or first.messages or first.envelopes or first.evidence:
             raise _no_hello()
         verify_greeting(self._hello, first.hello)
 
@@ -106,7 +112,9 @@ class PeerService(peer_pb2_grpc.PeerServicer):
         self._on_frame(sender)
         try:
             self._check(frame)
-            await self._inbox.receive(sender, list(frame.messages), list(frame.envelopes))
+            await self._inbox.receive(
+                sender, list(frame.messages), list(frame.envelopes), list(frame.evidence)
+            )
         except CorruptState:
             raise
         except LedgerError as error:
@@ -115,11 +123,13 @@ class PeerService(peer_pb2_grpc.PeerServicer):
     def _check(self, frame: peer_pb2.PeerFrame) -> None:
         if frame.HasField("hello"):
             raise PeerFault(Reason.PROTOCOL, "a second hello on one stream")
-        for kind, count in (("messages", len(frame.messages)), ("envelopes", len(frame.envelopes))):
-            if count > FRAME_MESSAGES_MAX:
-                raise PeerFault(
-                    Reason.TOO_LARGE, f"too many {kind} in a frame", value=count, limit=FRAME_MESSAGES_MAX
-                )
+        for kind, count, limit in (
+            ("messages", len(frame.messages), FRAME_MESSAGES_MAX),
+            ("envelopes", len(frame.envelopes), FRAME_MESSAGES_MAX),
+            ("pieces of evidence", len(frame.evidence), FRAME_EVIDENCE_MAX),
+        ):
+            if count > limit:
+                raise PeerFault(Reason.TOO_LARGE, f"too many {kind} in a frame", value=count, limit=limit)
 
     def _note_fault(self, sender: ValidatorIndex, caller: Caller, error: LedgerError) -> None:
         self._metrics.peer_faults.labels(f"{caller.member}/{caller.name}").inc()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tanpo.ledger.errors import LedgerError
     from tanpo.ledger.genesis import Genesis
     from tanpo.node.events import EventRead
+    from tanpo.node.evidence import EvidenceRead
     from tanpo.node.outcome import Outcome, OutcomeListener
     from tanpo.node.reads import (
         BlockRead,
@@ -156,6 +157,14 @@ class NodePort(StatusSource, Protocol):
     @property
     def genesis(self) -> Genesis:
         """The genesis of the network."""
+        ...
+
+    def evidence(self) -> list[EvidenceRead]:
+        """Return what is known against validators."""
+        ...
+
+    async def hand_over(self) -> None:
+        """Lead no more, and wait a moment until another does."""
         ...
 
     @property

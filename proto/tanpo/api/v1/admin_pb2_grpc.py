@@ -80,7 +80,8 @@ class AdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Stops admitting transactions, waits until none is pending (or for the call's deadline), then reports.
+        """Leads no more, stops admitting transactions, waits until another leads and none is pending (or for the
+        call's deadline), then reports.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

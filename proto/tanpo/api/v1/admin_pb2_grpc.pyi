@@ -37,7 +37,9 @@ class AdminStub:
     WhyStalled: _grpc.UnaryUnaryMultiCallable[_admin_pb2.WhyStalledRequest, _admin_pb2.WhyStalledResponse]
     SetLogLevel: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetLogLevelRequest, _admin_pb2.SetLogLevelResponse]
     Drain: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DrainRequest, _admin_pb2.DrainResponse]
-    """Stops admitting transactions, waits until none is pending (or for the call's deadline), then reports."""
+    """Leads no more, stops admitting transactions, waits until another leads and none is pending (or for the
+    call's deadline), then reports.
+    """
 
 @_typing.type_check_only
 class AdminAsyncStub(AdminStub):
@@ -48,7 +50,9 @@ class AdminAsyncStub(AdminStub):
     WhyStalled: _aio.UnaryUnaryMultiCallable[_admin_pb2.WhyStalledRequest, _admin_pb2.WhyStalledResponse]  # type: ignore[assignment]
     SetLogLevel: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetLogLevelRequest, _admin_pb2.SetLogLevelResponse]  # type: ignore[assignment]
     Drain: _aio.UnaryUnaryMultiCallable[_admin_pb2.DrainRequest, _admin_pb2.DrainResponse]  # type: ignore[assignment]
-    """Stops admitting transactions, waits until none is pending (or for the call's deadline), then reports."""
+    """Leads no more, stops admitting transactions, waits until another leads and none is pending (or for the
+    call's deadline), then reports.
+    """
 
 class AdminServicer(metaclass=_abc_1.ABCMeta):
     """For the operator of a node alone: the caller's certificate names an operator of the node's own member."""
@@ -80,6 +84,8 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.DrainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.DrainResponse, _abc.Awaitable[_admin_pb2.DrainResponse]]:
-        """Stops admitting transactions, waits until none is pending (or for the call's deadline), then reports."""
+        """Leads no more, stops admitting transactions, waits until another leads and none is pending (or for the
+        call's deadline), then reports.
+        """
 
 def add_AdminServicer_to_server(servicer: AdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

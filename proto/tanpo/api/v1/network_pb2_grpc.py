@@ -50,6 +50,11 @@ class NetworkStub:
                 request_serializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetValidatorsRequest.SerializeToString,
                 response_deserializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetValidatorsResponse.FromString,
                 _registered_method=True)
+        self.GetEvidence = channel.unary_unary(
+                '/tanpo.api.v1.Network/GetEvidence',
+                request_serializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetEvidenceRequest.SerializeToString,
+                response_deserializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetEvidenceResponse.FromString,
+                _registered_method=True)
         self.GetParameters = channel.unary_unary(
                 '/tanpo.api.v1.Network/GetParameters',
                 request_serializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetParametersRequest.SerializeToString,
@@ -84,6 +89,13 @@ class NetworkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetEvidence(self, request, context):
+        """What is known against validators: in the chain, or waiting for a block.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetParameters(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -113,6 +125,11 @@ def add_NetworkServicer_to_server(servicer, server):
                     servicer.GetValidators,
                     request_deserializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetValidatorsRequest.FromString,
                     response_serializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetValidatorsResponse.SerializeToString,
+            ),
+            'GetEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvidence,
+                    request_deserializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetEvidenceRequest.FromString,
+                    response_serializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetEvidenceResponse.SerializeToString,
             ),
             'GetParameters': grpc.unary_unary_rpc_method_handler(
                     servicer.GetParameters,
@@ -207,6 +224,33 @@ class Network:
             '/tanpo.api.v1.Network/GetValidators',
             tanpo_dot_api_dot_v1_dot_network__pb2.GetValidatorsRequest.SerializeToString,
             tanpo_dot_api_dot_v1_dot_network__pb2.GetValidatorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tanpo.api.v1.Network/GetEvidence',
+            tanpo_dot_api_dot_v1_dot_network__pb2.GetEvidenceRequest.SerializeToString,
+            tanpo_dot_api_dot_v1_dot_network__pb2.GetEvidenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,6 +36,8 @@ class NetworkStub:
     GetStatus: _grpc.UnaryUnaryMultiCallable[_network_pb2.GetStatusRequest, _network_pb2.NodeStatus]
     GetMembers: _grpc.UnaryUnaryMultiCallable[_network_pb2.GetMembersRequest, _network_pb2.GetMembersResponse]
     GetValidators: _grpc.UnaryUnaryMultiCallable[_network_pb2.GetValidatorsRequest, _network_pb2.GetValidatorsResponse]
+    GetEvidence: _grpc.UnaryUnaryMultiCallable[_network_pb2.GetEvidenceRequest, _network_pb2.GetEvidenceResponse]
+    """What is known against validators: in the chain, or waiting for a block."""
     GetParameters: _grpc.UnaryUnaryMultiCallable[_network_pb2.GetParametersRequest, _network_pb2.GetParametersResponse]
     GetContracts: _grpc.UnaryUnaryMultiCallable[_network_pb2.GetContractsRequest, _network_pb2.GetContractsResponse]
 
@@ -47,6 +49,8 @@ class NetworkAsyncStub(NetworkStub):
     GetStatus: _aio.UnaryUnaryMultiCallable[_network_pb2.GetStatusRequest, _network_pb2.NodeStatus]  # type: ignore[assignment]
     GetMembers: _aio.UnaryUnaryMultiCallable[_network_pb2.GetMembersRequest, _network_pb2.GetMembersResponse]  # type: ignore[assignment]
     GetValidators: _aio.UnaryUnaryMultiCallable[_network_pb2.GetValidatorsRequest, _network_pb2.GetValidatorsResponse]  # type: ignore[assignment]
+    GetEvidence: _aio.UnaryUnaryMultiCallable[_network_pb2.GetEvidenceRequest, _network_pb2.GetEvidenceResponse]  # type: ignore[assignment]
+    """What is known against validators: in the chain, or waiting for a block."""
     GetParameters: _aio.UnaryUnaryMultiCallable[_network_pb2.GetParametersRequest, _network_pb2.GetParametersResponse]  # type: ignore[assignment]
     GetContracts: _aio.UnaryUnaryMultiCallable[_network_pb2.GetContractsRequest, _network_pb2.GetContractsResponse]  # type: ignore[assignment]
 
@@ -73,6 +77,14 @@ class NetworkServicer(metaclass=_abc_1.ABCMeta):
         request: _network_pb2.GetValidatorsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_network_pb2.GetValidatorsResponse, _abc.Awaitable[_network_pb2.GetValidatorsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetEvidence(
+        self,
+        request: _network_pb2.GetEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_network_pb2.GetEvidenceResponse, _abc.Awaitable[_network_pb2.GetEvidenceResponse]]:
+        """What is known against validators: in the chain, or waiting for a block."""
 
     @_abc_1.abstractmethod
     def GetParameters(

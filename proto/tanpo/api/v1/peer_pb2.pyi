@@ -25,6 +25,7 @@ class PeerFrame(_message.Message):
     HELLO_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
     ENVELOPES_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___PeerHello:
         """On the first frame of a stream, and only there."""
@@ -35,16 +36,21 @@ class PeerFrame(_message.Message):
     def envelopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Admitted transactions, shared so that every validator can watch over their being ordered."""
 
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Evidence against validators that is in no block yet, shared so that whoever leads can propose it."""
+
     def __init__(
         self,
         *,
         hello: Global___PeerHello | None = ...,
         messages: _abc.Iterable[_builtins.bytes] | None = ...,
         envelopes: _abc.Iterable[_builtins.bytes] | None = ...,
+        evidence: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelopes", b"envelopes", "hello", b"hello", "messages", b"messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelopes", b"envelopes", "evidence", b"evidence", "hello", b"hello", "messages", b"messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

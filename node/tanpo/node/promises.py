@@ -1,0 +1,155 @@
+"""What this validator signed, as far as it survived: the consensus store, which may be missing (ADR 8).
+
+Rule: a store is made by `create_promises`, when a node is provisioned, or by the first write of a validator
+that rejoins (D8). A start that finds none never makes one: what was there may be lost, and whoever forgets a
+vote must not vote.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from tanpo.consensus.record import DurableRecord, encode_record
+from tanpo.ledger.certificate import compute_quorum, genesis_certificate
+from tanpo.ledger.errors import CorruptState, Reason, UsageError, invariant
+from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.types import Epoch, NetworkId, Term
+from tanpo.node.logs import get_logger
+from tanpo.storage import LedgerStore, SafetyImage, SafetyStore, SafetyWrite
+
+CONSENSUS_NAME: Final = "consensus"
+
+AMNESIA_REMEDY: Final = (
+    "put consensus/ back if it was only moved; else start the node with --rejoin while every other validator "
+    "is up, or replace the validator's key. Only a key that never voted may begin with `tanpo node init`"
+)
+
+_LOG: Final = get_logger("consensus")
+
+
+class Promises:
+    """The consensus store of a running node."""
+
+    def __init__(self, path: Path, store: SafetyStore | None) -> None:
+        self._path = path
+        self._store = store
+
+    @classmethod
+    def open(cls, data_dir: Path, *, may_rejoin: bool) -> Promises:
+        """Open what is there. A damaged store is set aside, and kept, if the operator lets us rejoin.
+
+        Raises:
+            UsageError: another process uses it.
+            CorruptState: it is damaged.
+        """
+        path = data_dir / CONSENSUS_NAME
+        if not SafetyStore.is_present(path):
+            return cls(path, None)
+        try:
+            return cls(path, SafetyStore.open(path))
+        except CorruptState as error:
+            if not may_rejoin:
+                raise
+            kept = SafetyStore.set_aside(path)
+            _LOG.error("consensus store is damaged", why=error.message, kept=str(kept))
+            return cls(path, None)
+
+    @property
+    def has_forgotten(self) -> bool:
+        """Whether there ought to be a store and is none."""
+        return self._store is None
+
+    def load(self) -> SafetyImage:
+        """Return what the last write left behind; nothing if the store is missing.
+
+        Raises:
+            CorruptState: it is damaged.
+        """
+        return SafetyImage(record=None, blocks={}) if self._store is None else self._store.load()
+
+    def save(self, write: SafetyWrite) -> None:
+        """Make one step of the replica durable; the first one of a validator that rejoins makes the store.
+
+        Raises:
+            CorruptState, Unavailable: the write failed; stop the process and send nothing.
+        """
+        if self._store is not None:
+            self._store.save(write)
+            return
+        # Whoever has amnesia promises nothing: this is its end, and the write holds the floor (D8).
+        SafetyStore.create(self._path, write)
+        self._store = SafetyStore.open(self._path)
+
+    def close(self) -> None:
+        """Close the store."""
+        if self._store is not None:
+            self._store.close()
+
+
+def create_promises(genesis: Genesis, data_dir: Path) -> Path:
+    """Make the consensus store of a node that never ran, and return its path.
+
+    Raises:
+        UsageError: there is one, or the ledger has blocks: then this node may have voted.
+        CorruptState: the ledger contradicts itself.
+    """
+    path = data_dir / CONSENSUS_NAME
+    if SafetyStore.is_present(path):
+        raise _refuse_init("there is a consensus store already", path, "start it with `tanpo node run`")
+    ledger = LedgerStore.open(data_dir, network_id=genesis.network_id)
+    try:
+        if ledger.segment_height > 0:
+            raise _refuse_init("the ledger has blocks", f"height {ledger.segment_height}", AMNESIA_REMEDY)
+        SafetyStore.create(path)
+    finally:
+        ledger.close()
+    return path
+
+
+def encode_first_record(network_id: NetworkId) -> bytes:
+    """Return the record of a validator that has promised nothing yet.
+
+    Beginning with one makes it ask the others first (D7): an emptied data directory that was initialised by
+    mistake is found out.
+    """
+    return encode_record(
+        DurableRecord(
+            sequence=0,
+            epoch=Epoch(0),
+            term=Term(1),
+            term_certificate=None,
+            voted=None,
+            justify=None,
+            timeout=None,
+            high_qc=genesis_certificate(network_id),
+            commit_proof=None,
+            floor=Term(0),
+            doublings=0,
+            calm=0,
+        )
+    )
+
+
+def verify_rejoin(validator_count: int) -> None:
+    """Raise `UsageError` when the others are too few to tell a validator what it may have signed (D8)."""
+    invariant(validator_count > 0, "a network without validators")
+    needed = compute_quorum(validator_count)
+    if validator_count - 1 < needed:
+        raise UsageError(
+            Reason.CONFIGURATION,
+            f"this validator cannot rejoin: {needed} others would have to tell what they saw of it",
+            value=f"{validator_count - 1} others",
+            limit=f"{needed} or more",
+            remedy="restore consensus/ and data of the moment it stopped, or begin a new network",
+        )
+
+
+def _refuse_init(why: str, value: object, remedy: str) -> UsageError:
+    return UsageError(
+        Reason.CONFIGURATION,
+        f"this node is not new: {why}",
+        value=value,
+        limit="a data directory without blocks and without consensus/",
+        remedy=remedy,
+    )
