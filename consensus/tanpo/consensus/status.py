@@ -14,8 +14,12 @@ from tanpo.consensus.terms import find_complaint, has_work
 CATCHING_UP: Final = "catching up"
 """How the reason begins while nothing is wrong but that blocks are still being fetched."""
 
-STARTING: Final = "starting: this validator signs nothing new"
-"""How it begins while the others are asked after a start (D7), for at most a base timeout."""
+_STARTING: Final = "starting: this validator signs nothing new"
+_AMNESIA: Final = "amnesia: what this validator signed is forgotten: it follows, and must not sign"
+_REJOINED: Final = "rejoined: silent"
+
+OWN_REASONS: Final = (CATCHING_UP, _STARTING, _AMNESIA, _REJOINED)
+"""How the reason begins while only this node is held up: the others need not have said anything."""
 
 
 def explain_stall(core: Core, names: Sequence[str] = ()) -> str | None:
@@ -47,16 +51,15 @@ def explain_stall(core: Core, names: Sequence[str] = ()) -> str | None:
 def _explain_memory(core: Core, names: Sequence[str]) -> str:
     """Say what keeps us from signing: forgotten promises (D6, D8), or an inquiry after a start (D7)."""
     config, inquiry = core.config, core.inquiry
-    lost = "amnesia: what this validator signed is forgotten: it follows, and must not sign"
     if inquiry is None or (core.has_amnesia and not config.may_rejoin):
-        return lost
+        return _AMNESIA
     # While we remember, we count ourselves.
     needed = core.quorum if core.has_amnesia else core.quorum - 1
     others = [index for index in range(len(names)) if index != config.validator]
     present = [names[index] for index in others if index in inquiry.answered]
     missing = [names[index] for index in others if index not in inquiry.answered]
     return (
-        f"{lost if core.has_amnesia else STARTING} until {needed} of {len(others)} others told what they saw "
+        f"{_AMNESIA if core.has_amnesia else _STARTING} until {needed} of {len(others)} others told what they saw "
         f"of it; {', '.join(present) or 'none'} did, missing {', '.join(missing)}"
     )
 
@@ -64,7 +67,7 @@ def _explain_memory(core: Core, names: Sequence[str]) -> str:
 def _explain_timeout(core: Core, names: Sequence[str]) -> str:
     if core.term <= core.record.floor:
         return (
-            f"rejoined: silent up to term {core.record.floor}, now {core.term}; "
+            f"{_REJOINED} up to term {core.record.floor}, now {core.term}; "
             "each drain or restart of a leader ends a term"
         )
     missing = [name for index, name in enumerate(names) if index not in core.round.timeouts]

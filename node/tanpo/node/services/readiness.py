@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tanpo.consensus.status import CATCHING_UP
+from tanpo.consensus.status import OWN_REASONS
 from tanpo.ledger.certificate import compute_quorum
 from tanpo.ledger.types import MemberId
 from tanpo.ledger.validators import ValidatorSet
@@ -65,7 +65,7 @@ class Readiness:
             obstacles += [_explain_link(state) for state in states if not state.is_connected]
             if (expired_s := self._read_clock_s() - self._certificate_until_s) > 0:
                 obstacles.append(f"our TLS certificate expired {expired_s:.0f} s ago: peers refuse it")
-        if stalled and not stalled.startswith(CATCHING_UP):
+        if stalled and not stalled.startswith(OWN_REASONS):
             obstacles += [silence for state in states if (silence := self._find_silence(state))]
         return obstacles
 
