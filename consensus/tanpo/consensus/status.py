@@ -58,8 +58,9 @@ def _explain_memory(core: Core, names: Sequence[str]) -> str:
     others = [index for index in range(len(names)) if index != config.validator]
     present = [names[index] for index in others if index in inquiry.answered]
     missing = [names[index] for index in others if index not in inquiry.answered]
+    reason = _AMNESIA if core.has_amnesia else _STARTING
     return (
-        f"{_AMNESIA if core.has_amnesia else _STARTING} until {needed} of {len(others)} others told what they saw "
+        f"{reason} until {needed} of {len(others)} others told what they saw "
         f"of it; {', '.join(present) or 'none'} did, missing {', '.join(missing)}"
     )
 

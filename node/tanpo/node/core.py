@@ -431,16 +431,23 @@ class Core:
 
     async def _tick(self, driver: Driver) -> None:
         timing = self._settings.timing
+        evidence_ms: int | None = None
         while True:
             await asyncio.sleep(TICK_S)
             now_ms, wall_ms = self._clock.read()
             oldest = self._mempool.oldest_arrival_ms(wall_ms)
+            if not self._evidence.has_waiting:
+                evidence_ms = None
+            else:
+                # Work like any other: an accused leader must not leave it out for ever.
+                evidence_ms = now_ms if evidence_ms is None else evidence_ms
+                oldest = evidence_ms if oldest is None else min(oldest, evidence_ms)
             patience_ms = timing.request_timeout_ms + self._admission.compute_queue_ms(len(self._mempool))
             driver.post(
                 Ticked(
                     now_ms=now_ms,
                     wall_ms=wall_ms,
-                    has_pending=oldest is not None or self._evidence.has_waiting,
+                    has_pending=oldest is not None,
                     has_overdue=oldest is not None and now_ms - oldest > patience_ms,
                 )
             )
