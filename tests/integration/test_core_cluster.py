@@ -13,17 +13,15 @@ import pytest
 from tanpo.consensus import Timing
 from tanpo.consensus.messages import Append, AppendReply
 from tanpo.consensus.wire import decode_message, encode_message
-from tanpo.ledger.block import EMPTY_ROOT, BlockFlags, Header, decode_block
-from tanpo.ledger.certificate import SignedKind, compute_signed_digest, vote_bytes
+from tanpo.ledger.block import decode_block
 from tanpo.ledger.errors import LedgerError, Reason
 from tanpo.ledger.evidence import DoubleVote, Evidence, decode_evidence, encode_evidence, verify_evidence
 from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Call, Envelope, Transaction, build_transaction, sign_envelope
-from tanpo.ledger.types import BlockHash, Epoch, Height, KeyId, MemberId, StateRoot, Term, ValidatorIndex
+from tanpo.ledger.types import BlockHash, Height, KeyId, MemberId, ValidatorIndex
 from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.ledger.values import encode_value
-from tanpo.ledger.vote import Vote
 from tanpo.node.clock import Clock
 from tanpo.node.core import Core, CoreSettings
 from tanpo.node.intake import Intake
@@ -31,6 +29,7 @@ from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeState
 from tanpo.node.promises import create_promises
 from tanpo.storage import SafetyStore
+from tanpo.testing.accusation import make_double_vote, make_vote
 
 NOTES = """
 notes: Map[str, str]
@@ -196,26 +195,20 @@ class Network:
         if not isinstance(message, Append) or self.traitor is None:
             return
         header = message.block.header
-        replies = [
-            AppendReply(vote=self.vote(self.traitor, header, block_hash), executed_height=Height(0))
+        key = self.validator_keys[MEMBERS[self.traitor]]
+        votes = [
+            make_vote(
+                self.genesis.network_id,
+                key,
+                self.traitor,
+                block_hash=block_hash,
+                height=header.height,
+                term=header.term,
+            )
             for block_hash in (message.block.block_hash, BlockHash(bytes(32)))
         ]
+        replies = [AppendReply(vote=vote, executed_height=Height(0)) for vote in votes]
         self.deliver(self.traitor, to, [encode_message(reply, epoch) for reply in replies], [])
-
-    def vote(self, validator: int, header: Header, block_hash: BlockHash) -> Vote:
-        """Return a validator's prepare vote at the rank of a header."""
-        kind = SignedKind.VOTE_PREPARE
-        signed = vote_bytes(
-            kind, self.genesis.network_id, header.epoch, header.term, header.height, block_hash
-        )
-        return Vote(
-            kind=kind,
-            validator=ValidatorIndex(validator),
-            term=header.term,
-            height=header.height,
-            block_hash=block_hash,
-            signature=self.validator_keys[MEMBERS[validator]].sign(compute_signed_digest(signed)),
-        )
 
     def envelope(self, request_id: str, text: str, *members: str) -> Envelope:
         signers = [self.keys[member] for member in members or ("alpha",)]
@@ -416,11 +409,12 @@ async def test_evidence_that_one_follower_holds_reaches_the_chain_once_and_outli
     async with running(tmp_path) as network:
         leader = network.cores[0].status().leader
         follower, sender, accused = (index for index in range(4) if index != leader)
-        header = _header(network)
-        first, second = (network.vote(accused, header, BlockHash(bytes([n]) * 32)) for n in (1, 2))
-        evidence = encode_evidence(DoubleVote(epoch=Epoch(0), first=first, second=second))
-        swapped = encode_evidence(DoubleVote(epoch=Epoch(0), first=second, second=first))
-        network.deliver(sender, follower, [], [], [evidence, swapped])
+        key = network.validator_keys[MEMBERS[accused]]
+        evidence, again = (
+            encode_evidence(make_double_vote(network.genesis.network_id, key, accused, height=height))
+            for height in (1, 2)
+        )
+        network.deliver(sender, follower, [], [], [evidence, again])
         await network.wait_recorded()
         before = _count_evidence(network.cores[0])
         for index in range(4):
@@ -428,7 +422,7 @@ async def test_evidence_that_one_follower_holds_reaches_the_chain_once_and_outli
         for index in range(4):
             assert not list((tmp_path / MEMBERS[index] / "evidence").iterdir())
             network.start(index)
-        network.deliver(sender, follower, [], [], [swapped])
+        network.deliver(sender, follower, [], [], [again])
         listener = Listener()
         await _submit(network.cores[0], listener, network.envelope("r1", "text"))
         [outcome] = await listener.wait("r1")
@@ -436,29 +430,6 @@ async def test_evidence_that_one_follower_holds_reaches_the_chain_once_and_outli
         for core in network.cores.values():
             assert _count_evidence(core) == before
             assert len(_read_evidence(network, core)) == 1
-
-
-def _header(network: Network) -> Header:
-    """Return a header at the first height of term 1."""
-    return Header(
-        network_id=network.genesis.network_id,
-        epoch=Epoch(0),
-        term=Term(1),
-        height=Height(1),
-        parent_hash=BlockHash(network.genesis.network_id),
-        parent_term=Term(0),
-        time_ms=1,
-        proposer=ValidatorIndex(0),
-        tx_root=EMPTY_ROOT,
-        tx_count=0,
-        body_hash=bytes(32),
-        state_root=StateRoot(bytes(32)),
-        receipts_root=EMPTY_ROOT,
-        valset_hash=bytes(32),
-        next_valset_hash=bytes(32),
-        flags=BlockFlags.NONE,
-        evidence_root=EMPTY_ROOT,
-    )
 
 
 @pytest.mark.parametrize("seed", range(3))

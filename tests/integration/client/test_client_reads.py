@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from tanpo.api.v1 import network_pb2
 from tanpo.client import (
     AsyncClient,
     Client,
@@ -234,6 +236,30 @@ def test_the_network_is_described(client: Client, chain: Any) -> None:
     assert (validators.validators, validators.quorum) == (chain.genesis.validators, 3)
     assert client.network.parameters() == chain.genesis.parameters
     assert client.network.contracts()[0].interface == {"entries": []}
+
+
+def test_evidence_is_verified_by_the_client_and_a_false_accusation_shows(
+    client: Client, node: Any, chain: Any
+) -> None:
+    truth = chain.accuse(1)
+    node.evidence += [
+        network_pb2.Evidence(accused=accused, kind="double-vote", height=height, evidence=evidence)
+        for accused, height, evidence in (
+            ("beta/n1", 7, truth),
+            ("beta/n1", 0, truth),
+            ("gamma/n1", 7, truth),
+            ("beta/n1", 7, truth[:-1]),
+        )
+    ]
+    found = client.network.evidence()
+    assert [one.is_verified for one in found] == [True, True, False, False]
+    assert [one.height for one in found] == [7, None, 7, 7]
+
+
+def test_draining_needs_a_client_of_one_node(client: Client) -> None:
+    one_of_two = Client(replace(client.config, addresses=("127.0.0.1:1", "127.0.0.1:2")))
+    with one_of_two, pytest.raises(UsageError, match="one node"):
+        one_of_two.admin.drain()
 
 
 def test_a_node_of_another_network_is_noticed(client: Client, node: Any) -> None:

@@ -127,6 +127,7 @@ async def test_an_operator_administers_his_node(world: Any, start_node: Any, ref
     assert "no quorum" in stalled.reasons[0]
     assert level.previous == "info"
     assert (drained.pending_transactions, node.core.gateway.is_draining) == (0, True)
+    assert node.core.has_handed_over
     assert (refusal.reason, refusal.metadata["value"]) == ("CONFIGURATION", "loud")
     assert refusal.metadata["limit"] == "debug, info, warning, error"
 

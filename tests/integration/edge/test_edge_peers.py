@@ -15,7 +15,7 @@ from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import ValidatorIndex
 from tanpo.node.metrics import Metrics
 from tanpo.node.tls import PEER_MESSAGE_BYTES_MAX
-from tanpo.node.transport import FRAME_MESSAGES_MAX, GrpcTransport
+from tanpo.node.transport import FRAME_EVIDENCE_MAX, FRAME_MESSAGES_MAX, GrpcTransport
 
 TIMEOUT_S = 10
 ALPHA, BETA = ValidatorIndex(0), ValidatorIndex(1)
@@ -57,6 +57,20 @@ async def test_messages_arrive_in_order_with_their_sender(world: Any, start_node
     assert node.inbox.envelopes == [(BETA, b"e1"), (BETA, b"e2")]
     assert node.inbox.frames == 1
     assert (state.is_connected, state.queued_bytes, state.last_error) == (True, 0, "")
+
+
+async def test_evidence_is_shared_in_frames_of_a_bounded_number(
+    world: Any, start_node: Any, dial: Any
+) -> None:
+    evidence = [f"proof {number}".encode() for number in range(2 * FRAME_EVIDENCE_MAX + 1)]
+    async with start_node("alpha") as node:
+        transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"))
+        transport.share_evidence(evidence)
+        await transport.start()
+        await node.inbox.wait_for(len(evidence))
+        await transport.stop()
+    assert node.inbox.evidence == [(BETA, one) for one in evidence]
+    assert node.inbox.frames == 3
 
 
 async def test_broadcast_reaches_the_peer_and_self_sends_go_nowhere(

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 from tanpo.ledger.block import BLOCK_EVIDENCE_MAX
-from tanpo.ledger.certificate import SignedKind, compute_signed_digest, vote_bytes
 from tanpo.ledger.errors import PeerFault
 from tanpo.ledger.evidence import DoubleVote, encode_evidence
 from tanpo.ledger.keys import PrivateKey
-from tanpo.ledger.types import BlockHash, Epoch, Height, MemberId, NetworkId, Term, ValidatorIndex
+from tanpo.ledger.types import Epoch, Height, MemberId, NetworkId, ValidatorIndex
 from tanpo.ledger.validators import Validator, ValidatorSet
-from tanpo.ledger.vote import Vote
 from tanpo.node.evidence import Claim, EvidenceKind, EvidencePool, compute_changes, make_claim
 from tanpo.node.metrics import Metrics
+from tanpo.testing.accusation import make_double_vote
 
 NETWORK = NetworkId(bytes(32))
 EPOCH = Epoch(0)
@@ -47,21 +46,8 @@ class FakeStore:
             self.state[key] = value
 
 
-def make_vote(accused: int, mark: int, height: int = 1) -> Vote:
-    block_hash = BlockHash(bytes([mark]) * 32)
-    signed = vote_bytes(SignedKind.VOTE_PREPARE, NETWORK, EPOCH, Term(1), Height(height), block_hash)
-    return Vote(
-        kind=SignedKind.VOTE_PREPARE,
-        validator=ValidatorIndex(accused),
-        term=Term(1),
-        height=Height(height),
-        block_hash=block_hash,
-        signature=KEYS[accused].sign(compute_signed_digest(signed)),
-    )
-
-
 def accuse(accused: int = 0, height: int = 1) -> DoubleVote:
-    return DoubleVote(epoch=EPOCH, first=make_vote(accused, 1, height), second=make_vote(accused, 2, height))
+    return make_double_vote(NETWORK, KEYS[accused], accused, height=height)
 
 
 Opener = Callable[[], EvidencePool]
