@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from tanpo.testing.scenario.process import Process
@@ -113,41 +113,34 @@ def _refused(stage: Stage, step: Step) -> None:
 
 def _stalled(stage: Stage, step: Step) -> None:
     for process in _read_present(stage, step):
-        reason = _explain(process)
+        reason = process.stalled or ""
         if step.words[0] not in reason:
             raise ClaimFailed(step, f"{process.name}: {reason or 'nothing is amiss'}")
 
 
 def _moving(stage: Stage, step: Step) -> None:
     for process in _read_named(stage, step):
-        reason = _explain(process)
+        reason = process.stalled or ""
         if reason:
             raise ClaimFailed(step, f"{process.name}: {reason}")
 
 
 def _halted(stage: Stage, step: Step) -> None:
-    _demand(step, _read_named(stage, step), "halted: ")
+    for process in _read_named(stage, step):
+        if not (process.stalled or "").startswith("halted: "):
+            raise ClaimFailed(step, f"{process.name}: {process.stalled or 'nothing is amiss'}")
 
 
 def _mute(stage: Stage, step: Step) -> None:
-    _demand(step, _read_named(stage, step), "must not sign")
+    for process in _read_named(stage, step):
+        if process.replica is None or not process.replica.has_amnesia:
+            raise ClaimFailed(step, f"{process.name}: {process.stalled or 'it remembers what it signed'}")
 
 
 def _down(stage: Stage, step: Step) -> None:
     for process in _read_named(stage, step):
         if process.is_up:
             raise ClaimFailed(step, f"{process.name} is up")
-
-
-def _demand(step: Step, processes: Iterable[Process], words: str) -> None:
-    for process in processes:
-        reason = _explain(process)
-        if words not in reason:
-            raise ClaimFailed(step, f"{process.name}: {reason or 'nothing is amiss'}")
-
-
-def _explain(process: Process) -> str:
-    return "down" if process.replica is None else process.replica.stalled or ""
 
 
 def _read_present(stage: Stage, step: Step) -> list[Process]:

@@ -277,8 +277,7 @@ def _show(stage: Stage, step: Step) -> list[str]:
 def _why(stage: Stage, step: Step) -> list[str]:
     lines = []
     for process in [read_process(stage, step, name) for name in step.words]:
-        reason = "down" if process.replica is None else process.replica.stalled
-        lines.append(f"{process.name}: {reason or 'nothing is amiss'}")
+        lines.append(f"{process.name}: {process.stalled or 'nothing is amiss'}")
     return lines
 
 

@@ -80,6 +80,11 @@ class Process:
         return self.replica is not None
 
     @property
+    def stalled(self) -> str | None:
+        """Why nothing moves, in the replica's words; None when nothing is amiss."""
+        return "down" if self.replica is None else self.replica.explain_stall(self.validators)
+
+    @property
     def wall_ms(self) -> int:
         """What this process takes for the time of day."""
         return GENESIS_MS + self._clock.now_ms + self.skew_ms

@@ -82,5 +82,5 @@ def _play(stage: Stage, step: Step) -> list[str]:
     stage.told.clear()
     answers = act(stage, step)
     stage.witness.check_commits(stage.honest)
-    lines = answers + tell(stage.told, is_close=is_close(step))
+    lines = [answer.rstrip() for answer in answers] + tell(stage.told, is_close=is_close(step))
     return lines or ([NOTHING] if is_telling(step) else [])
