@@ -12,7 +12,7 @@ from tanpo.consensus.messages import Message
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash
 from tanpo.ledger.certificate import CommitProof, SignedKind, step_down_bytes, vote_bytes
 from tanpo.ledger.merkle import compute_merkle_root
-from tanpo.ledger.types import BlockHash, Epoch, Height, StateRoot, Term
+from tanpo.ledger.types import BlockHash, Epoch, Height, Signature, StateRoot, Term
 from tanpo.testing.scenario.archive import GENESIS_MS, NETWORK, State
 from tanpo.testing.scenario.forger import Forger, forge_certificate, forge_opening
 from tanpo.testing.scenario.keys import compute_valset_hash, sign
@@ -131,6 +131,8 @@ def _forge_vote(forger: Forger) -> Message:
     vote = forger.sign_vote(forger.name, read_kind(step), block)
     if "in-name-of" in step.options:
         vote = replace(vote, validator=forger.index_of(step.options["in-name-of"]))
+    if step.options.get("signature", "good") == "bad":
+        vote = replace(vote, signature=Signature(b"no signature"))
     return messages.AppendReply(vote=vote, executed_height=Height(block.header.height - 1))
 
 

@@ -96,11 +96,11 @@ _FORGERIES: Final = {
         options=("certificate", "opening"),
     ),
     "forge vote": Form(
-        usage="forge vote BLOCK by= to= [kind=prepare|commit in-name-of=NAME]",
+        usage="forge vote BLOCK by= to= [kind=prepare|commit in-name-of=NAME signature=good|bad]",
         words_min=1,
         words_max=1,
         required=("by", "to"),
-        options=("kind", "in-name-of"),
+        options=("kind", "in-name-of", "signature"),
     ),
     "forge timeout": Form(
         usage="forge timeout by= term= lock= to= [opening=]",
