@@ -713,27 +713,28 @@ again:
         :: who < HONEST - 1 -> who++
         :: break
         od;
+        /* Guards here only spare a look at what is known to be impossible. */
         if
-        :: what = PREPARE
-        :: what = TIMEOUT
+        :: !ASKING(who) -> what = PREPARE
+        :: !ASKING(who) && timed[who] < TERMS - 1 -> what = TIMEOUT
 #if NUDGE
-        :: what = COMMIT
+        :: !ASKING(who) && certified != 1 -> what = COMMIT
 #endif
 #ifdef EAGER
-        :: what = LEARN
+        :: !ASKING(who) -> what = LEARN
 #endif
 #ifdef CRASHES
         :: what = CRASH
 #endif
 #if FORGETS > 0
-        :: what = FORGET
-        :: what = ANSWER
+        :: !SOMEBODY_ASKS && forgotten < FORGETS -> what = FORGET
+        :: SOMEBODY_ASKS -> what = ANSWER
 #endif
 #ifdef STRATA
-        :: who == 0 -> what = ADVANCE
+        :: who == 0 && phase < TERMS -> what = ADVANCE
 #endif
 #ifdef EPOCH
-        :: who == 0 -> what = BEGIN
+        :: who == 0 && epoch == 1 -> what = BEGIN
 #endif
         fi;
         d_step { list_choices() };

@@ -84,8 +84,8 @@ def _any_order(terms: int, heights: int, contents: int = 1, *options: str) -> In
 
 INSTANCES: Final = (
     # Steps sorted by term.
-    Instance(name="2 terms, 2 contents", terms=2, heights=2, contents=2, options=("STRATA",)),
-    Instance(name="3 terms", terms=3, heights=2, options=("STRATA",)),
+    Instance(name="2 terms, 2 contents", terms=2, heights=2, contents=2, options=("STRATA",), is_quick=False),
+    Instance(name="3 terms", terms=3, heights=2, options=("STRATA",), is_quick=False),
     Instance(name="3 terms, 2 contents", terms=3, heights=2, contents=2, options=("STRATA",)),
     Instance(name="3 heights", terms=3, heights=3, options=("STRATA",)),
     Instance(name="4 terms", terms=4, heights=2, options=("STRATA",)),
@@ -93,11 +93,9 @@ INSTANCES: Final = (
     Instance(name="chained, 4 terms", terms=4, heights=2, options=("STRATA", "NUDGE=0")),
     Instance(name="chained, 3 heights", terms=3, heights=3, options=("STRATA", "NUDGE=0")),
     Instance(name="6 validators", terms=2, heights=1, options=("STRATA", "HONEST=5", "NEED=3")),
-    Instance(name="learning early", terms=4, heights=2, options=("STRATA", "EAGER")),
+    Instance(name="learning early", terms=4, heights=2, options=("STRATA", "EAGER"), is_quick=False),
     # An epoch boundary.
-    Instance(
-        name="2 epochs of 2 terms, 2 contents", terms=2, heights=2, contents=2, options=("STRATA", "EPOCH")
-    ),
+    Instance(name="2 epochs, 2 contents", terms=2, heights=2, contents=2, options=("STRATA", "EPOCH")),
     Instance(name="2 epochs of 3 terms", terms=3, heights=2, options=("STRATA", "EPOCH")),
     Instance(name="2 epochs of 3 heights", terms=2, heights=3, options=("STRATA", "EPOCH")),
     Instance(name="2 epochs, any order", terms=2, heights=2, options=("EPOCH",)),
