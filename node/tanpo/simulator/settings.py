@@ -183,7 +183,7 @@ def draw_settings(seed: int, mode: Mode) -> Settings:
         rejoining=rng.choice(victims) if victims and rng.random() < 0.5 else None,
         chaos_ms=SAFETY_MS if mode is Mode.SAFETY else CHAOS_MS,
         latency_ms=rng.choice((1, 5, 20, 60)),
-        submit_ms=rng.choice((400, 1_000, 3_000)),
+        submit_ms=rng.choice((200, 500, 1_500)),
         sync_ms=rng.choice((0, 2, 15)),
         has_contracts=count <= 5 and rng.random() < CONTRACTS_SHARE,
         is_on_wire=rng.random() < WIRE_SHARE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tanpo.consensus import CommitBlock, Message, ReportFault
 from tanpo.consensus.record import decode_record
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from tanpo.simulator.process import Process
 
 
+MEMORY_TICKS: Final = 10
+"""Ticks of all nodes between two looks at a replica's memory: what grows without end is seen anyway."""
+
+
 class Disagreement(Exception):
     """Above f, honest nodes were made to disagree, and enough validators are accused: the run is over."""
 
@@ -39,6 +43,7 @@ class Checks:
             precision_ms=settings.timing.precision_ms,
         )
         self._nodes_max = 2 * max(reign.validator_count for reign in cluster.reigns) + len(settings.nodes)
+        self._ticks = 0
         self._promises = PromiseBook(cluster.annals.find_header)
         self._attribution: Attribution | None = None
         if settings.is_beyond:
@@ -142,7 +147,9 @@ class Checks:
         self.on_clock(process)
         if process.is_honest and process.is_up:
             self._cluster.annals.note_term(process.replica.epoch, process.replica.term)
-            check_memory(process.name, process.replica, len(process.safety.blocks), self._nodes_max)
+            self._ticks += 1
+            if self._ticks % MEMORY_TICKS == 0:
+                check_memory(process.name, process.replica, len(process.safety.blocks), self._nodes_max)
 
     def _check_evidence(self, process: Process, block: Block) -> None:
         for encoded in block.evidence:
