@@ -27,7 +27,8 @@ async def ensure_running(network: ChaosNetwork, chance: Random) -> list[str]:
             await repair(network, member, read_end(network, member), chance)
         if member not in network.lost:
             network.spawn(member)
-    failures = await asyncio.gather(*(_ensure_one(network, member, chance) for member in network.honest))
+    waited = [member for member in network.members if member not in network.lost]
+    failures = await asyncio.gather(*(_ensure_one(network, member, chance) for member in waited))
     return [failure for failure in failures if failure]
 
 
@@ -51,10 +52,10 @@ async def _ensure_one(network: ChaosNetwork, member: str, chance: Random) -> str
     end: NodeEnd | None = None
     for _ in range(ATTEMPTS):
         end = await wait_start(network, member)
-        if end is None or member not in network.honest:
+        if end is None or member in network.lost:
             return ""
         if end.exit_code == REFUSED:
             await repair(network, member, end, chance)
-        if member in network.honest:
+        if member not in network.lost:
             network.spawn(member)
-    return f"{member} does not start: {end}"
+    return f"{member} does not start: {end}" if member in network.honest else ""
