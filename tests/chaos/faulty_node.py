@@ -86,7 +86,7 @@ class LyingReplica(Replica):
         twin = self._twin(proposal)
         others = self._others()
         half = len(others) // 2
-        if proposal.block.header.height % 3 == 0:
+        if proposal.block.header.height % 3 == 1:
             return [Send(to=to, message=one) for to in others for one in (proposal, twin)]
         return [
             Send(to=to, message=proposal if position < half else twin) for position, to in enumerate(others)

@@ -22,13 +22,18 @@ def flip_bit(files: Iterable[Path], chance: Random) -> str:
     sized = [(path, size) for path, size in sized if size]
     path, size = chance.choices(sized, [size for _, size in sized])[0]
     offset, bit = chance.randrange(size), chance.randrange(8)
+    flip_bit_at(path, offset, bit)
+    return f"{path.parent.name}/{path.name} at {offset} of {size}, bit {bit}"
+
+
+def flip_bit_at(path: Path, offset: int, bit: int) -> None:
+    """Flip one bit of a file."""
     with path.open("r+b") as file:
         file.seek(offset)
         (byte,) = file.read(1)
         file.seek(offset)
         file.write(bytes([byte ^ 1 << bit]))
         os.fsync(file.fileno())
-    return f"{path.parent.name}/{path.name} at {offset} of {size}, bit {bit}"
 
 
 def list_blocks(data_dir: Path) -> list[Path]:
