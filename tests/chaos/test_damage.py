@@ -31,7 +31,7 @@ from tanpo.testing.chaos.repair import DISK_FULL, REFUSED
 pytestmark = pytest.mark.timeout(180)
 
 TRUST, VICTIM = "trust-bank", "dealer-b"
-WRITES = 30
+WRITES = 12
 
 
 async def write(network: ChaosNetwork, count: int = WRITES) -> None:
@@ -138,7 +138,7 @@ async def test_a_node_that_may_not_write_more_ends_and_goes_on_once_it_may(
     network.use_program(VICTIM, (sys.executable, "-P", str(faulty_node), "--room-bytes", "100000"))
     await network.start()
     end = None
-    for _ in range(20):
+    for _ in range(60):
         await write(network)
         end = await wait_end(network, VICTIM, 0.1)
         if end is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
+from tanpo.cli.processes import read_resident_bytes
 from tanpo.client import NodeStatus
 from tanpo.testing.chaos.audit import Sighting
 from tanpo.testing.chaos.network import ChaosNetwork
@@ -22,12 +23,19 @@ SAMPLES_MAX: Final = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StallSample:
-    """What a node said of a stall, and what the bench had done."""
+    """What a node said of a stall, and what the bench had done. `missing` are the nodes it ought to name."""
 
     faults: tuple[str, ...]
+    missing: tuple[str, ...]
     node: str
     seconds: float
     reasons: tuple[str, ...]
+
+    @property
+    def names_all(self) -> bool:
+        """Whether all that are missing are named."""
+        text = "\n".join(self.reasons)
+        return all(f"{member}/" in text for member in self.missing)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +49,7 @@ class Sightings:
     progress_at: float = field(default_factory=time.monotonic)
     longest_gap_s: float = 0.0
     longest_gap_faults: tuple[str, ...] = ()
+    resident_bytes_max: int = 0
     tips: dict[tuple[str, int], Sighting] = field(default_factory=dict)
     stalls: list[StallSample] = field(default_factory=list)
 
@@ -48,7 +57,8 @@ class Sightings:
 class Observer:
     """Samples every node in a task of its own, so that a stopped one holds up nobody.
 
-    `faults` is what is broken just now, for the samples; whoever breaks and mends keeps it.
+    `faults` is what is broken just now and `missing` which nodes do not run, for the samples; whoever breaks
+    and mends keeps them.
     """
 
     def __init__(self, network: ChaosNetwork, probes: Probes) -> None:
@@ -58,6 +68,7 @@ class Observer:
         self._has_news = asyncio.Event()
         self.seen = Sightings()
         self.faults: list[str] = []
+        self.missing: list[str] = []
 
     async def __aenter__(self) -> Self:
         self.seen.progress_at = time.monotonic()
@@ -91,6 +102,10 @@ class Observer:
     async def _watch(self, member: str) -> None:
         while True:
             status = await self._probes.find_status(member)
+            record = self._network.local.find_process(member)
+            if record is not None:
+                resident = read_resident_bytes(record.pid)
+                self.seen.resident_bytes_max = max(self.seen.resident_bytes_max, resident)
             if status is not None and member in self._network.honest:
                 self._note(
                     Sighting(
@@ -125,11 +140,13 @@ class Observer:
             seconds = time.monotonic() - self.seen.progress_at
             if seconds < STALLED_S or len(self.seen.stalls) >= SAMPLES_MAX:
                 continue
-            faults = tuple(self.faults)
+            faults, missing = tuple(self.faults), tuple(self.missing)
             running = [member for member in self._network.honest if self._network.is_running(member)]
             answers = await asyncio.gather(*(self._probes.why_stalled(member) for member in running))
             self.seen.stalls += [
-                StallSample(faults=faults, node=member, seconds=round(seconds, 1), reasons=reasons)
+                StallSample(
+                    faults=faults, missing=missing, node=member, seconds=round(seconds, 1), reasons=reasons
+                )
                 for member, reasons in zip(running, answers, strict=True)
                 if reasons
             ]

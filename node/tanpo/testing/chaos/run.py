@@ -26,11 +26,11 @@ from tanpo.testing.chaos.linearizability import Finding, Verdict, check_register
 from tanpo.testing.chaos.nemesis import FaultSource, Nemesis, Script
 from tanpo.testing.chaos.network import ChaosNetwork
 from tanpo.testing.chaos.observer import Observer, Sightings
-from tanpo.testing.chaos.operations import History
+from tanpo.testing.chaos.operations import History, State
 from tanpo.testing.chaos.probes import Probes
 from tanpo.testing.chaos.processes import ClientProcesses, Load
 from tanpo.testing.chaos.repair import ensure_running
-from tanpo.testing.chaos.steps import Step
+from tanpo.testing.chaos.steps import Kill, Pause, Step
 from tanpo.testing.chaos.terms import TermFigures, compute_figures, measure_term_changes
 from tanpo.testing.chaos.workloads import Book
 
@@ -65,6 +65,7 @@ class Result:
     plan: Plan
     faults: Counter[str] = field(default_factory=Counter)
     operations: dict[str, int] = field(default_factory=dict)
+    answered: Counter[str] = field(default_factory=Counter)
     watched: Sightings = field(default_factory=Sightings)
     audit: Audit = field(default_factory=Audit)
     registers: list[Finding] = field(default_factory=list)
@@ -87,6 +88,7 @@ class Result:
             "seconds": round(self.seconds, 1),
             "faults": dict(sorted(self.faults.items())),
             "operations": self.operations,
+            "ok_by_action": dict(sorted(self.answered.items())),
             "commits": watched.height,
             "term_changes": watched.term - watched.first_term,
             "longest_gap_s": round(watched.longest_gap_s, 2),
@@ -96,6 +98,9 @@ class Result:
             "proofs_verified": audit.proofs,
             "registers": dict(verdicts),
             "leader_death": None if self.figures is None else asdict(self.figures),
+            "resident_mb_max": watched.resident_bytes_max >> 20,
+            "stalls_asked": len(watched.stalls),
+            "stalls_that_name_all_missing": sum(one.names_all for one in watched.stalls),
             "why_stalled": [asdict(one) for one in watched.stalls],
             "skipped": self.skipped,
             "violations": [asdict(one) for one in self.violations],
@@ -172,9 +177,12 @@ async def _fault(
         result.faults[step.kind] += 1
         await step.apply(network)
         observer.faults.append(describe(step))
+        if isinstance(step, Kill | Pause):
+            observer.missing += step.victims
         await asyncio.sleep(chance.uniform(*FAULT_S) / len(steps))
     for step in reversed(steps):
         await step.heal(network)
+    observer.missing.clear()
     await _recover(network, chance, observer, result)
     observer.faults.clear()
 
@@ -206,6 +214,7 @@ def _check(network: ChaosNetwork, history: History, book: Book, result: Result) 
         "total": len(history.operations),
         "unknown_at_first": history.unknown_first,
     }
+    result.answered = Counter(str(one.action) for one in history.operations if one.state is State.OK)
     result.violations += audit.violations
     result.violations += check_logs(network)
     found, result.registers = check_history(history, audit, book, network.renewals)
