@@ -205,6 +205,7 @@ inline draw_repeats()
 /* Each block of each term and height, on each block one lower of a term no later (V1), with each content. */
 inline draw_blocks()
 {
+    assert(RANKS + 1 < 16 && TERMS < 8);    /* what `listed` and the tables hold */
     blocks = 1;
     ancestors[0] = 1;
     for (who : 1 .. TERMS) {

@@ -89,7 +89,7 @@ INSTANCES: Final = (
     Instance(name="3 terms, 2 contents", terms=3, heights=2, contents=2, options=("STRATA",)),
     Instance(name="3 heights", terms=3, heights=3, options=("STRATA",)),
     Instance(name="4 terms", terms=4, heights=2, options=("STRATA",)),
-    Instance(name="5 terms", terms=5, heights=2, options=("STRATA",), is_quick=False),
+    Instance(name="6 terms", terms=6, heights=2, options=("STRATA",), is_quick=False),
     Instance(name="chained, 4 terms", terms=4, heights=2, options=("STRATA", "NUDGE=0")),
     Instance(name="chained, 3 heights", terms=3, heights=3, options=("STRATA", "NUDGE=0")),
     Instance(name="6 validators", terms=2, heights=1, options=("STRATA", "HONEST=5", "NEED=3")),
@@ -114,9 +114,18 @@ INSTANCES: Final = (
         options=("STRATA", "EPOCH"),
         is_quick=False,
     ),
+    Instance(name="2 epochs of 4 terms", terms=4, heights=2, options=("STRATA", "EPOCH"), is_quick=False),
     Instance(name="amnesia, 2 heights", terms=2, heights=2, options=("FORGETS=1",), is_quick=False),
     Instance(name="amnesia twice", terms=3, heights=1, options=("FORGETS=2",), is_quick=False),
     Instance(name="amnesia, 4 terms", terms=4, heights=1, options=("FORGETS=1",), is_quick=False),
+    Instance(
+        name="amnesia, 3 terms, 2 contents",
+        terms=3,
+        heights=1,
+        contents=2,
+        options=("FORGETS=1",),
+        is_quick=False,
+    ),
 )
 
 REMOVALS: Final = (
