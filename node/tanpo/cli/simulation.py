@@ -23,6 +23,8 @@ from tanpo.simulator import (
     run_seed,
     sweep,
 )
+from tanpo.simulator.hostile import BEHAVIOURS
+from tanpo.simulator.settings import CONTRACTS, EPOCHS
 
 BOTH: Final = "both"
 TIMELINE_LINES: Final = 60
@@ -31,9 +33,10 @@ TIMELINE_LINES: Final = 60
 
 def run_one(*, seed: int, steps: int | None, mode: str, without: Sequence[str], output: Format) -> None:
     """Run one seed, print what happened, and exit with 1 if a rule was broken."""
+    _check_faults(without)
     reports: list[tuple[Report, Settings]] = []
     for one in parse_modes(mode):
-        settings = draw_settings(seed, one).without(_parse_faults(without))
+        settings = draw_settings(seed, one).without(without)
         reports.append((run_seed(seed, settings, step_max=steps, is_traced=True), settings))
     if output is Format.JSON:
         print_json([describe_run(report, settings) for report, settings in reports])
@@ -155,11 +158,11 @@ def _describe_finding(finding: Finding) -> dict[str, Any]:
     return document
 
 
-def _parse_faults(names: Sequence[str]) -> tuple[FaultKind, ...]:
+def _check_faults(names: Sequence[str]) -> None:
+    known = [*FaultKind, EPOCHS, CONTRACTS, *BEHAVIOURS]
     for name in names:
-        if name not in list(FaultKind):
-            raise UsageError(Reason.MISUSE, "there is no such fault", value=name, limit=" ".join(FaultKind))
-    return tuple(FaultKind(name) for name in names)
+        if name not in known:
+            raise UsageError(Reason.MISUSE, "there is no such fault", value=name, limit=" ".join(known))
 
 
 def _show_progress(totals: Totals) -> None:

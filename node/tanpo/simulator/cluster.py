@@ -112,10 +112,11 @@ class Cluster:
             process = Process(self, node, len(processes))
             processes.append(process)
             names = behaviours.get(node)
-            if names:
-                process.actor = Actor(process, conspiracies, make_behaviours(names))
-            elif names is not None:
+            if names == ():
                 processes.append(Process(self, f"{node}'", len(processes)))
+            if names is not None:
+                for one in processes[process.number :]:
+                    one.actor = Actor(one, conspiracies, make_behaviours(names))
         return tuple(processes)
 
     # Who is who.

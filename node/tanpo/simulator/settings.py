@@ -7,7 +7,7 @@ of everything never would.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -25,11 +25,18 @@ SIZES: Final = (1, 4, 4, 4, 4, 4, 4, 5, 5, 6, 7, 7, 10, 13)
 BEYOND_SHARE: Final = 0.03
 """How many runs have one hostile validator more than the protocol survives, to see that forks accuse."""
 
+BEYOND_BEHAVIOURS: Final = ("collude", "equivocate", "lie-in-timeouts", "vote-for-everything")
+"""What those do: the most likely to make honest nodes disagree."""
+
 CONTRACTS_SHARE: Final = 0.15
 """How many runs of small networks execute real contracts: they cost more."""
 
 WIRE_SHARE: Final = 0.2
 """How many runs encode and decode every message."""
+
+EPOCHS: Final = "epochs"
+CONTRACTS: Final = "contracts"
+"""What else can be switched off."""
 
 EPOCHS_SHARE: Final = 0.3
 """How many runs change their validators."""
@@ -139,24 +146,36 @@ class Settings:
         """Return the rate of a kind of fault; 0 when it is off."""
         return next((rate for known, rate in self.rates if known is kind), 0.0)
 
-    def without(self, kinds: Sequence[FaultKind]) -> Settings:
-        """Return the same settings with some kinds of fault off."""
-        hostile = self.hostile
-        if FaultKind.HOSTILE in kinds:
-            hostile = tuple(one for one in hostile if not one.behaviours)
-        if FaultKind.TWINS in kinds:
-            hostile = tuple(one for one in hostile if one.behaviours)
-        rates = tuple((kind, rate) for kind, rate in self.rates if kind not in kinds)
-        return replace(self, rates=rates, hostile=hostile)
+    def without(self, names: Collection[str]) -> Settings:
+        """Return the same settings with something off: kinds of fault, behaviours of hostile validators,
+        `epochs` or `contracts`."""
+        hostile = [
+            replace(one, behaviours=tuple(b for b in one.behaviours if b not in names))
+            for one in self.hostile
+            if (FaultKind.HOSTILE if one.behaviours else FaultKind.TWINS) not in names
+        ]
+        return replace(
+            self,
+            rates=tuple((kind, rate) for kind, rate in self.rates if kind not in names),
+            # Without its last behaviour a hostile validator is an honest one, not twins.
+            hostile=tuple(new for new in hostile if new.behaviours or new in self.hostile),
+            reigns=self.reigns[:1] if EPOCHS in names else self.reigns,
+            has_contracts=self.has_contracts and CONTRACTS not in names,
+        )
 
-    def list_faults(self) -> tuple[FaultKind, ...]:
-        """Return the kinds of fault that are on."""
-        found = [kind for kind, _ in self.rates]
-        if any(one.behaviours for one in self.hostile):
+    def list_faults(self) -> tuple[str, ...]:
+        """Return what `without` can switch off here, the largest parts first."""
+        behaviours = {name for one in self.hostile for name in one.behaviours}
+        found: list[str] = []
+        if behaviours:
             found.append(FaultKind.HOSTILE)
         if any(not one.behaviours for one in self.hostile):
             found.append(FaultKind.TWINS)
-        return tuple(found)
+        if len(self.reigns) > 1:
+            found.append(EPOCHS)
+        if self.has_contracts:
+            found.append(CONTRACTS)
+        return (*found, *(kind for kind, _ in self.rates), *sorted(behaviours))
 
 
 def draw_settings(seed: int, mode: Mode) -> Settings:
@@ -170,6 +189,8 @@ def draw_settings(seed: int, mode: Mode) -> Settings:
     faulty = rng.sample(range(count), faulty_max + 1 if is_beyond else rng.randint(0, faulty_max))
     style = "hostile" if is_beyond else rng.choice(STYLES)
     hostile = [_draw_hostile(rng, str(index), style) for index in faulty]
+    if is_beyond:
+        hostile = [HostileValidator(node=str(index), behaviours=BEYOND_BEHAVIOURS) for index in faulty]
     victims = tuple(sorted(str(i) for i, one in zip(faulty, hostile, strict=True) if one is None))
     first = tuple(str(index) for index in range(count))
     has_epochs = count > 1 and not is_beyond and rng.random() < EPOCHS_SHARE

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from tanpo.consensus import Replica
 from tanpo.simulator.cluster import ReplicaFactory
-from tanpo.simulator.faults import FaultKind
 from tanpo.simulator.run import Report, run_seed
 from tanpo.simulator.settings import Settings
 
@@ -19,7 +18,7 @@ class Reproducer:
     """
 
     settings: Settings
-    without: tuple[FaultKind, ...]
+    without: tuple[str, ...]
     report: Report
 
     @property
@@ -38,9 +37,11 @@ def shrink(report: Report, settings: Settings, *, replica_factory: ReplicaFactor
     were, until the runs part. A run ends with the step that breaks the rule, so that its steps are shrunk
     already: what makes it shorter is kept.
     """
-    best, kept, off = report, settings, list[FaultKind]()
+    best, kept, off = report, settings, list[str]()
     for kind in settings.list_faults():
         attempt = kept.without((kind,))
+        if attempt == kept:
+            continue
         found = _try(attempt, best, replica_factory)
         if found is not None:
             best, kept = found, attempt

@@ -23,7 +23,8 @@ def sim(
         ),
     ] = "both",
     without: Annotated[
-        list[str] | None, typer.Option(metavar="FAULT", help="Switch a kind of fault off. Repeat for each.")
+        list[str] | None,
+        typer.Option(metavar="FAULT", help="Switch a fault or a hostile behaviour off. Repeat for each."),
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, max=256, help="Processes at a time [one a core].")

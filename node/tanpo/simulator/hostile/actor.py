@@ -124,6 +124,7 @@ class Actor:
 
     def hears(self, sender: ValidatorIndex, epoch: Epoch, message: Message) -> bool:
         """Return whether the replica gets to see a message."""
+        self._embolden()
         if self.process.index is None or epoch != self.epoch:
             return True
         self.conspiracy.learn(message)
@@ -147,9 +148,17 @@ class Actor:
 
     def on_tick(self) -> None:
         """Let every behaviour act."""
+        self._embolden()
         if self.process.index is not None:
             for one in self.behaviours:
                 one.on_tick(self)
+
+    def _embolden(self) -> None:
+        """Have the replica sign on, whatever it sees of its own key: the honest one would take it for amnesia
+        and fall silent, and a twin is shown its sibling's votes all day."""
+        core = self.process.replica._core
+        core.has_amnesia = False
+        core.inquiry = None
 
     def say(self, receivers: Sequence[ValidatorIndex], message: Message, act: str) -> None:
         """Send something the replica knows nothing of."""
