@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tanpo.cli.demo.desk import Desk
 from tanpo.cli.demo.journal import Journal
-from tanpo.cli.network import LocalNetwork
+from tanpo.cli.network import LocalNetwork, launch
 from tanpo.cli.provision import plan_network
 from tanpo.cli.samples import load_catalog
 from tanpo.consensus.record import decode_record
@@ -131,7 +131,7 @@ async def test_a_validator_that_forgot_signs_nothing_until_it_rejoins(
         await asyncio.to_thread(network.kill, victim)
         lose(network, victim, what, tmp_path / "older")
 
-        await asyncio.to_thread(network.launch, victim)
+        await asyncio.to_thread(launch, network, victim)
 
         async def has_amnesia() -> bool:
             return "amnesia" in await read_reason(desk, victim)
@@ -154,7 +154,7 @@ async def test_a_validator_that_forgot_signs_nothing_until_it_rejoins(
         if what == "consensus":
             with pytest.raises(Unavailable, match="amnesia"):
                 await asyncio.to_thread(network.start, [victim], ready_seconds=10.0)
-        await asyncio.to_thread(network.launch, victim, may_rejoin=True)
+        await asyncio.to_thread(launch, network, victim, may_rejoin=True)
 
         async def is_silent() -> bool:
             return "rejoined: silent up to term" in await read_reason(desk, victim)

@@ -33,6 +33,8 @@ NODE_PROGRAM: Final = (sys.executable, "-P", "-m", "tanpo.node")
 """What runs a node; its last argument is the configuration."""
 STOP_SECONDS: Final = 10.0
 """How long a node has to finish its block and close its stores before it is killed."""
+READY_PATH: Final = "/readyz"
+ALIVE_PATH: Final = "/healthz"
 _POLL_SECONDS: Final = 0.05
 _PROBE_SECONDS: Final = 1.0
 _LOG_LINE_MAX: Final = 400
@@ -130,27 +132,14 @@ class LocalNetwork:
         options = ("--rejoin",) if may_rejoin else ()
         save_record(files.process, start_detached((*program, str(files.config), *options), log=files.log))
 
-    def launch(self, name: str, *, may_rejoin: bool = False, alive_seconds: float = READY_SECONDS) -> None:
-        """Start a node that may not be ready for long, and wait only until it serves.
-
-        With `may_rejoin` its validator may vote again after it lost what it promised. It is ready once it
-        does, which takes further terms: `tanpo net status` says how far it is.
-
-        Raises:
-            UsageError: it runs. Unavailable: it ended, or does not serve in time.
-        """
-        member = self.get_node(name).member
-        if self.find_process(member) is not None:
-            raise _running(self.folder, [member])
-        try:
-            self.spawn(member, may_rejoin=may_rejoin)
-            self._wait_node(member, time.monotonic() + alive_seconds, "/healthz")
-        except BaseException:
-            self.stop([member], grace_seconds=1.0)
-            raise
-
-    def wait_ready(self, names: Iterable[str] | None = None, *, ready_seconds: float = READY_SECONDS) -> None:
-        """Wait until each of the nodes, all by default, says that it is ready.
+    def wait_ready(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        ready_seconds: float = READY_SECONDS,
+        path: str = READY_PATH,
+    ) -> None:
+        """Wait until each of the nodes, all by default, says that it is ready, or with `ALIVE_PATH` alive.
 
         Raises:
             Unavailable: a node ended, or was not ready in time.
@@ -158,7 +147,7 @@ class LocalNetwork:
         wanted = list(self.members if names is None else names)
         deadline = time.monotonic() + ready_seconds
         with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
-            for _ in pool.map(lambda name: self._wait_node(name, deadline, "/readyz"), wanted):
+            for _ in pool.map(lambda name: self._wait_node(name, deadline, path), wanted):
                 pass
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> bool:
@@ -264,6 +253,26 @@ def hold_lock(directory: Path) -> Iterator[None]:
                 remedy="wait for it to finish",
             ) from None
         yield
+
+
+def launch(network: LocalNetwork, name: str, *, may_rejoin: bool = False) -> None:
+    """Start a node that may not be ready for long, and wait only until it serves.
+
+    With `may_rejoin` its validator may vote again after it lost what it promised. It is ready once it does,
+    which takes further terms: `tanpo net status` says how far it is.
+
+    Raises:
+        UsageError: it runs. Unavailable: it ended, or does not serve in time.
+    """
+    member = network.get_node(name).member
+    if network.find_process(member) is not None:
+        raise _running(network.folder, [member])
+    try:
+        network.spawn(member, may_rejoin=may_rejoin)
+        network.wait_ready([member], path=ALIVE_PATH)
+    except BaseException:
+        network.stop([member], grace_seconds=1.0)
+        raise
 
 
 def check_stopped(network: LocalNetwork) -> None:

@@ -131,7 +131,6 @@ class Core:
         self._names = [f"{validator.member}/{validator.node}" for validator in genesis.validators]
         self._replica: Replica | None = None
         self._driver: Driver | None = None
-        self._evidence_shared_ms = 0
         network_id = genesis.network_id
         verifier = Verifier(keyring, metrics, settings.verify_threads)
         self._verifier = verifier
@@ -370,14 +369,7 @@ class Core:
 
     def _on_evidence(self, evidence: Evidence) -> None:
         """Hold what the replica can prove; `_keep_house` shares it, and a leader puts it into a block."""
-        if self._evidence.add(evidence, "this node"):
-            self._share_evidence()
-
-    def _share_evidence(self) -> None:
-        """Let every validator know what waits: whoever leads may hold none of it."""
-        if self._transport is not None:
-            self._evidence_shared_ms = self._clock.monotonic_ms()
-            self._transport.share_evidence(self._evidence.list_held())
+        self._evidence.add(evidence, "this node")
 
     def _on_committed(self, executed: ExecutedBlock) -> None:
         """Tell everybody who waits what the block did; it is on disk."""
@@ -459,8 +451,9 @@ class Core:
             again = self._mempool.take_unshared(self._clock.monotonic_ms(), RESHARE_MS, RESHARE_BYTES_MAX)
             if again and self._transport is not None:
                 self._transport.share(again)
-            if self._evidence.has_waiting and self._is_evidence_due():
-                self._share_evidence()
+            if self._evidence.has_waiting and self._transport is not None:
+                # Whoever leads may hold none of it.
+                self._transport.share_evidence(self._evidence.list_held())
             self._drop_expired()
             _, replica = self._attached()
             self._metrics.term.set(replica.term)
@@ -468,9 +461,6 @@ class Core:
             self._metrics.certified_height.set(replica.committed_height)
             self._metrics.mempool_transactions.set(len(self._mempool))
             self._metrics.mempool_bytes.set(self._mempool.byte_count)
-
-    def _is_evidence_due(self) -> bool:
-        return self._clock.monotonic_ms() - self._evidence_shared_ms >= RESHARE_MS
 
     def _drop_expired(self) -> None:
         """Forget what has expired, and tell those who wait."""

@@ -35,7 +35,6 @@ from tanpo.ledger.certificate import (
 )
 from tanpo.ledger.codec import Reader, Writer
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, Unavailable
-from tanpo.ledger.evidence import encode_evidence
 from tanpo.ledger.genesis import Genesis, Member, Parameters, genesis_to_json
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.merkle import compute_merkle_root, prove_leaf
@@ -54,7 +53,6 @@ from tanpo.ledger.values import encode_value, read_fields, write_fields
 from tanpo.node.identity import Role
 from tanpo.node.pki import create_authority, issue_certificate
 from tanpo.node.status import build_status, find_code
-from tanpo.testing.accusation import make_double_vote
 from typing_extensions import override
 
 BLOCK_TIME_MS = 1_700_000_000_000
@@ -102,10 +100,6 @@ class Chain:
     @property
     def height(self) -> int:
         return len(self.blocks)
-
-    def accuse(self, validator: int) -> bytes:
-        """Return evidence against a validator."""
-        return encode_evidence(make_double_vote(self.network_id, self.validator_keys[validator], validator))
 
     def envelope(self, entry: str = "write", *, request_id: str = "r1", count: int = 1) -> Envelope:
         """Return a signed envelope of so many calls."""

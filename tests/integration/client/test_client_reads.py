@@ -21,9 +21,11 @@ from tanpo.client import (
     verify_proof,
 )
 from tanpo.ledger.errors import PeerFault, Reason, TransactionRejected, Unavailable, UsageError
+from tanpo.ledger.evidence import encode_evidence
 from tanpo.ledger.receipt import decode_receipt, encode_receipt
 from tanpo.ledger.types import TxId
 from tanpo.node.status import build_internal_status
+from tanpo.testing.accusation import make_double_vote
 
 MakeConfig = Callable[..., ClientConfig]
 
@@ -241,7 +243,7 @@ def test_the_network_is_described(client: Client, chain: Any) -> None:
 def test_evidence_is_verified_by_the_client_and_a_false_accusation_shows(
     client: Client, node: Any, chain: Any
 ) -> None:
-    truth = chain.accuse(1)
+    truth = encode_evidence(make_double_vote(chain.network_id, chain.validator_keys[1], 1))
     node.evidence += [
         network_pb2.Evidence(accused=accused, kind="double-vote", height=height, evidence=evidence)
         for accused, height, evidence in (

@@ -144,12 +144,12 @@ def start(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Start one node again and wait until it is ready."""
-    from tanpo.cli.network import LocalNetwork, hold_lock
+    from tanpo.cli.network import LocalNetwork, hold_lock, launch
 
     network = LocalNetwork.open(directory)
     with hold_lock(directory):
         if rejoin:
-            network.launch(node, may_rejoin=True)
+            launch(network, node, may_rejoin=True)
         else:
             network.start([node])
     record = network.find_process(node)
