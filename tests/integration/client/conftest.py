@@ -453,12 +453,8 @@ class FakeNode(ledger_pb2_grpc.LedgerServicer, network_pb2_grpc.NetworkServicer)
         contract = network_pb2.Contract(
             name="notes", source_hash=bytes(32), language_version=1, interface_json='{"entries": []}'
         )
-        return self._answer(
-            "GetContracts",
-            request,
-            context,
-            lambda *_: network_pb2.GetContractsResponse(contracts=[contract]),
-        )
+        response = network_pb2.GetContractsResponse(contracts=[contract])
+        return self._answer("GetContracts", request, context, lambda *_: response)
 
     def _wait_for(self, height: int, context: Any) -> bool:
         """Wait until a block exists. Return whether it does; not when node or reader went away."""
