@@ -22,12 +22,13 @@ import grpc.aio
 import pytest
 import structlog
 from tanpo.api.v1 import ledger_pb2, ledger_pb2_grpc, network_pb2, network_pb2_grpc
+from tanpo.ledger.errors import UsageError
 from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, genesis_to_json
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Call, build_transaction, sign_envelope
 from tanpo.ledger.types import MemberId
 from tanpo.ledger.validators import Validator
-from tanpo.node.app import ExitCode, run_node
+from tanpo.node.app import ExitCode, init_node, run_node
 from tanpo.node.config import NodeConfig, TlsConfig, render_config
 from tanpo.node.identity import Role
 from tanpo.node.pki import create_authority, issue_certificate
@@ -188,6 +189,40 @@ async def test_node_commits_stops_on_sigterm_and_remembers(site: Site) -> None:
     assert (again.state, again.height, again.receipt) == (outcome.state, 1, outcome.receipt)
     assert (status.is_ready, status.is_leader) == (True, True)
     assert status.height >= 1
+
+
+async def test_a_node_that_was_not_prepared_signs_nothing_until_it_is(site: Site) -> None:
+    shutil.rmtree(site.folder / "data")
+    process = await site.start()
+    try:
+        assert process.stderr is not None
+        async with asyncio.timeout(START_TIMEOUT_S):
+            lines = [json.loads(await process.stderr.readline()) for _ in range(3)]
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == ExitCode.OK
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    [amnesia] = [line for line in lines if line["event"].startswith("amnesia")]
+    assert "tanpo node init" in amnesia["remedy"]
+    assert not (site.folder / "data" / "consensus").exists()
+
+    init_node(site.folder / "node.toml")
+    async with site.running() as (_, serving), site.channel(serving["port"]) as channel:
+        stub: Any = ledger_pb2_grpc.LedgerStub(channel)
+        request = ledger_pb2.SubmitRequest(envelope=site.envelope("first"))
+        (outcome,) = (await stub.Submit(request, timeout=START_TIMEOUT_S)).outcomes
+    assert outcome.state == ledger_pb2.Outcome.COMMITTED
+    shutil.rmtree(site.folder / "data" / "consensus")
+    with pytest.raises(UsageError, match="not new: the ledger has blocks"):
+        init_node(site.folder / "node.toml")
+
+
+def test_a_validator_alone_cannot_rejoin(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.config = site.config.replace("may_rejoin = false", "may_rejoin = true")
+    code, line = site.run_to_end(capsys)
+    assert (code, line["value"], line["limit"]) == (ExitCode.CONFIGURATION, "0 others", "1 or more")
 
 
 async def test_second_process_on_the_same_data_is_refused(
