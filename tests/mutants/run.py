@@ -4,6 +4,7 @@ Each mutant is a copy of one package with a few characters changed, put before t
 process of its own; nothing of it is in what is shipped. Prints JSON; exits with 1 if a mutant survives.
 
     python tests/mutants/run.py [--seeds 2000] [--jobs N] [--only TEXT] [--first SEED]
+    python tests/mutants/run.py --list      the mutants, each shown to be one: its copy differs and compiles
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the mutants that are asked for and print what became of each."""
     options = _parse(arguments)
     chosen = [m for m in load_mutants() if options.only in m.name or options.only == m.rule]
+    if options.list:
+        print(json.dumps([{"name": m.name, "rule": m.rule, "edits": try_out(m)} for m in chosen], indent=2))
+        return 0
     started = time.monotonic()
     with ThreadPoolExecutor(options.jobs) as pool:
         found = list(pool.map(lambda mutant: hunt(mutant, options.first, options.seeds), chosen))
@@ -75,6 +79,15 @@ def load_mutants() -> list[Mutant]:
         Mutant(name=m["name"], rule=m["rule"], edits=tuple(Edit(**edit) for edit in m["edits"]))
         for m in document["mutant"]
     ]
+
+
+def try_out(mutant: Mutant) -> int:
+    """Return how many places a mutant changes, after making its copy and compiling what it changed."""
+    with patched(mutant) as root:
+        for edit in mutant.edits:
+            path = root / "tanpo" / edit.module
+            compile(path.read_text(), str(path), "exec")
+    return len(mutant.edits)
 
 
 def hunt(mutant: Mutant, first: int, seeds: int) -> dict[str, Any]:
@@ -135,6 +148,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants hunted at a time")
     parser.add_argument("--only", default="", help="a rule, or a part of a mutant's name")
+    parser.add_argument("--list", action="store_true", help="show the mutants instead of hunting them")
     return parser.parse_args(arguments)
 
 
