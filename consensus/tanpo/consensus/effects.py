@@ -44,7 +44,7 @@ class Broadcast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckBlock:
-    """Check a proposed body: canonical form, `tx_root` and `tx_count`, limits, signatures, expiry at the
+    """Check a proposed body (V2): canonical form, `tx_root` and `tx_count`, limits, signatures, expiry at the
     header's time, evidence, and that no transaction or evidence is committed or in `ancestors`; answer with
     `BlockChecked`.
 

@@ -113,7 +113,7 @@ def _compare(core: Core, vote: Vote, header: Header | None, term: Term, entry: T
 
 
 def _report(core: Core, evidence: Evidence) -> None:
-    """Report once for each validator and kind; against ourselves it means that we forgot a promise (D6)."""
+    """Report once for each validator and kind (G4); against ourselves it means that we forgot (D6)."""
     claim = (evidence.accused, type(evidence).__name__)
     if claim in core.reported:
         return
