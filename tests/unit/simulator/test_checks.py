@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tanpo.consensus import Roots
+from tanpo.consensus import Roots, Timing
 from tanpo.consensus.messages import Nudge, Status, StepDown
-from tanpo.ledger.block import EMPTY_ROOT
+from tanpo.ledger.block import EMPTY_ROOT, Block
 from tanpo.ledger.certificate import CommitProof
-from tanpo.ledger.types import Height, Signature, StateRoot, Term
+from tanpo.ledger.evidence import DoubleVote
+from tanpo.ledger.types import Epoch, Height, Signature, StateRoot, Term
 from tanpo.simulator import Cluster, Settings, Violation
-from tanpo.simulator.checks import Agreement, Attribution, PromiseBook, Promiser, check_memory
+from tanpo.simulator.checks import Agreement, Attribution, PromiseBook, Promiser, Times, check_memory
 
 ROOTS = Roots(state_root=StateRoot(bytes(32)), receipts_root=EMPTY_ROOT)
 OTHER_ROOTS = Roots(state_root=StateRoot(b"\x01" * 32), receipts_root=EMPTY_ROOT)
@@ -217,6 +218,65 @@ def test_a_block_not_later_than_its_parent_is_found(forge: Any, agreement: Agree
 def test_a_block_ahead_of_every_honest_clock_is_found(forge: Any, agreement: Agreement) -> None:
     with pytest.raises(Violation, match="ahead of every honest clock"):
         _commit(forge, agreement, forge.block(1, 1, time_ms=2_501))
+
+
+def test_a_vote_for_a_block_ahead_of_its_voters_clock_is_found(forge: Any) -> None:
+    """V3"""
+    times, block = Times(Timing()), forge.block(1, 1, time_ms=10_000)
+    times.note_clock("1", 9_500)
+    times.check_vote("1", block.header, block.block_hash)
+    times.note_clock("2", 9_499)
+
+    with pytest.raises(Violation, match="ahead of its clock"):
+        times.check_vote("2", block.header, block.block_hash)
+
+
+def test_a_vote_for_a_block_that_came_too_late_is_found(forge: Any) -> None:
+    """V3: two seconds for the message, doubled by a term without a commit, and the clocks' precision."""
+    times, block = Times(Timing()), forge.block(1, 1, time_ms=10_000)
+    times.note_clock("1", 20_000)
+    times.note_clock("2", 20_000)
+    times.note_arrival("1", block.block_hash, 14_500, tip_term=0)
+    times.check_vote("1", block.header, block.block_hash)
+    times.note_arrival("2", block.block_hash, 14_500, tip_term=1)
+
+    with pytest.raises(Violation, match="came too late"):
+        times.check_vote("2", block.header, block.block_hash)
+
+
+def _commit_bodies(cluster: Cluster, forge: Any, *bodies: list[bytes]) -> None:
+    process = cluster.processes[0]
+    for height, body in enumerate(bodies, 1):
+        block = Block.create(forge.block(1, height).header, body)
+        cluster.checks._check_body(process, block)
+
+
+def test_a_transaction_committed_twice_is_found(forge: Any) -> None:
+    with pytest.raises(Violation, match="repeats b'tx 1'"):
+        _commit_bodies(Cluster(Settings(seed=1)), forge, [b"tx 1", b"tx 2"], [b"tx 1"])
+
+
+def test_a_malformed_transaction_in_the_chain_is_found(forge: Any) -> None:
+    with pytest.raises(Violation, match="malformed"):
+        _commit_bodies(Cluster(Settings(seed=1)), forge, [b"bad"])
+
+
+def test_evidence_against_an_honest_validator_is_found(forge: Any) -> None:
+    cluster = Cluster(Settings(seed=1, victims=("3",)))
+    block, rival = forge.block(1, 1), forge.block(1, 1, time_ms=7)
+    evidence = DoubleVote(epoch=Epoch(0), first=forge.vote(2, block), second=forge.vote(2, rival))
+
+    with pytest.raises(Violation, match="accuses 2, who is honest, of DoubleVote"):
+        cluster.checks.on_evidence(cluster.processes[0], evidence)
+
+
+def test_evidence_that_does_not_stand_is_found(forge: Any) -> None:
+    cluster = Cluster(Settings(seed=1, victims=("3",)))
+    block = forge.block(1, 1)
+    evidence = DoubleVote(epoch=Epoch(0), first=forge.vote(3, block), second=forge.vote(3, block))
+
+    with pytest.raises(Violation, match="for one block, against 3"):
+        cluster.checks.on_evidence(cluster.processes[0], evidence)
 
 
 def test_a_fork_accuses_those_who_voted_twice_and_nobody_else(forge: Any) -> None:

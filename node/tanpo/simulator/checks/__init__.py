@@ -5,5 +5,15 @@ from tanpo.simulator.checks.attribution import Attribution
 from tanpo.simulator.checks.memory import check_memory
 from tanpo.simulator.checks.promises import PromiseBook, Promiser
 from tanpo.simulator.checks.suite import Checks, Disagreement
+from tanpo.simulator.checks.times import Times
 
-__all__ = ["Agreement", "Attribution", "Checks", "Disagreement", "PromiseBook", "Promiser", "check_memory"]
+__all__ = [
+    "Agreement",
+    "Attribution",
+    "Checks",
+    "Disagreement",
+    "PromiseBook",
+    "Promiser",
+    "Times",
+    "check_memory",
+]

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tanpo.consensus import CommitBlock, Message, ReportFault
+from tanpo.consensus.messages import Append, AppendReply
 from tanpo.consensus.record import decode_record
 from tanpo.ledger.block import Block
-from tanpo.ledger.certificate import compute_faulty_max
+from tanpo.ledger.certificate import SignedKind, compute_faulty_max
 from tanpo.ledger.errors import PeerFault
 from tanpo.ledger.evidence import Evidence, decode_evidence, encode_evidence, verify_evidence
+from tanpo.ledger.vote import Vote
 from tanpo.simulator.addresses import number_of, resolve
-from tanpo.simulator.application import State
+from tanpo.simulator.application import BAD_PREFIX, State
 from tanpo.simulator.checks.agreement import Agreement
 from tanpo.simulator.checks.attribution import Attribution
 from tanpo.simulator.checks.memory import check_memory
 from tanpo.simulator.checks.promises import PromiseBook, Promiser
+from tanpo.simulator.checks.times import Times
 from tanpo.simulator.violation import Violation
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ class Checks:
         )
         self._nodes_max = 2 * max(reign.validator_count for reign in cluster.reigns) + len(settings.nodes)
         self._ticks = 0
+        self._times = Times(settings.timing)
+        self._committed: set[bytes] = set()
         self._promises = PromiseBook(cluster.annals.find_header)
         self._attribution: Attribution | None = None
         if settings.is_beyond:
@@ -87,9 +92,14 @@ class Checks:
             ),
         )
         self._promises.check(promiser, message)
+        if isinstance(message, AppendReply) and message.vote.kind is SignedKind.VOTE_PREPARE:
+            self._check_time(process, message.vote)
 
     def on_delivered(self, sender: Process, receiver: Process, message: Message) -> None:
         """Note what an honest node receives, for when it must show who broke the protocol."""
+        if isinstance(message, Append) and receiver.is_honest:
+            tip_term = _find_tip_term(receiver, message.block.header.epoch)
+            self._times.note_arrival(receiver.name, message.block.block_hash, receiver.wall_ms, tip_term)
         if self._attribution is not None and receiver.is_honest:
             self._attribution.note(number_of(receiver, sender), message)
 
@@ -113,7 +123,7 @@ class Checks:
         except Violation as violation:
             self._excuse(violation)
         if is_first:
-            self._check_evidence(process, job.block)
+            self._check_body(process, job.block)
             fault = self._cluster.application.find_fault(state)
             if fault is not None:
                 raise Violation("conservation", fault, process.name)
@@ -141,6 +151,7 @@ class Checks:
         """Note what a clock shows: no block may be ahead of them all."""
         if process.node not in self._cluster.hostile:
             self.agreement.latest_wall_ms = max(self.agreement.latest_wall_ms, process.wall_ms)
+            self._times.note_clock(process.name, process.wall_ms)
 
     def on_tick(self, process: Process) -> None:
         """Check what must hold at any time."""
@@ -151,9 +162,24 @@ class Checks:
             if self._ticks % MEMORY_TICKS == 0:
                 check_memory(process.name, process.replica, len(process.safety.blocks), self._nodes_max)
 
-    def _check_evidence(self, process: Process, block: Block) -> None:
+    def _check_time(self, process: Process, vote: Vote) -> None:
+        self.on_clock(process)
+        header = self._cluster.annals.find_header(vote.block_hash)
+        if header is not None and header.term == vote.term:  # a repeated block was looked at before (E4)
+            self._times.check_vote(process.name, header, vote.block_hash)
+
+    def _check_body(self, process: Process, block: Block) -> None:
+        """Nothing malformed is ever committed, and nothing twice."""
+        for envelope in block.envelopes:
+            if envelope.startswith(BAD_PREFIX):
+                raise Violation("body", f"height {block.header.height} holds what is malformed", process.name)
+            if envelope in self._committed:
+                raise Violation("body", f"height {block.header.height} repeats {envelope!r}", process.name)
+            self._committed.add(envelope)
         for encoded in block.evidence:
-            self._check_accused(process.name, decode_evidence(encoded))
+            evidence = decode_evidence(encoded)
+            self._cluster.luck.note(f"evidence/{type(evidence).__name__}")
+            self._check_accused(process.name, evidence)
 
     def _check_accused(self, name: str, evidence: Evidence) -> None:
         reign = self._cluster.reigns[evidence.epoch]
@@ -179,3 +205,9 @@ class Checks:
                 "attribution", f"a fork accuses only {accused} of {count} ({violation})"
             ) from violation
         raise Disagreement(str(violation))
+
+
+def _find_tip_term(process: Process, epoch: int) -> int:
+    """Return the term of the stored tip, 0 if no block of this epoch is stored."""
+    tip = process.chain.blocks[-1].block.header if process.chain.blocks else None
+    return tip.term if tip is not None and tip.epoch == epoch else 0
