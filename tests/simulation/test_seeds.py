@@ -50,8 +50,12 @@ def test_every_size_survives_its_greatest_number_of_hostile_validators(count: in
 
 
 def test_a_run_is_the_same_in_every_process() -> None:
-    """Determinism: the same seed gives the same digest under two values of PYTHONHASHSEED."""
-    script = "from tanpo.simulator import *; print(run_seed(5, draw_settings(5, Mode.LIVENESS)).digest)"
+    """Determinism: the same seeds give the same digests under two values of PYTHONHASHSEED."""
+    script = """
+from tanpo.simulator import Mode, draw_settings, run_seed
+for seed in range(200, 206):
+    print([run_seed(seed, draw_settings(seed, mode)).digest for mode in Mode])
+"""
 
     digests = {
         subprocess.run(
@@ -65,6 +69,7 @@ def test_a_run_is_the_same_in_every_process() -> None:
     }
 
     assert len(digests) == 1
+    assert digests.pop().count("\n") == 6
 
 
 def test_a_run_cut_short_is_the_beginning_of_the_whole() -> None:

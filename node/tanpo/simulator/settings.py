@@ -41,8 +41,8 @@ CONTRACTS: Final = "contracts"
 EPOCHS_SHARE: Final = 0.3
 """How many runs change their validators."""
 
-STYLES: Final = ("hostile", "hostile", "hostile", "twins", "mixed", "victims")
-"""What the faulty validators of a run are."""
+STYLES: Final = ("hostile", "hostile", "conspiracy", "conspiracy", "twins", "mixed", "victims")
+"""What the faulty validators of a run are; in a conspiracy all behave alike."""
 
 REIGN_MIN: Final = 4
 REIGN_MAX: Final = 16
@@ -189,6 +189,9 @@ def draw_settings(seed: int, mode: Mode) -> Settings:
     faulty = rng.sample(range(count), faulty_max + 1 if is_beyond else rng.randint(0, faulty_max))
     style = "hostile" if is_beyond else rng.choice(STYLES)
     hostile = [_draw_hostile(rng, str(index), style) for index in faulty]
+    if style == "conspiracy" and faulty:
+        behaviours = _draw_behaviours(rng)
+        hostile = [HostileValidator(node=str(index), behaviours=behaviours) for index in faulty]
     if is_beyond:
         hostile = [HostileValidator(node=str(index), behaviours=BEYOND_BEHAVIOURS) for index in faulty]
     victims = tuple(sorted(str(i) for i, one in zip(faulty, hostile, strict=True) if one is None))
@@ -249,5 +252,8 @@ def _draw_hostile(rng: random.Random, node: str, style: str) -> HostileValidator
         return None
     if kind == "twins":
         return HostileValidator(node=node, behaviours=())
-    names = sorted(BEHAVIOURS)
-    return HostileValidator(node=node, behaviours=tuple(sorted(rng.sample(names, rng.randint(1, 4)))))
+    return HostileValidator(node=node, behaviours=_draw_behaviours(rng))
+
+
+def _draw_behaviours(rng: random.Random) -> tuple[str, ...]:
+    return tuple(sorted(rng.sample(sorted(BEHAVIOURS), rng.randint(1, 5))))

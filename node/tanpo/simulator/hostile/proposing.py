@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tanpo.consensus.messages import Append
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash
-from tanpo.ledger.certificate import SignedKind
+from tanpo.ledger.certificate import QuorumCertificate, SignedKind
 from tanpo.ledger.types import Height, MerkleRoot, StateRoot, Term, ValidatorIndex
 from tanpo.simulator.application import BAD_PREFIX, build_payload
 from tanpo.simulator.hostile.actor import Actor, Behaviour, Outgoing
@@ -87,6 +87,30 @@ class WrongRoots(Behaviour):
         return ((receivers, forge(actor, message, header=header)),)
 
 
+class OpenTwice(Behaviour):
+    """As leader of a new term, opens it on the lowest certificate that may open it, then again on each higher
+    one that somebody let slip to a conspirator and to nobody else."""
+
+    name = "open-twice"
+
+    def __init__(self) -> None:
+        self._done: set[tuple[int, int, int, int]] = set()
+
+    def on_tick(self, actor: Actor) -> None:
+        """Propose on the next certificate up."""
+        term = actor.term
+        opening = actor.conspiracy.openings.get(term)
+        if opening is None or compute_leader(actor, term) != actor.index:
+            return
+        known = {qc.rank: qc for qc in actor.conspiracy.certificates if qc.term < term}
+        for rank in sorted(known):
+            step = (actor.epoch, term, *rank)
+            if rank >= opening.high_rank and step not in self._done:
+                self._done.add(step)
+                propose(actor, term, known[rank], receivers=actor.draw_audience(), may_forge=False)
+                return
+
+
 class Censor(Behaviour):
     """Leaves transactions out of its blocks."""
 
@@ -122,9 +146,15 @@ def forge(
     return replace(append, block=block, signature=signature)
 
 
-def propose(actor: Actor, term: Term, *, receivers: Sequence[ValidatorIndex]) -> None:
-    """Propose on any certificate that we ever saw, with whatever opened the term, forged or not."""
-    justify = actor.draw_certificate()
+def propose(
+    actor: Actor,
+    term: Term,
+    justify: QuorumCertificate,
+    *,
+    receivers: Sequence[ValidatorIndex],
+    may_forge: bool = True,
+) -> None:
+    """Propose on a certificate, with whatever opened the term, forged now and then."""
     roots = actor.cluster.annals.results.get(justify.block_hash)
     if justify.term > term or roots is None:
         return
@@ -157,7 +187,7 @@ def propose(actor: Actor, term: Term, *, receivers: Sequence[ValidatorIndex]) ->
     actor.cluster.annals.note_block(block)
     signature = actor.sign_vote(actor.index, SignedKind.VOTE_PREPARE, term, header.height, block.block_hash)
     opening = actor.conspiracy.openings.get(term)
-    if opening is not None and actor.random.random() < 0.5:
+    if opening is not None and may_forge and actor.random.random() < 0.5:
         # A forged opening: nobody seems to hold a higher lock than the certificate we extend.
         entries = tuple(
             replace(entry, high_term=justify.term, high_height=justify.height, high_hash=justify.block_hash)
@@ -166,3 +196,8 @@ def propose(actor: Actor, term: Term, *, receivers: Sequence[ValidatorIndex]) ->
         opening = replace(opening, entries=entries, high_qc=justify)
     append = Append(block=block, justify=justify, term_certificate=opening, signature=signature)
     actor.say(receivers, append, "propose-on-anything")
+
+
+def compute_leader(actor: Actor, term: int) -> int:
+    """Return the leader of a term of the actor's epoch (S2)."""
+    return (actor.epoch + term - 1) % actor.process.reign.validator_count

@@ -18,6 +18,7 @@ BEHAVIOURS: Final[Mapping[str, Callable[[], Behaviour]]] = MappingProxyType(
         "flood-future-terms": terms.FloodTerms,
         "lie-in-status": terms.LieInStatus,
         "lie-in-timeouts": terms.LieInTimeouts,
+        "open-twice": proposing.OpenTwice,
         "replay": terms.Replay,
         "silent": voting.be_silent,
         "suspect-always": terms.SuspectAlways,

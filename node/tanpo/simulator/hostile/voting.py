@@ -18,7 +18,7 @@ from tanpo.ledger.certificate import CommitProof, QuorumCertificate, SignedKind,
 from tanpo.ledger.types import BlockHash, Height, Term, ValidatorIndex
 from tanpo.ledger.vote import Vote
 from tanpo.simulator.hostile.actor import Actor, Behaviour, Outgoing
-from tanpo.simulator.hostile.proposing import propose
+from tanpo.simulator.hostile.proposing import compute_leader, propose
 
 _BALLOTS_KEPT = 32
 
@@ -93,9 +93,8 @@ class Collude(Behaviour):
     def on_tick(self, actor: Actor) -> None:
         """Propose on any certificate in a term of ours."""
         term = actor.random.choice((Term(1), *list(actor.conspiracy.openings)[-3:], actor.term))
-        leader = compute_leader(actor.epoch, term, actor.process.reign.validator_count)
-        if leader == actor.index and actor.random.random() < 0.15:
-            propose(actor, term, receivers=actor.draw_audience())
+        if compute_leader(actor, term) == actor.index and actor.random.random() < 0.15:
+            propose(actor, term, actor.draw_certificate(), receivers=actor.draw_audience())
 
     def _tally(self, actor: Actor, sender: ValidatorIndex, vote: Vote) -> None:
         ballots = actor.conspiracy.ballots
@@ -134,7 +133,8 @@ class Collude(Behaviour):
         if actor.random.random() < 0.5:
             actor.say(actor.draw_audience(), shown, "show-certificate-to-some")
         if actor.random.random() < 0.7:
-            propose(actor, certificate.term, receivers=actor.draw_audience())
+            justify = certificate if actor.random.random() < 0.6 else actor.draw_certificate()
+            propose(actor, certificate.term, justify, receivers=actor.draw_audience())
 
 
 def _vote(actor: Actor, kind: SignedKind, term: Term, height: Height, block_hash: BlockHash) -> None:
@@ -147,8 +147,3 @@ def _vote(actor: Actor, kind: SignedKind, term: Term, height: Height, block_hash
         signature=actor.sign_vote(actor.index, kind, term, height, block_hash),
     )
     actor.say(actor.draw_audience(), AppendReply(vote=vote, executed_height=height), "vote-for-everything")
-
-
-def compute_leader(epoch: int, term: int, validator_count: int) -> int:
-    """Return the leader of a term (S2)."""
-    return (epoch + term - 1) % validator_count
