@@ -72,13 +72,19 @@ def copy_chain(source: Path, target: Path) -> None:
 
 
 def mount_small_disk(path: Path, megabytes: int) -> bool:
-    """Put a small file system of its own under a folder; return False where that is not allowed."""
+    """Put a small file system of its own under a folder, with what the folder held; False if not allowed."""
     mount = shutil.which("mount")
     if mount is None or os.geteuid() != 0:
         return False
     path.mkdir(parents=True, exist_ok=True)
+    held = path.with_name(f"{path.name}.held")
+    shutil.copytree(path, held)
     command = [mount, "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tmpfs", str(path)]
-    return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603  # no shell
+    is_mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603  # no shell
+    if is_mounted:
+        shutil.copytree(held, path, dirs_exist_ok=True)
+    shutil.rmtree(held)
+    return is_mounted
 
 
 def unmount(path: Path) -> None:
