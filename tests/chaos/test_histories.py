@@ -45,6 +45,7 @@ async def test_histories_hold_while_leaders_die_links_fail_and_a_node_lies(
         faulty_node=faulty_node,
         seconds=200.0,
         seed=1,
+        fault_s=(1.5, 4.0),
         load=Load(rate=60.0, seconds_max=280.0),
         proofs_max=10_000,
         term_changes=1,

@@ -29,7 +29,7 @@ from tanpo.client import (
     load_profile,
 )
 from tanpo.ledger.errors import LedgerError, Unavailable
-from tanpo.ledger.transaction import Call, Envelope
+from tanpo.ledger.transaction import Envelope
 from tanpo.testing.chaos.operations import (
     PROCESS_OPERATIONS_MAX,
     Action,
@@ -54,11 +54,16 @@ REST_S: Final = 0.2
 
 @dataclass(slots=True, kw_only=True)
 class Clients:
-    """One member's clients: one for each node, so that it is known who answered."""
+    """One member's clients: one for each node, so that it is known who answered.
+
+    `signers` are clients of all members that only sign: a transfer is of the member that owns the account.
+    """
 
     workload: Workload
     writer: HistoryWriter
+    member: str
     by_node: dict[str, AsyncClient]
+    signers: dict[str, AsyncClient]
     first_number: int
     chance: Random
     unsettled: list[tuple[Operation, Envelope]] = field(default_factory=list)
@@ -130,7 +135,7 @@ class Clients:
 
     async def _transact(self, operation: Operation) -> bool:
         """Send a transaction, again through other nodes while nobody knows; return whether it was settled."""
-        envelope = self._sign(build_call(operation, self.workload.book), operation.request_id)
+        envelope = self._sign(operation)
         is_doubtful = False
         code = ""
         for _ in range(RESENDS_MAX + 1):
@@ -167,7 +172,9 @@ class Clients:
             return
         try:
             async with asyncio.timeout(QUERY_S):
-                outcome = await self.by_node[operation.node].outcome(operation.request_id)
+                outcome = await self.by_node[operation.node].outcome(
+                    operation.request_id, self._find_submitter(operation)
+                )
         except (LedgerError, TimeoutError):
             outcome = None
         if isinstance(outcome, Committed):
@@ -177,10 +184,16 @@ class Clients:
         else:
             self.unsettled.append((operation, envelope))
 
-    def _sign(self, call: Call, request_id: str) -> Envelope:
-        client = next(iter(self.by_node.values()))
-        draft = client.build(call, request_id=request_id, valid_for_s=VALID_FOR_S)
+    def _sign(self, operation: Operation) -> Envelope:
+        client = self.signers[self._find_submitter(operation)]
+        call = build_call(operation, self.workload.book)
+        draft = client.build(call, request_id=operation.request_id, valid_for_s=VALID_FOR_S)
         return draft.seal(draft.sign(signer) for signer in client.config.signers)
+
+    def _find_submitter(self, operation: Operation) -> str:
+        if operation.action is Action.TRANSFER:
+            return operation.subject[0].partition("/")[0]
+        return self.member
 
     def _end(self, operation: Operation, state: State) -> None:
         ended_ns = None if state is State.UNKNOWN else time.monotonic_ns()
@@ -215,11 +228,19 @@ async def run_clients(options: argparse.Namespace) -> int:
             )
             for node in nodes
         }
+        signers = {
+            node.member: await stack.enter_async_context(
+                AsyncClient(load_profile(folder.get_member(node.member).profile))
+            )
+            for node in nodes
+        }
         with options.history.open("w") as file:
             clients = Clients(
                 workload=Workload.create(options.process, tuple(node.member for node in nodes), chance),
                 writer=HistoryWriter(file),
+                member=member,
                 by_node=by_node,
+                signers=signers,
                 first_number=options.process * PROCESS_OPERATIONS_MAX,
                 chance=chance,
             )

@@ -45,7 +45,7 @@ SMALL_DISK_MB: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to run."""
+    """What to run. A fault lasts between the two times of `fault_s`."""
 
     folder: Path
     faulty_node: Path
@@ -53,6 +53,7 @@ class Plan:
     seed: int = 1
     member_count: int = 4
     base_timeout_ms: int = 1000
+    fault_s: tuple[float, float] = FAULT_S
     load: Load = field(default_factory=Load)
     proofs_max: int = 2_000
     term_changes: int = 10
@@ -179,7 +180,7 @@ async def _fault(
         observer.faults.append(describe(step))
         if isinstance(step, Kill | Pause):
             observer.missing += step.victims
-        await asyncio.sleep(chance.uniform(*FAULT_S) / len(steps))
+        await asyncio.sleep(chance.uniform(*result.plan.fault_s) / len(steps))
     for step in reversed(steps):
         await step.heal(network)
     observer.missing.clear()

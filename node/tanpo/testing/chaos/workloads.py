@@ -66,10 +66,9 @@ class Book:
 
 @dataclass(slots=True, kw_only=True)
 class Workload:
-    """The operations of one process: transfers from its member's accounts; everybody's registers, sets."""
+    """The operations of one process, on accounts, registers and sets that all processes share."""
 
     book: Book
-    own: tuple[str, ...]
     process: int
     chance: Random
     count: int = 0
@@ -77,10 +76,7 @@ class Workload:
     @classmethod
     def create(cls, process: int, members: tuple[str, ...], chance: Random) -> Workload:
         """Return the workload of the process with this number."""
-        book = Book.create(members)
-        member = members[process % len(members)]
-        own = tuple(account for account in book.accounts if account.startswith(f"{member}/"))
-        return cls(book=book, own=own, process=process, chance=chance)
+        return cls(book=Book.create(members), process=process, chance=chance)
 
     def choose(self) -> Step:
         """Return the next operation."""
@@ -88,8 +84,7 @@ class Workload:
         action = self.chance.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))[0]
         match action:
             case Action.TRANSFER:
-                deliverer = self.chance.choice(self.own)
-                receiver = self.chance.choice([one for one in self.book.accounts if one != deliverer])
+                deliverer, receiver = self.chance.sample(self.book.accounts, 2)
                 return action, (deliverer, receiver), (self.chance.randint(1, TRANSFER_MAX),)
             case Action.AUDIT | Action.LOOK_ACCOUNTS:
                 return action, (), ()
