@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import re
 import sys
@@ -27,6 +28,7 @@ LIARS = {
 }
 FIRST_LEADER, HONEST = "trust-bank", "dealer-b"
 WRITES = 15
+WAIT_S = 30.0
 
 
 async def write(network: ChaosNetwork) -> None:
@@ -60,6 +62,19 @@ def is_accused(network: ChaosNetwork, liar: str) -> bool:
     )
 
 
+async def wait_recorded(probes: Probes, honest: list[str], liar: str) -> None:
+    """Wait until every honest node has evidence against the liar in its chain, and verify it."""
+    async with asyncio.timeout(WAIT_S):
+        for member in honest:
+            while not (found := await probes.clients[member].network.evidence()):  # noqa: ASYNC110  # of others
+                await asyncio.sleep(0.1)
+            while any(one.height is None for one in found):
+                await asyncio.sleep(0.1)
+                found = await probes.clients[member].network.evidence()
+            assert {one.accused for one in found} == {f"{liar}/node-1"}
+            assert all(one.is_verified for one in found)
+
+
 @pytest.mark.parametrize("behaviour", list(Behaviour))
 async def test_nothing_that_a_liar_does_stops_or_divides_the_honest(
     network: ChaosNetwork, probes: Probes, faulty_node: Path, behaviour: Behaviour
@@ -83,4 +98,7 @@ async def test_nothing_that_a_liar_does_stops_or_divides_the_honest(
     assert audit.violations == []
     assert audit.transactions == WRITES * (3 if behaviour is Behaviour.LIE else 2)
     assert check_logs(network) == []
-    assert is_accused(network, liar) is (behaviour in (Behaviour.EQUIVOCATE, Behaviour.LIE))
+    is_provable = behaviour in (Behaviour.EQUIVOCATE, Behaviour.LIE)
+    assert is_accused(network, liar) is is_provable
+    if is_provable:
+        await wait_recorded(probes, sorted(network.honest), liar)
