@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash, compute_tx_root
+from tanpo.ledger.errors import PeerFault, Reason
+from tanpo.ledger.evidence import DoubleVote, Evidence, encode_evidence
 from tanpo.ledger.genesis import Parameters
+from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.merkle import compute_merkle_root
 from tanpo.ledger.transaction import Envelope
 from tanpo.ledger.types import BlockHash, Epoch, Height, StateRoot, Term, ValidatorIndex
 from tanpo.node.bodies import Bodies
+from tanpo.node.evidence import Claim, make_claim
 from tanpo.node.mempool import Mempool, MempoolLimits
 from tanpo.node.metrics import Metrics
 from tanpo.node.verifying import Verifier
+from tanpo.testing.accusation import make_double_vote
 
 
 @dataclass
@@ -34,13 +41,19 @@ class FakeExecution:
 
 
 class FakeEvidence:
-    """Nothing is known against anybody."""
+    """Offers one piece and refuses it where an ancestor has it."""
 
-    def check(self, *_: object) -> None:
-        pass
+    def __init__(self, evidence: DoubleVote | None = None) -> None:
+        self._evidence = evidence
 
-    def select(self, _taken: object) -> tuple[bytes, ...]:
-        return ()
+    def check(self, _epoch: Epoch, evidence: Sequence[Evidence], taken: Set[Claim]) -> None:
+        if any(make_claim(one) in taken for one in evidence):
+            raise PeerFault(Reason.PROOF_INVALID, "known already")
+
+    def select(self, taken: Set[Claim]) -> tuple[bytes, ...]:
+        if self._evidence is None or make_claim(self._evidence) in taken:
+            return ()
+        return (encode_evidence(self._evidence),)
 
 
 class CountingPool(Mempool):
@@ -55,7 +68,7 @@ class CountingPool(Mempool):
         return super().find(signed_hash)
 
 
-def _make(parties: Any) -> tuple[Bodies, FakeExecution, CountingPool]:
+def _make(parties: Any, accusation: DoubleVote | None = None) -> tuple[Bodies, FakeExecution, CountingPool]:
     execution, pool = FakeExecution(), CountingPool()
     bodies = Bodies(
         network_id=parties.network_id,
@@ -64,12 +77,12 @@ def _make(parties: Any) -> tuple[Bodies, FakeExecution, CountingPool]:
         mempool=pool,
         keyring=parties.keyring,
         verifier=Verifier(parties.keyring, Metrics(), 1),
-        evidence=FakeEvidence(),  # type: ignore[arg-type]  # a fake: bodies ask no more of it
+        evidence=FakeEvidence(accusation),  # type: ignore[arg-type]  # a fake: bodies ask no more of it
     )
     return bodies, execution, pool
 
 
-def _block(parties: Any, height: int, *envelopes: Envelope) -> Block:
+def _block(parties: Any, height: int, *envelopes: Envelope, evidence: tuple[bytes, ...] = ()) -> Block:
     encoded = [envelope.encoded for envelope in envelopes]
     tx_ids = [tx.tx_id for envelope in envelopes for tx in envelope.transactions]
     header = Header(
@@ -83,15 +96,15 @@ def _block(parties: Any, height: int, *envelopes: Envelope) -> Block:
         proposer=ValidatorIndex(0),
         tx_root=compute_tx_root(tx_ids),
         tx_count=len(tx_ids),
-        body_hash=compute_body_hash(encoded),
+        body_hash=compute_body_hash(encoded, evidence),
         state_root=StateRoot(bytes(32)),
         receipts_root=EMPTY_ROOT,
         valset_hash=bytes(32),
         next_valset_hash=bytes(32),
         flags=BlockFlags.NONE,
-        evidence_root=EMPTY_ROOT,
+        evidence_root=compute_merkle_root(evidence),
     )
-    return Block.create(header, encoded)
+    return Block.create(header, encoded, evidence)
 
 
 async def test_a_request_of_an_ancestor_is_refused_and_not_selected(parties: Any, make_envelope: Any) -> None:
@@ -145,3 +158,21 @@ async def test_a_proposal_that_never_got_a_vote_is_let_go_of_when_its_height_is_
     assert pool.asked == asked
     bodies.get(rival)
     assert pool.asked == asked + 1
+
+
+async def test_evidence_of_an_ancestor_is_refused_and_not_selected(parties: Any) -> None:
+    accusation = make_double_vote(parties.network_id, PrivateKey.generate(), 3)
+    bodies, _, _ = _make(parties, accusation)
+    encoded = (encode_evidence(accusation),)
+    parent, child = (_block(parties, height, evidence=encoded) for height in (1, 2))
+    assert bodies.select([], parties.time_ms, Parameters()).evidence == encoded
+    assert await bodies.check(parent, []) is None
+    assert bodies.select([parent], parties.time_ms, Parameters()).evidence == ()
+    fault = await bodies.check(child, [parent])
+    assert fault is not None
+    assert "known already" in fault
+
+
+async def test_a_body_with_evidence_that_is_none_is_refused(parties: Any) -> None:
+    bodies, _, _ = _make(parties)
+    assert "unknown kind of evidence" in str(await bodies.check(_block(parties, 1, evidence=(bytes(9),)), []))
