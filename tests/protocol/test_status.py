@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tanpo.consensus.messages import Suspect
@@ -49,6 +50,33 @@ def test_validators_are_told_by_name_where_names_are_known(bench: Any) -> None:
 
     assert bench.replica.explain_stall(("a", "b", "c", "d")) == (
         "gave up term 1: timeouts of 1 of 3 needed, missing those of a, b, c"
+    )
+
+
+def test_an_inquiry_after_a_start_tells_who_has_answered(bench: Any) -> None:
+    """D7"""
+    again = bench.restart(bench.tick())
+    again.answer(again.tick(), by=(1,))
+
+    assert again.replica.explain_stall(("a", "b", "c", "d")) == (
+        "starting: this validator signs nothing new until 2 of 3 others told what they saw of it; "
+        "b did, missing a, c"
+    )
+
+
+def test_a_validator_that_rejoins_tells_who_has_answered(new_bench: Any, bench: Any) -> None:
+    """D8"""
+    again = new_bench(3, 4, replace(bench.start, has_forgotten=True), may_rejoin=True)
+    effects = again.tick()
+    asked = again.replica.explain_stall(("a", "b", "c", "d"))
+    again.answer(effects, by=(0, 1, 2))
+
+    assert asked == (
+        "amnesia: what this validator signed is forgotten: it follows, and must not sign until 3 of 3 others "
+        "told what they saw of it; none did, missing a, b, c"
+    )
+    assert again.replica.stalled == (
+        "rejoined: silent up to term 2, now 1; each drain or restart of a leader ends a term"
     )
 
 
