@@ -183,10 +183,13 @@ class Driver:
             self._term = replica.term
             self._term_changed.set()
             _LOG.info("term", term=replica.term, leader=self._names[replica.leader])
-        if replica.has_amnesia != self._has_amnesia:
-            self._note_amnesia(replica)
         self._metrics.consensus_seconds.inc(time.thread_time() - started)
         self._save(turn.write)
+        # After the write: it may be from before the amnesia was found, and a later one ends it.
+        if replica.has_amnesia:
+            self._promises.note_amnesia()
+        if replica.has_amnesia != self._has_amnesia:
+            self._note_amnesia(replica)
         for effect in turn.effects:
             self._apply(effect)
         if replica.wake_ms is not None and self._wake is None:

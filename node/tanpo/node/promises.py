@@ -2,7 +2,8 @@
 
 Rule: a store is made by `create_promises`, when a node is provisioned, or by the first write of a validator
 that rejoins (D8). A start that finds none never makes one: what was there may be lost, and whoever forgets a
-vote must not vote.
+vote must not vote. Whoever was found to have forgotten stays so over restarts: those who saw its votes may
+have restarted meanwhile.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import Epoch, NetworkId, Term
 from tanpo.node.logs import get_logger
 from tanpo.storage import LedgerStore, SafetyImage, SafetyStore, SafetyWrite
+from tanpo.storage.files import create_synced, guarded_io, sync_folder
 
 CONSENSUS_NAME: Final = "consensus"
+_FORGOTTEN_NAME: Final = "forgotten"
+"""A mark beside the store: it lacks promises that this validator made."""
 
 AMNESIA_REMEDY: Final = (
     "put consensus/ back if it was only moved; else start the node with --rejoin while every other validator "
@@ -34,6 +38,7 @@ class Promises:
     def __init__(self, path: Path, store: SafetyStore | None) -> None:
         self._path = path
         self._store = store
+        self._is_marked = (path / _FORGOTTEN_NAME).exists()
 
     @classmethod
     def open(cls, data_dir: Path, *, may_rejoin: bool) -> Promises:
@@ -57,8 +62,8 @@ class Promises:
 
     @property
     def has_forgotten(self) -> bool:
-        """Whether there ought to be a store and is none."""
-        return self._store is None
+        """Whether there ought to be a store and is none, or the one there is lacks promises."""
+        return self._store is None or self._is_marked
 
     def load(self) -> SafetyImage:
         """Return what the last write left behind; nothing if the store is missing.
@@ -71,15 +76,33 @@ class Promises:
     def save(self, write: SafetyWrite) -> None:
         """Make one step of the replica durable; the first one of a validator that rejoins makes the store.
 
+        Whoever has amnesia promises nothing: a write is the end of it, and holds the floor (D8).
+
         Raises:
             CorruptState, Unavailable: the write failed; stop the process and send nothing.
         """
-        if self._store is not None:
+        if self._store is None:
+            SafetyStore.create(self._path, write)
+            self._store = SafetyStore.open(self._path)
+        else:
             self._store.save(write)
+        if self._is_marked:
+            with guarded_io(self._path):
+                (self._path / _FORGOTTEN_NAME).unlink()
+                sync_folder(self._path)
+            self._is_marked = False
+
+    def note_amnesia(self) -> None:
+        """Remember, over restarts too, that the store lacks promises.
+
+        Raises:
+            CorruptState, Unavailable: the write failed; stop the process.
+        """
+        if self._store is None or self._is_marked:
             return
-        # Whoever has amnesia promises nothing: this is its end, and the write holds the floor (D8).
-        SafetyStore.create(self._path, write)
-        self._store = SafetyStore.open(self._path)
+        with guarded_io(self._path):
+            create_synced(self._path / _FORGOTTEN_NAME, b"")
+        self._is_marked = True
 
     def close(self) -> None:
         """Close the store."""

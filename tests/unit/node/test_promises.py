@@ -57,6 +57,24 @@ def test_the_first_write_of_a_rejoined_validator_makes_the_store(tmp_path: Path)
     again.close()
 
 
+def test_whoever_was_found_to_have_forgotten_stays_so_until_it_rejoins(tmp_path: Path) -> None:
+    create_promises(make_genesis(), tmp_path)
+    promises = Promises.open(tmp_path, may_rejoin=False)
+    promises.save(WRITE)
+    promises.note_amnesia()
+    promises.note_amnesia()
+    promises.close()
+    again = Promises.open(tmp_path, may_rejoin=True)
+    assert again.has_forgotten
+    assert again.load().record == b"record"
+    again.save(SafetyWrite(record=b"floor"))
+    assert not again.has_forgotten
+    again.close()
+    last = Promises.open(tmp_path, may_rejoin=False)
+    assert not last.has_forgotten
+    last.close()
+
+
 def test_a_damaged_store_ends_the_start(tmp_path: Path) -> None:
     create_promises(make_genesis(), tmp_path)
     damage(tmp_path)
