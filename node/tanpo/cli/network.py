@@ -114,9 +114,9 @@ class LocalNetwork:
         wanted = [self.get_node(name).member for name in (self.members if names is None else names)]
         started = [member for member in wanted if self.find_process(member) is None]
         try:
-            # In threads, where no Ctrl-C arrives between a process' start and the note of its id.
-            with ThreadPoolExecutor(max_workers=max(1, len(started))) as pool:
-                list(pool.map(lambda member: self.spawn(member, program), started))
+            with _hold_interrupts():
+                for member in started:
+                    self.spawn(member, program)
             self.wait_ready(wanted, ready_seconds=ready_seconds)
         except BaseException:
             # Interrupted or refused: what we started must not stay behind.
@@ -230,6 +230,16 @@ class LocalNetwork:
             return str(entry.get("why") or entry.get("event") or lines[-1])[:_LOG_LINE_MAX]
         except (ValueError, AttributeError):
             return lines[-1][:_LOG_LINE_MAX]
+
+
+@contextlib.contextmanager
+def _hold_interrupts() -> Iterator[None]:
+    """Let no Ctrl-C come between a process' start and the note of its id; it is felt at the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

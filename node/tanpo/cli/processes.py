@@ -86,6 +86,7 @@ def start_detached(command: Sequence[str], *, log: Path) -> ProcessRecord:
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ),
         setsid=True,
+        setsigmask=(),  # Ctrl-C is held back while we start it, not while it runs.
     )
     # A child that ended already is a zombie until reaped, so its start can still be read.
     return ProcessRecord(pid=pid, started=_read_started(pid) or "")
