@@ -31,7 +31,7 @@ from tanpo.ledger.types import Term, ValidatorIndex
 from tanpo.ledger.vote import Vote
 from tanpo.node.clock import Clock
 from tanpo.node.credentials import NodeCredentials
-from tanpo.node.transport import GrpcTransport
+from tanpo.node.transport import GrpcTransport, Inbox
 from tanpo.testing.chaos.steps import Behaviour
 
 FLOOD_S: Final = 0.05
@@ -143,8 +143,8 @@ class LyingReplica(Replica):
 class FloodingTransport(GrpcTransport):
     """Links that carry garbage beside, and after, what the replica says."""
 
-    async def start(self) -> None:
-        await super().start()
+    async def start(self, inbox: Inbox) -> None:
+        await super().start(inbox)
         self._flood = asyncio.create_task(self._pour())
 
     async def stop(self) -> None:
@@ -152,27 +152,27 @@ class FloodingTransport(GrpcTransport):
         await asyncio.gather(self._flood, return_exceptions=True)
         await super().stop()
 
-    def broadcast(self, message: bytes) -> None:
-        super().broadcast(message)
+    def send(self, to: str, message: bytes) -> None:
+        super().send(to, message)
         position = random.randrange(len(message))
-        super().broadcast(message[:position] + bytes([message[position] ^ 1]) + message[position + 1 :])
-        super().broadcast(message[:position])
+        super().send(to, message[:position] + bytes([message[position] ^ 1]) + message[position + 1 :])
+        super().send(to, message[:position])
 
     async def _pour(self) -> None:
         while True:
-            for _ in range(FLOOD_MESSAGES):
-                super().broadcast(os.urandom(random.randrange(1, FLOOD_BYTES_MAX)))
-                self.share([os.urandom(random.randrange(1, FLOOD_BYTES_MAX))])
+            for name in [*self.connected()] * FLOOD_MESSAGES:
+                super().send(name, os.urandom(random.randrange(1, FLOOD_BYTES_MAX)))
+                self.share(name, [os.urandom(random.randrange(1, FLOOD_BYTES_MAX))])
             await asyncio.sleep(FLOOD_S)
 
 
 def misbehave(behaviour: Behaviour) -> None:
     """Put lying parts in the place of honest ones, in this process."""
     import tanpo.node.app
-    import tanpo.node.core
+    import tanpo.node.succession
 
     LyingReplica.behaviour = behaviour
-    tanpo.node.core.Replica = LyingReplica  # type: ignore[attr-defined]  # this process alone, to lie
+    tanpo.node.succession.Replica = LyingReplica  # type: ignore[attr-defined]  # this process alone, to lie
     if behaviour is Behaviour.FLOOD:
         tanpo.node.app.GrpcTransport = FloodingTransport  # type: ignore[attr-defined]  # this process alone, to lie
 

@@ -41,7 +41,8 @@ def explain_stall(core: Core, names: Sequence[str] = ()) -> str | None:
         return f"{CATCHING_UP} from height {request.height}, asking {names[request.peer]}"
     if core.catch_up.batch is not None:
         return f"{CATCHING_UP}: at height {core.chain.tip.height} of {core.catch_up.batch.proof.height}"
-    complaint = find_complaint(core)
+    # An observer is told nothing (F2): silence says nothing about the leader.
+    complaint = None if core.config.validator is None else find_complaint(core)
     if complaint is None:
         return None
     detail = _explain_leader(core, names) if core.is_leader else _explain_follower(core)

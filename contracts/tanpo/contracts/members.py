@@ -18,6 +18,14 @@ class Member:
     roles: list[str]
 
 
+@record
+class Tally:
+    """How many members are among some signers, and how many there are."""
+
+    votes: int
+    members: int
+
+
 roles: Map[str, list[str]]
 member_count: int
 
@@ -52,6 +60,16 @@ def roles_of(member: str) -> list[str]:
     return roles[member]
 
 
+@view
+def count_votes(signers: list[str]) -> Tally:
+    """Count the members among those who signed, against all members."""
+    votes = 0
+    for signer in signers:
+        if signer in roles:
+            votes += 1
+    return Tally(votes=votes, members=member_count)
+
+
 @entry
 def grant(member: str, role: str) -> None:
     """Give a member a role. Signed by more than two thirds of all members."""
@@ -84,9 +102,12 @@ def check_role(role: str) -> None:
 def check_vote() -> None:
     # A contract could pass on signatures that were given for something else.
     require(not ctx.sender.startswith("contract:"), "UNAUTHORISED", needed="a direct call", caller=ctx.sender)
-    votes = 0
-    for signer in ctx.signers:
-        if signer in roles:
-            votes += 1
-    enough = votes * 3 > member_count * 2
-    require(enough, "UNAUTHORISED", needed="more than two thirds of all members", votes=votes, members=member_count)
+    tally = count_votes(ctx.signers)
+    enough = tally.votes * 3 > tally.members * 2
+    require(
+        enough,
+        "UNAUTHORISED",
+        needed="more than two thirds of all members",
+        votes=tally.votes,
+        members=tally.members,
+    )

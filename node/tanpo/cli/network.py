@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Final
 from tanpo.cli.layout import MemberFiles, NetworkFolder, NodePlace
 from tanpo.cli.ports import PortSlot
 from tanpo.cli.processes import ProcessRecord, load_record, save_record, start_detached
+from tanpo.client.keyfile import save_key
 from tanpo.ledger.errors import Reason, Unavailable, UsageError
+from tanpo.ledger.keys import PrivateKey, PublicKey
 
 if TYPE_CHECKING:
     from tanpo.cli.provision import NetworkPlan
@@ -283,6 +285,27 @@ def launch(network: LocalNetwork, name: str, *, may_rejoin: bool = False) -> Non
     except BaseException:
         network.stop([member], grace_seconds=1.0)
         raise
+
+
+def rekey(network: LocalNetwork, name: str) -> PublicKey:
+    """Restart a node with a new validator key and return its public half; the old one stays beside it.
+
+    The node only follows until the validators name the new key.
+
+    Raises:
+        Unavailable: the node did not come up again.
+    """
+    member = network.get_node(name).member
+    file = network.folder.get_member(member).validator_key
+    key = PrivateKey.generate()
+    fresh = file.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    save_key(fresh, key)
+    network.stop([member])
+    file.replace(file.with_suffix(".old"))
+    fresh.replace(file)
+    network.start([member])
+    return key.public_key
 
 
 def check_stopped(network: LocalNetwork) -> None:

@@ -7,7 +7,7 @@ this a network for trying things out, and nothing more.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from tanpo.ledger.types import MemberId
 from tanpo.ledger.validators import Validator
 from tanpo.ledger.values import Value
 from tanpo.node.config import NodeConfig, PeerConfig, TlsConfig, render_config
+from tanpo.node.epochs import VALIDATORS_CONTRACT, encode_validators
 from tanpo.node.identity import Role
 from tanpo.node.pki import Authority, create_authority, issue_certificate
 from tanpo.node.promises import create_promises
@@ -46,9 +47,10 @@ class MemberPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkPlan:
-    """The members and contracts of a network to be made."""
+    """The members and contracts of a network to be made. The first members' nodes are its validators."""
 
     members: tuple[MemberPlan, ...]
+    validator_count: int
     contracts: tuple[InstalledContract, ...]
 
 
@@ -61,8 +63,11 @@ class _Keys:
     transaction: PrivateKey
 
 
-def plan_network(member_count: int) -> NetworkPlan:
-    """Return the sample members, further participants if more are wanted, and the contracts."""
+def plan_network(member_count: int, validator_count: int | None = None) -> NetworkPlan:
+    """Return the sample members, further participants if more are wanted, and the contracts.
+
+    Every member gets a node; unless fewer are wanted, all of them are validators.
+    """
     members = [
         MemberPlan(member=one.member, name=one.name, lei=one.lei, roles=one.roles)
         for one in load_catalog().members[:member_count]
@@ -73,7 +78,11 @@ def plan_network(member_count: int) -> NetworkPlan:
                 member=f"participant-{number}", name=f"Participant {number}", lei="", roles=("participant",)
             )
         )
-    return NetworkPlan(members=tuple(members), contracts=_plan_contracts(members))
+    return NetworkPlan(
+        members=tuple(members),
+        validator_count=member_count if validator_count is None else validator_count,
+        contracts=_plan_contracts(members),
+    )
 
 
 def provision(
@@ -139,6 +148,14 @@ def _place(member: str, port: int) -> NodePlace:
 
 
 def _build_genesis(plan: NetworkPlan, keys: dict[str, _Keys]) -> Genesis:
+    validators = tuple(
+        Validator(
+            member=MemberId(one.member),
+            node=NODE_NAME,
+            public_key=keys[one.member].validator.public_key.encoded,
+        )
+        for one in plan.members[: plan.validator_count]
+    )
     return Genesis(
         network=NETWORK_NAME,
         time_ms=time.time_ns() // 1_000_000,
@@ -154,16 +171,16 @@ def _build_genesis(plan: NetworkPlan, keys: dict[str, _Keys]) -> Genesis:
             )
             for one in plan.members
         ),
-        validators=tuple(
-            Validator(
-                member=MemberId(one.member),
-                node=NODE_NAME,
-                public_key=keys[one.member].validator.public_key.encoded,
-            )
-            for one in plan.members
-        ),
-        contracts=plan.contracts,
+        validators=validators,
+        contracts=tuple(_complete(contract, validators) for contract in plan.contracts),
     )
+
+
+def _complete(contract: InstalledContract, validators: tuple[Validator, ...]) -> InstalledContract:
+    """Return the contract with what it starts with; the validators' keys are made last."""
+    if contract.name != VALIDATORS_CONTRACT:
+        return contract
+    return replace(contract, arguments=(("validators", encode_validators(validators)),))
 
 
 def _write_secrets(files: MemberFiles, keys: _Keys) -> None:

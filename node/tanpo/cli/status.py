@@ -35,9 +35,15 @@ class NodeReport:
             "pid": self.pid,
             "address": self.address,
             "ready": self.ready,
-            "problem": self.problem,
+            "problem": self.problem or self._explain_silence(),
         }
         return row if self.status is None else row | _describe_chain(self.status)
+
+    def _explain_silence(self) -> str:
+        """Return why a node that should vote does not; one that only follows has no problem."""
+        status = self.status
+        is_named = status is not None and f"{status.member}/{status.node}" in status.validators
+        return status.observer_reason if status is not None and is_named else ""
 
 
 def read_reports(network: LocalNetwork) -> list[NodeReport]:
@@ -55,11 +61,11 @@ def describe_status(status: NodeStatus) -> dict[str, Any]:
         "node": status.node,
         "version": status.version,
         "time_ms": status.time_ms,
-        "epoch": status.epoch,
         "block_hash": status.block_hash.hex(),
         "connected_peers": list(status.connected_peers),
         "ready": status.is_ready,
         "stalled_reason": status.stalled_reason,
+        "observer_reason": status.observer_reason,
         **_describe_chain(status),
     }
 
@@ -68,6 +74,9 @@ def _describe_chain(status: NodeStatus) -> dict[str, Any]:
     return {
         "height": status.height,
         "state_root": status.state_root.hex(),
+        "role": "observer" if status.observer_reason else "validator",
+        "epoch": status.epoch,
+        "validators": list(status.validators),
         "term": status.term,
         "leader": status.leader,
         "is_leader": status.is_leader,

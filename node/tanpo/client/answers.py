@@ -134,8 +134,6 @@ def read_block(
         raise lying("a block of another height or network", value=header.height, limit=height)
     if response.block_hash != block.block_hash:
         raise lying("another block hash", value=response.block_hash.hex(), limit=block.block_hash.hex())
-    if header.valset_hash != validators.valset_hash:
-        raise lying("a block of validators that the genesis does not name", value=header.valset_hash.hex())
     headers = [header, *decode_headers(response.descendants)]
     proof = verify_final(headers, response.commit_proof, network_id, validators)
     transactions = tuple(
@@ -189,6 +187,8 @@ def read_status(network_id: NetworkId, response: network_pb2.NodeStatus) -> Node
         connected_peers=tuple(response.connected_peers),
         stalled_reason=response.stalled_reason,
         clock_ms=response.clock_ms,
+        observer_reason=response.observer_reason,
+        validators=tuple(response.validators),
     )
 
 

@@ -70,7 +70,8 @@ def verify_proof(proof: ReceiptProof, tx_id: TxId, genesis: Genesis) -> Verified
     """Return the receipt of `tx_id` if the proof stands with the genesis alone.
 
     Raises:
-        PeerFault: with PROOF_INVALID or the fault of the bytes, when it does not.
+        PeerFault: with PROOF_INVALID or the fault of the bytes, when it does not; with EPOCH_UNKNOWN, when it
+            is of an epoch whose validators the genesis does not name.
     """
     return verify_proof_with(proof, tx_id, genesis.network_id, ValidatorSet(genesis.validators))
 
@@ -107,7 +108,8 @@ def verify_final(
     """Return the proof that makes the last of the headers final, and with it all that it descends from.
 
     Raises:
-        PeerFault: the headers are no chain, or the proof is for another block or does not stand.
+        PeerFault: the headers are no chain, the proof is for another block or does not stand, or it is of an
+            epoch whose validators are not known.
     """
     _verify_chain(headers, network_id, validators)
     commit = decode_commit_proof(commit_proof)
@@ -158,6 +160,8 @@ def _verify_chain(headers: Sequence[Header], network_id: NetworkId, validators: 
             raise _invalid(
                 "a header is of another network", value=header.network_id.hex(), limit=network_id.hex()
             )
+        if header.epoch:
+            raise _unknown_epoch(header)
         if header.valset_hash != validators.valset_hash:
             raise _invalid("a header names validators that the genesis does not", value=header.height)
         if parent is not None and (header.parent_hash, header.height) != (
@@ -166,6 +170,18 @@ def _verify_chain(headers: Sequence[Header], network_id: NetworkId, validators: 
         ):
             raise _invalid("its headers do not follow each other", value=header.height)
         parent = header
+
+
+def _unknown_epoch(header: Header) -> PeerFault:
+    return PeerFault(
+        Reason.EPOCH_UNKNOWN,
+        f"block {header.height} is certified by the validators of epoch {header.epoch}, "
+        "and the genesis names only those of epoch 0",
+        value=header.epoch,
+        limit="epoch 0",
+        remedy="only what was certified before the validators changed can be verified so; read later blocks "
+        "at your own member's node",
+    )
 
 
 def _decode_header(encoded: bytes) -> Header:

@@ -201,7 +201,8 @@ class EvidenceView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
-    """What a node says of itself. `leader` is "member/node"; `stalled_reason` is empty while all is well."""
+    """What a node says of itself. `leader` and `validators` are "member/node"; `stalled_reason` is empty
+    while all is well, and `observer_reason` while the node votes."""
 
     network: str
     network_id: NetworkId
@@ -221,6 +222,8 @@ class NodeStatus:
     connected_peers: tuple[str, ...]
     stalled_reason: str
     clock_ms: int
+    observer_reason: str
+    validators: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

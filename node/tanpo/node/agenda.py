@@ -21,6 +21,8 @@ from tanpo.consensus import (
     Persist,
     Replica,
     ServeCommitted,
+    StepDownAsked,
+    Ticked,
     TransactionsPending,
 )
 from tanpo.ledger.block import encode_block
@@ -53,6 +55,7 @@ class Agenda:
         self._asked: dict[ValidatorIndex, Height] = {}
         self._running: BlockHash | None = None
         self._is_pending_posted = False
+        self._step_down: StepDownAsked | None = None
 
     @property
     def has_events(self) -> bool:
@@ -66,6 +69,8 @@ class Agenda:
 
     def post(self, event: Event) -> None:
         """Queue one event for the replica."""
+        if isinstance(event, StepDownAsked):
+            self._step_down = event
         self._events.append(event)
 
     def post_pending(self, now_ms: int, wall_ms: int) -> bool:
@@ -75,6 +80,19 @@ class Agenda:
         self._is_pending_posted = True
         self.post(TransactionsPending(now_ms=now_ms, wall_ms=wall_ms))
         return True
+
+    def begin_epoch(self) -> None:
+        """Drop what was for the last epoch's replica, and tell the next one what holds for as long as we run.
+
+        Messages and wishes go by the numbers of the last epoch, jobs and results by its blocks. Whatever
+        matters is sent again.
+        """
+        self._events = deque(e for e in self._events if isinstance(e, Ticked | TransactionsPending))
+        self._jobs.clear()
+        self._asked.clear()
+        self._running = None
+        if self._step_down is not None:
+            self._events.append(self._step_down)
 
     def step_batch(self, replica: Replica) -> Turn:
         """Step the next events and return what they ask for."""

@@ -32,6 +32,7 @@ from tanpo.node.logs import LogControl, LogLevel, get_logger, start_logging
 from tanpo.node.mempool import MempoolLimits
 from tanpo.node.metrics import Metrics
 from tanpo.node.promises import create_promises
+from tanpo.node.roster import compute_name
 from tanpo.node.servers import Parts, Servers
 from tanpo.node.services.admin import wait_drained
 from tanpo.node.tls import load_channel_credentials
@@ -147,36 +148,32 @@ def verify_clock(genesis: Genesis, now_ms: int) -> None:
 
 
 def find_peers(config: NodeConfig, core: Core, credentials: NodeCredentials) -> list[PeerAddress]:
-    """Return every other validator and where it is.
+    """Return every other node that the configuration gives an address of, be it a validator or not (yet).
 
     Raises:
-        UsageError: with CONFIGURATION, a peer is no validator, or a validator has no address.
+        UsageError: with CONFIGURATION, a peer is listed twice, of no member, or this node itself.
     """
     authorities = {member.member: member.ca_certificate for member in core.genesis.members}
-    own = core.validators.find_index(MemberId(config.member), config.node)
+    known = {core.roster.own_name}
     peers: list[PeerAddress] = []
     for position, peer in enumerate(config.peers):
-        index = core.validators.find_index(MemberId(peer.member), peer.node)
-        if index is None:
-            raise _wrong_peers(
-                f"peers.{position} is no validator of this network", f"{peer.member}/{peer.node}"
-            )
+        name = compute_name(peer.member, peer.node)
+        if MemberId(peer.member) not in authorities:
+            raise _wrong_peers(f"peers.{position} is of no member of this network", name)
+        if name in known:
+            raise _wrong_peers(f"peers.{position} is this node itself, or listed before", name)
+        known.add(name)
         tls = load_channel_credentials(
             authorities[MemberId(peer.member)], credentials.certificate, credentials.private_key
         )
         peers.append(
             PeerAddress(
-                index=index,
                 member=MemberId(peer.member),
                 node=peer.node,
                 address=peer.address,
                 credentials=tls,
             )
         )
-    known = {peer.index for peer in peers} | {own}
-    for number, validator in enumerate(core.genesis.validators):
-        if number not in known:
-            raise _wrong_peers("a validator has no address in peers", f"{validator.member}/{validator.node}")
     return peers
 
 
@@ -212,6 +209,7 @@ async def _run(config: NodeConfig, log_control: LogControl, clock: Clock) -> Non
 
         transport = GrpcTransport(
             peers=find_peers(config, core, credentials),
+            roster=core.roster,
             network_id=genesis.network_id,
             version=software_version,
             metrics=metrics,
@@ -220,7 +218,6 @@ async def _run(config: NodeConfig, log_control: LogControl, clock: Clock) -> Non
         parts = Parts(
             config=config,
             core=core,
-            validators=core.validators,
             inbox=core.attach(transport),
             transport=transport,
             credentials=credentials,
@@ -244,7 +241,7 @@ async def _serve(core: Core, parts: Parts, fatal: asyncio.Future[None]) -> None:
     running = asyncio.create_task(core.run(), name="core")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
-        await parts.transport.start()
+        await parts.transport.start(parts.inbox)
         _tune_collector()
         _log_start(parts, servers, core)
         await asyncio.wait((running, stopping, fatal), return_when=asyncio.FIRST_COMPLETED)
@@ -291,7 +288,8 @@ def _log_start(parts: Parts, servers: Servers, core: Core) -> None:
         node=parts.config.node,
         network=core.genesis.network,
         version=parts.version,
-        is_validator=parts.credentials.signing_key is not None,
+        epoch=status.epoch,
+        observer=status.observer_reason,
         height=status.height,
         port=servers.port,
         peer_port=servers.peer_port,
@@ -319,6 +317,6 @@ def _wrong_peers(why: str, value: str) -> UsageError:
         Reason.CONFIGURATION,
         f"{why}: {value}",
         value=value,
-        limit="every other validator of the genesis, once",
+        limit="other nodes of members, each once",
         remedy="correct the [[peers]] sections",
     )

@@ -30,7 +30,10 @@ class _Section(BaseModel):
 
 
 class PeerConfig(_Section):
-    """Another validator and where its `peer_listen` is reached."""
+    """Another node and where its `peer_listen` is reached.
+
+    One that is missing here can still connect to this node, and is answered on its own stream.
+    """
 
     member: Name
     node: Name

@@ -10,28 +10,22 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from tanpo.consensus import (
-    CommittedTip,
     Replica,
-    ReplicaConfig,
-    ReplicaStart,
-    Roots,
     StepDownAsked,
     Ticked,
     Timing,
 )
-from tanpo.ledger.block import decode_block
-from tanpo.ledger.certificate import compute_signed_digest, decode_commit_proof
-from tanpo.ledger.errors import InvariantViolation, Reason, Unavailable, UsageError
+from tanpo.ledger.errors import Reason, Unavailable, UsageError
 from tanpo.ledger.evidence import Evidence
 from tanpo.ledger.genesis import Genesis, collect_keys
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Transaction
-from tanpo.ledger.types import Epoch, MemberId, Signature, ValidatorIndex
-from tanpo.ledger.validators import ValidatorSet
+from tanpo.ledger.types import MemberId
 from tanpo.node.admission import AdmissionWindow
 from tanpo.node.bodies import Bodies
 from tanpo.node.clock import Clock
 from tanpo.node.driver import Driver, Links
+from tanpo.node.epochs import EpochStart, Lineage
 from tanpo.node.events import EventHub
 from tanpo.node.evidence import EvidencePool, EvidenceRead
 from tanpo.node.execution import ExecutedBlock, Execution
@@ -41,10 +35,12 @@ from tanpo.node.keyring import KeyRing
 from tanpo.node.mempool import Mempool, MempoolLimits, overtaken, reused_request
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeHub, OutcomeState
-from tanpo.node.promises import AMNESIA_REMEDY, Promises, encode_first_record, verify_rejoin
+from tanpo.node.promises import Promises, verify_rejoin
 from tanpo.node.reads import Reads
+from tanpo.node.roster import Roster, compute_name
+from tanpo.node.succession import Succession
 from tanpo.node.verifying import Verifier
-from tanpo.storage import LedgerStore, SafetyWrite
+from tanpo.storage import LedgerStore
 
 TICK_S: Final = 0.02
 """How often the replica hears of time; well below the shortest of its delays."""
@@ -58,14 +54,14 @@ HOUSEKEEPING_S: Final = 0.5
 
 
 class Transport(Links, Protocol):
-    """The links to the other validators, with the way for admitted envelopes."""
+    """The links to other nodes, with the way for admitted envelopes."""
 
-    def share(self, envelopes: Sequence[bytes]) -> None:
-        """Queue envelopes for every other validator."""
+    def share(self, to: str, envelopes: Sequence[bytes]) -> None:
+        """Queue envelopes for one node."""
         ...
 
-    def share_evidence(self, evidence: Sequence[bytes]) -> None:
-        """Queue evidence for every other validator."""
+    def share_evidence(self, to: str, evidence: Sequence[bytes]) -> None:
+        """Queue evidence for one node."""
         ...
 
 
@@ -82,7 +78,8 @@ class CoreSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreStatus:
-    """Where a node stands. `leader` is a validator index; `stalled_reason` is empty while all moves."""
+    """Where a node stands. `leader` is a node's name; `stalled_reason` is empty while all moves, and
+    `observer_reason` while the node votes."""
 
     height: int
     block_hash: bytes
@@ -90,10 +87,11 @@ class CoreStatus:
     time_ms: int
     epoch: int
     term: int
-    leader: int
+    leader: str
     is_leader: bool
     pending_transactions: int
     stalled_reason: str
+    observer_reason: str
 
 
 class Core:
@@ -103,8 +101,8 @@ class Core:
         self,
         *,
         genesis: Genesis,
-        validators: ValidatorSet,
-        validator: ValidatorIndex | None,
+        place: EpochStart,
+        roster: Roster,
         signing_key: PrivateKey | None,
         execution: Execution,
         promises: Promises,
@@ -115,9 +113,7 @@ class Core:
         evidence: EvidencePool,
     ) -> None:
         self.genesis = genesis
-        self.validators = validators
-        self._validator = validator
-        self._signing_key = signing_key
+        self.roster = roster
         self._execution = execution
         self._promises = promises
         self._settings = settings
@@ -128,8 +124,6 @@ class Core:
         self._outcomes = OutcomeHub()
         self._admission = AdmissionWindow()
         self._transport: Transport | None = None
-        self._names = [f"{validator.member}/{validator.node}" for validator in genesis.validators]
-        self._replica: Replica | None = None
         self._driver: Driver | None = None
         network_id = genesis.network_id
         verifier = Verifier(keyring, metrics, settings.verify_threads)
@@ -159,6 +153,7 @@ class Core:
             verifier=verifier,
             evidence=evidence,
         )
+        self._succession = self._make_succession(place, signing_key)
 
     @classmethod
     def open(
@@ -176,34 +171,39 @@ class Core:
         """Open the stores of a node, recover what a crash left behind, and return its core.
 
         Raises:
-            UsageError: the directory belongs to another network or process, the key to another validator, or
-                this one is to rejoin and cannot.
+            UsageError: the directory belongs to another network or process, or this validator is to rejoin
+                and cannot.
             CorruptState: what is stored contradicts itself.
             Unavailable: the disk is full.
         """
-        validators = ValidatorSet(genesis.validators)
-        if settings.may_rejoin:
-            verify_rejoin(validators.validator_count)
-        validator = _find_validator(genesis, validators, member, node, signing_key)
         keyring = KeyRing(collect_keys(genesis))
         store = LedgerStore.open(data_dir, network_id=genesis.network_id)
         try:
             execution = Execution.open(store=store, genesis=genesis, keyring=keyring, metrics=metrics)
+            place = execution.load_epoch(genesis)
+            if settings.may_rejoin:
+                verify_rejoin(place.validators.validator_count)
             evidence = EvidencePool.open(
                 data_dir,
                 network_id=genesis.network_id,
                 store=store,
-                find_validators=lambda epoch: None if epoch else validators,
+                find_validators=Lineage(store, execution.machine, genesis).find,
                 metrics=metrics,
             )
             promises = Promises.open(data_dir, may_rejoin=settings.may_rejoin)
         except BaseException:
             store.close()
             raise
+        roster = Roster(
+            own_name=compute_name(member, node),
+            public_key=None if signing_key is None else signing_key.public_key.encoded,
+            epoch=place.epoch,
+            validators=place.validators,
+        )
         return cls(
             genesis=genesis,
-            validators=validators,
-            validator=validator,
+            place=place,
+            roster=roster,
             signing_key=signing_key,
             execution=execution,
             promises=promises,
@@ -217,23 +217,23 @@ class Core:
     def attach(self, transport: Transport) -> Intake:
         """Join the core to its links and return the inbox that they deliver to."""
         self._transport = transport
-        names = self._names
         driver = Driver(
             execution=self._execution,
             promises=self._promises,
             bodies=self._bodies,
             links=transport,
-            names=names,
+            roster=self.roster,
             metrics=self._metrics,
             clock=self._clock,
             on_committed=self._on_committed,
             on_evidence=self._on_evidence,
+            begin_epoch=self._succession.begin_epoch,
         )
         self._driver = driver
-        self._replica = self._make_replica()
+        self._succession.begin()
         self._intake = Intake(
             driver=driver,
-            names=names,
+            roster=self.roster,
             clock=self._clock,
             metrics=self._metrics,
             take_shared=self.gateway.take_shared,
@@ -277,15 +277,15 @@ class Core:
 
         What waits for a block is known to the next leader; so nobody waits for a timeout when we stop.
         """
-        driver, replica = self._attached()
+        driver, _ = self._attached()
         now_ms, wall_ms = self._clock.read()
         driver.post(StepDownAsked(now_ms=now_ms, wall_ms=wall_ms))
-        if self.validators.validator_count == 1:
+        if not self.roster.others:
             return
         with contextlib.suppress(TimeoutError):
             # As long as until a lost timeout is repeated (T4): without a quorum there is nothing to wait for.
             async with asyncio.timeout(self._settings.timing.base_timeout_ms / 2000):
-                while replica.is_leader:
+                while self._attached()[1].is_leader:
                     await driver.wait_for_term()
 
     def evidence(self) -> list[EvidenceRead]:
@@ -301,71 +301,44 @@ class Core:
             block_hash=store.executed_hash,
             state_root=store.state_root,
             time_ms=self._execution.tip_time_ms,
-            epoch=0,
+            epoch=replica.epoch,
             term=replica.term,
-            leader=replica.leader,
+            leader=self.roster.names[replica.leader],
             is_leader=replica.is_leader,
             pending_transactions=len(self._mempool),
-            stalled_reason=self._explain_stall(replica),
+            stalled_reason=self._succession.explain_stall(),
+            observer_reason=self.roster.explain_silence(),
+        )
+
+    def _make_succession(self, place: EpochStart, signing_key: PrivateKey | None) -> Succession:
+        return Succession(
+            genesis=self.genesis,
+            execution=self._execution,
+            promises=self._promises,
+            place=place,
+            roster=self.roster,
+            signing_key=signing_key,
+            payloads=self._bodies,
+            timing=self._settings.timing,
+            may_rejoin=self._settings.may_rejoin,
+            metrics=self._metrics,
         )
 
     def _attached(self) -> tuple[Driver, Replica]:
-        if self._driver is None or self._replica is None:
+        if self._driver is None or self._succession.replica is None:
             raise UsageError(Reason.MISUSE, "the core has no transport yet", remedy="call `attach` first")
-        return self._driver, self._replica
-
-    def _explain_stall(self, replica: Replica) -> str:
-        reason = replica.explain_stall(self._names)
-        if reason is not None and replica.has_amnesia and not self._settings.may_rejoin:
-            return f"{reason}; {AMNESIA_REMEDY}"
-        return reason or ""
-
-    def _make_replica(self) -> Replica:
-        image = self._promises.load()
-        record, height = image.record, self._execution.store.executed_height
-        if record is None and self._validator is not None and not (height or self._promises.has_forgotten):
-            record = encode_first_record(self.genesis.network_id)
-            self._promises.save(SafetyWrite(record=record))
-        config = ReplicaConfig(
-            network_id=self.genesis.network_id,
-            epoch=Epoch(0),
-            validator=self._validator,
-            validator_count=self.validators.validator_count,
-            valset_hash=self.validators.valset_hash,
-            parameters=self.genesis.parameters,
-            timing=self._settings.timing,
-            may_rejoin=self._settings.may_rejoin,
-        )
-        start = ReplicaStart(
-            tip=self._read_tip(),
-            record=record,
-            blocks=tuple(decode_block(encoded) for _, encoded in sorted(image.blocks.items())),
-            has_forgotten=self._promises.has_forgotten,
-        )
-        return Replica(config, self.validators, self._sign, self._bodies, start)
-
-    def _sign(self, message: bytes) -> Signature:
-        if self._signing_key is None:
-            raise InvariantViolation("an observer was asked to sign")
-        return self._signing_key.sign(compute_signed_digest(message))
-
-    def _read_tip(self) -> CommittedTip:
-        store = self._execution.store
-        height = store.executed_height
-        return CommittedTip(
-            height=height,
-            block_hash=store.executed_hash,
-            term=self._execution.tip_term,
-            time_ms=self._execution.tip_time_ms,
-            roots=Roots(state_root=store.state_root, receipts_root=store.receipts_root),
-            proof=decode_commit_proof(store.read_block(height).proof) if height else None,
-        )
+        return self._driver, self._succession.replica
 
     def _on_admitted(self, own: Sequence[bytes]) -> None:
         driver, _ = self._attached()
-        if own and self._transport is not None:
-            self._transport.share(own)
+        if own:
+            self._share(own)
         driver.post_pending()
+
+    def _share(self, envelopes: Sequence[bytes]) -> None:
+        if self._transport is not None:
+            for name in self.roster.others:
+                self._transport.share(name, envelopes)
 
     def _on_evidence(self, evidence: Evidence) -> None:
         """Hold what the replica can prove; `_keep_house` shares it, and a leader puts it into a block."""
@@ -449,11 +422,12 @@ class Core:
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
             again = self._mempool.take_unshared(self._clock.monotonic_ms(), RESHARE_MS, RESHARE_BYTES_MAX)
-            if again and self._transport is not None:
-                self._transport.share(again)
+            if again:
+                self._share(again)
             if self._evidence.has_waiting and self._transport is not None:
                 # Whoever leads may hold none of it.
-                self._transport.share_evidence(self._evidence.list_held())
+                for name in self.roster.others:
+                    self._transport.share_evidence(name, self._evidence.list_held())
             self._drop_expired()
             _, replica = self._attached()
             self._metrics.term.set(replica.term)
@@ -485,24 +459,3 @@ class Core:
                 remedy="build it again with a later valid_until",
             ),
         )
-
-
-def _find_validator(
-    genesis: Genesis,
-    validators: ValidatorSet,
-    member: MemberId,
-    node: str,
-    signing_key: PrivateKey | None,
-) -> ValidatorIndex | None:
-    """Return this node's index among the validators, None for an observer."""
-    index = validators.find_index(member, node)
-    if index is None or signing_key is None:
-        return None
-    if genesis.validators[index].public_key != signing_key.public_key.encoded:
-        raise UsageError(
-            Reason.CONFIGURATION,
-            f"the signing key is not the one genesis names for {member}/{node}",
-            value=signing_key.key_id.hex(),
-            remedy="configure the key that was made for this validator",
-        )
-    return index

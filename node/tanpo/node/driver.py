@@ -32,12 +32,13 @@ from tanpo.consensus import (
     ServeCommitted,
     build_committed,
 )
+from tanpo.consensus.messages import GetCommitted, Message
 from tanpo.consensus.wire import encode_message
-from tanpo.ledger.block import Block, decode_block
+from tanpo.ledger.block import Block, BlockFlags, decode_block
 from tanpo.ledger.certificate import CommitProof, decode_commit_proof
 from tanpo.ledger.errors import InvariantViolation
 from tanpo.ledger.evidence import Evidence
-from tanpo.ledger.types import Epoch, Height, Term, ValidatorIndex
+from tanpo.ledger.types import Height, Term, ValidatorIndex
 from tanpo.node.agenda import Agenda
 from tanpo.node.bodies import Bodies
 from tanpo.node.clock import Clock
@@ -45,6 +46,7 @@ from tanpo.node.execution import ExecutedBlock, Execution
 from tanpo.node.logs import Milestones, get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.node.promises import AMNESIA_REMEDY, Promises
+from tanpo.node.roster import Roster
 from tanpo.storage import SafetyWrite
 
 SERVE_REST: Final = 3
@@ -55,14 +57,14 @@ _LOG = get_logger("consensus")
 
 
 class Links(Protocol):
-    """The ways to the other validators; sending never blocks and may lose."""
+    """The ways to other nodes, by name; sending never blocks and may lose."""
 
-    def send(self, to: ValidatorIndex, message: bytes) -> None:
-        """Queue a message for one validator."""
+    def send(self, to: str, message: bytes) -> None:
+        """Queue a message for one node; for one that cannot be reached it is dropped."""
         ...
 
-    def broadcast(self, message: bytes) -> None:
-        """Queue a message for every other validator."""
+    def connected(self) -> Sequence[str]:
+        """Return the nodes that can be reached now."""
         ...
 
 
@@ -70,7 +72,7 @@ class Driver:
     """Feeds the replica and does what it asks. `on_committed` hears of each block once it is on
     disk, `on_evidence` of what the replica can prove against a validator.
 
-    `names` are the validators' as member/node, by index.
+    `begin_epoch` is called when the last block of an epoch is on disk, and returns the replica that goes on.
     """
 
     def __init__(
@@ -80,21 +82,24 @@ class Driver:
         promises: Promises,
         bodies: Bodies,
         links: Links,
-        names: Sequence[str],
+        roster: Roster,
         metrics: Metrics,
         clock: Clock,
         on_committed: Callable[[ExecutedBlock], None],
         on_evidence: Callable[[Evidence], None],
+        begin_epoch: Callable[[], Replica],
     ) -> None:
         self._execution = execution
         self._promises = promises
         self._bodies = bodies
         self._links = links
-        self._names = names
+        self._roster = roster
         self._metrics = metrics
         self._clock = clock
         self._on_committed = on_committed
         self._on_evidence = on_evidence
+        self._begin_epoch = begin_epoch
+        self._replica: Replica | None = None
         self._agenda = Agenda()
         self._awake = asyncio.Event()
         self._has_jobs = asyncio.Event()
@@ -104,7 +109,6 @@ class Driver:
         self._failure: BaseException | None = None
         self._milestones = Milestones()
         self._wake: asyncio.TimerHandle | None = None
-        self._epoch = Epoch(0)
         self._term = Term(0)
         self._has_amnesia = False
         self._term_changed = asyncio.Event()
@@ -121,7 +125,7 @@ class Driver:
         await self._term_changed.wait()
 
     def post(self, event: Event) -> None:
-        """Queue one event for the replica."""
+        """Queue one event for the replica. One that came from a peer must go by the numbers of this epoch."""
         self._agenda.post(event)
         self._awake.set()
 
@@ -132,12 +136,13 @@ class Driver:
             self._awake.set()
 
     async def run(self, replica: Replica) -> None:
-        """Drive a replica until cancelled.
+        """Drive a replica, and after each epoch the next one, until cancelled.
 
         Raises:
             InvariantViolation: the replica halted: this node's state contradicts what a quorum certified.
             CorruptState: a write failed; the process must stop.
         """
+        self._replica = replica
         self._start(self._work(), "execute")
         self._start(self._serve(), "serve")
         try:
@@ -146,7 +151,7 @@ class Driver:
                 self._awake.clear()
                 self._raise_failure()
                 while self._agenda.has_events:
-                    self._step_batch(replica)
+                    self._step_batch(self._replica)
                     await asyncio.sleep(0)
                     self._raise_failure()
         finally:
@@ -182,7 +187,8 @@ class Driver:
         if replica.term != self._term:
             self._term = replica.term
             self._term_changed.set()
-            _LOG.info("term", term=replica.term, leader=self._names[replica.leader])
+            leader = self._roster.names[replica.leader]
+            _LOG.info("term", epoch=replica.epoch, term=replica.term, leader=leader)
         self._metrics.consensus_seconds.inc(time.thread_time() - started)
         self._save(turn.write)
         # After the write: it may be from before the amnesia was found, and a later one ends it.
@@ -191,7 +197,7 @@ class Driver:
         if replica.has_amnesia != self._has_amnesia:
             self._note_amnesia(replica)
         for effect in turn.effects:
-            self._apply(effect)
+            self._apply(effect, replica)
         if replica.wake_ms is not None and self._wake is None:
             delay_ms = max(0, replica.wake_ms - self._clock.monotonic_ms())
             self._wake = asyncio.get_running_loop().call_later(delay_ms / 1000, self._end_linger)
@@ -218,14 +224,14 @@ class Driver:
         self._promises.save(write)
         self._metrics.fsync_seconds.observe(time.perf_counter() - started)
 
-    def _apply(self, effect: Effect) -> None:
+    def _apply(self, effect: Effect, replica: Replica) -> None:
         match effect:
             case Persist():
                 pass  # the turn's write has it
             case Send(to=to, message=message):
-                self._links.send(to, encode_message(message, self._epoch))
+                self._send(self._find_receiver(to, message), encode_message(message, replica.epoch))
             case Broadcast(message=message):
-                self._links.broadcast(encode_message(message, self._epoch))
+                self._broadcast(encode_message(message, replica.epoch))
             case CheckBlock():
                 self._start(self._check(effect), "check")
             case ExecuteBlock() | CommitBlock():
@@ -241,17 +247,37 @@ class Driver:
             case _:
                 assert_never(effect)
 
+    def _send(self, name: str | None, encoded: bytes) -> None:
+        if name is not None:
+            self._links.send(name, encoded)
+
+    def _broadcast(self, encoded: bytes) -> None:
+        for name in self._roster.others:
+            self._links.send(name, encoded)
+
+    def _find_receiver(self, to: ValidatorIndex, message: Message) -> str | None:
+        """Return the node to send to: the one meant, or any for committed blocks, which prove themselves.
+
+        The validators of an epoch long past may be gone, and a node that starts there must still catch up.
+        """
+        name = self._roster.find_name(to)
+        if isinstance(message, GetCommitted):
+            connected = self._links.connected()
+            if connected and name not in connected:
+                return connected[to % len(connected)]
+        return name
+
     def _report(self, effect: ReportEvidence | ReportFault | Halt) -> None:
         match effect:
             case ReportEvidence(evidence=evidence):
                 self._on_evidence(evidence)
             case ReportFault(sender=sender, fault=fault):
-                self._metrics.peer_faults.labels(self._names[sender]).inc()
-                count = self._milestones.note(("fault", sender))
+                name = self._roster.find_name(sender) or "unknown"
+                label = self._roster.compute_label(name)
+                self._metrics.peer_faults.labels(label).inc()
+                count = self._milestones.note(("fault", label))
                 if count:
-                    _LOG.warning(
-                        "peer fault", validator=sender, fault=str(fault), value=fault.value, faults=count
-                    )
+                    _LOG.warning("peer fault", peer=name, fault=str(fault), value=fault.value, faults=count)
             case Halt(reason=reason):
                 raise InvariantViolation(reason)
             case _:
@@ -276,10 +302,11 @@ class Driver:
             self._has_asked.clear()
             while (asked := self._agenda.take_asked()) is not None:
                 to, from_height = asked
+                name = self._roster.find_name(to)
                 started = time.thread_time()
                 answer = build_committed(self._read_committed(from_height))
                 if answer is not None:
-                    self._links.send(to, encode_message(answer, self._epoch))
+                    self._send(name, encode_message(answer, self._roster.epoch))
                 await asyncio.sleep(SERVE_REST * (time.thread_time() - started))
 
     def _read_committed(self, from_height: Height) -> Iterator[tuple[Block, CommitProof]]:
@@ -318,6 +345,7 @@ class Driver:
                 block_hash=block.block_hash,
                 state_root=executed.state_root,
                 receipts_root=executed.receipts_root,
+                pending_valset=executed.pending_valset,
                 now_ms=now_ms,
                 wall_ms=wall_ms,
             )
@@ -327,5 +355,22 @@ class Driver:
         executed = self._execution.commit(block.block_hash, proof)
         self._bodies.forget_up_to(block.header.height)
         self._on_committed(executed)
+        if block.header.flags & BlockFlags.EPOCH_END:
+            self._go_over()
+            return
         now_ms, wall_ms = self._clock.read()
         self.post(CommitStored(height=block.header.height, now_ms=now_ms, wall_ms=wall_ms))
+
+    def _go_over(self) -> None:
+        """Go on with the next epoch's replica (E3)."""
+        self._replica = self._begin_epoch()
+        self._agenda.begin_epoch()
+        self._has_room.set()
+        self._term = Term(0)
+        self._term_changed.set()
+        if self._has_amnesia and not self._replica.has_amnesia:
+            # It did not rejoin: in this epoch it does not vote.
+            self._has_amnesia = False
+            self._metrics.has_amnesia.set(False)
+        self.post_pending()
+        self._awake.set()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tanpo.ledger.block import EMPTY_ROOT, decode_block, encode_block
+from tanpo.ledger.block import EMPTY_ROOT, BlockFlags, decode_block, encode_block
 from tanpo.ledger.certificate import CommitProof, encode_commit_proof
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason, invariant
 from tanpo.ledger.genesis import Genesis
@@ -21,6 +21,7 @@ from tanpo.ledger.receipt import Event, Receipt, encode_receipt
 from tanpo.ledger.transaction import Call, Transaction
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot, Term
 from tanpo.node.body import DecodedBlock, decode_body
+from tanpo.node.epochs import EpochStart, begin_epoch, load_epoch, settle_pending
 from tanpo.node.evidence import compute_changes
 from tanpo.node.installing import install_genesis, load_contracts
 from tanpo.node.keyring import KeyRing
@@ -35,7 +36,8 @@ SLICE_TRANSACTIONS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutedBlock:
-    """A block's results, in memory until the block is final. `receipts` are encoded."""
+    """A block's results, in memory until the block is final. `receipts` are encoded; `pending_valset` is the
+    hash of the validator set that the state wants next, if any."""
 
     decoded: DecodedBlock
     receipts: tuple[bytes, ...]
@@ -46,6 +48,7 @@ class ExecutedBlock:
     overlay: Overlay
     plan: Plan
     step: RequestStep
+    pending_valset: bytes | None
 
     @property
     def block_hash(self) -> BlockHash:
@@ -131,6 +134,8 @@ class Execution:
         started = time.thread_time()
         session = self._session
         session.restart(parent.overlay if parent else self.store)
+        if header.flags & BlockFlags.EPOCH_END:
+            begin_epoch(session, header)
         receipts: list[Receipt] = []
         for index, transaction in enumerate(decoded.transactions):
             if index and index % SLICE_TRANSACTIONS == 0:
@@ -168,6 +173,14 @@ class Execution:
         self._write(executed)
         self._metrics.store_seconds.inc(time.thread_time() - started)
         return executed
+
+    def load_epoch(self, genesis: Genesis) -> EpochStart:
+        """Return the epoch that goes on above the latest committed block.
+
+        Raises:
+            CorruptState: the state and the stored blocks name different epochs.
+        """
+        return load_epoch(self.store, self.machine, genesis)
 
     def view(self, call: Call, *, time_ms: int) -> Outcome:
         """Run a view on the committed state. Raises `TransactionRejected` for one that does not exist."""
@@ -215,6 +228,7 @@ class Execution:
             decoded.transactions,
             self.get_ancestor_steps(header.parent_hash),
         )
+        pending_valset = settle_pending(session, header, decoded.transactions)
         recorded = compute_changes(header.height, decoded.evidence)
         changes = {**session.collect_changes(), **step.changes, **recorded}
         plan = self.store.tree.begin(header.height, changes, parent.plan if parent else None)
@@ -228,6 +242,7 @@ class Execution:
             overlay=Overlay(parent.overlay if parent else self.store, changes),
             plan=plan,
             step=step,
+            pending_valset=pending_valset,
         )
         self._metrics.tree_seconds.inc(time.thread_time() - started)
 

@@ -8,6 +8,7 @@ from typing import Final
 from tanpo.ledger.codec import Reader, Writer
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason, UsageError
 from tanpo.ledger.genesis import Genesis
+from tanpo.node.epochs import check_genesis
 from tanpo.vm import (
     GAS_LIMIT_MAX,
     CallContext,
@@ -40,7 +41,7 @@ def install_genesis(genesis: Genesis) -> dict[bytes, bytes | None]:
 
     Raises:
         ContractRefused: a contract does not compile.
-        UsageError: an `@init` failed.
+        UsageError: an `@init` failed, or the validators of genesis are not those of its contract.
     """
     machine = Machine(compile_contracts((c.name, c.source) for c in genesis.contracts))
     session = machine.open_session(EmptyState())
@@ -59,6 +60,7 @@ def install_genesis(genesis: Genesis) -> dict[bytes, bytes | None]:
             )
         record = Writer().u32(order).blob(contract.source.encode("utf-8")).finish()
         changes[CONTRACTS_PREFIX + contract.name.encode("ascii")] = record
+    check_genesis(session, genesis)
     return {**changes, **session.collect_changes()}
 
 

@@ -1,7 +1,7 @@
-"""What arrives from other validators: consensus messages go straight on, shared envelopes wait their turn.
+"""What arrives from other nodes: consensus messages go straight on, shared envelopes wait their turn.
 
 All queues are bounded. A link that brings more messages than the replica steps is read more slowly; each
-validator has a queue of shared envelopes of its own, served in turn, and what is beyond its bound is dropped,
+node has a queue of shared envelopes of its own, served in turn, and what is beyond its bound is dropped,
 because whoever admitted it shares it again.
 """
 
@@ -15,14 +15,17 @@ from typing import Final
 from tanpo.consensus import Received
 from tanpo.consensus.wire import decode_message
 from tanpo.ledger.errors import PeerFault
-from tanpo.ledger.types import ValidatorIndex
 from tanpo.node.clock import Clock
 from tanpo.node.driver import Driver
 from tanpo.node.logs import Milestones, get_logger
 from tanpo.node.metrics import Metrics
+from tanpo.node.roster import Roster
 
 SHARED_BYTES_MAX: Final = 8 * 1024 * 1024
 """Shared envelopes of one validator that wait to be verified, as many as it queues for us itself."""
+
+GUEST_BYTES_MAX: Final = 512 * 1024
+"""The same for a guest, of whom there may be many."""
 
 SHARED_OVERHEAD_BYTES: Final = 128
 """What a waiting envelope costs besides its bytes, so that many tiny ones stay within the bound too."""
@@ -40,31 +43,31 @@ class Intake:
         self,
         *,
         driver: Driver,
-        names: Sequence[str],
+        roster: Roster,
         clock: Clock,
         metrics: Metrics,
         take_shared: Callable[[Sequence[bytes]], Awaitable[None]],
         take_evidence: Callable[[bytes, str], bool],
     ) -> None:
         self._driver = driver
-        self._names = names
+        self._roster = roster
         self._clock = clock
         self._metrics = metrics
         self._take_shared = take_shared
         self._take_evidence = take_evidence
-        self._shared: dict[ValidatorIndex, deque[bytes]] = {}
-        self._shared_bytes: Counter[ValidatorIndex] = Counter()
+        self._shared: dict[str, deque[bytes]] = {}
+        self._shared_bytes: Counter[str] = Counter()
         self._has_shared = asyncio.Event()
         self._milestones = Milestones()
 
     async def receive(
         self,
-        sender: ValidatorIndex,
+        sender: str,
         messages: Sequence[bytes],
         envelopes: Sequence[bytes],
         evidence: Sequence[bytes] = (),
     ) -> None:
-        """Take one frame of an authenticated validator.
+        """Take one frame of an authenticated node, by its name.
 
         Raises:
             PeerFault: a message or evidence does not stand; those before it were taken.
@@ -74,12 +77,15 @@ class Intake:
             for encoded in messages:
                 now_ms, wall_ms = self._clock.read()
                 epoch, message = decode_message(encoded)
-                self._driver.post(
-                    Received(sender=sender, epoch=epoch, message=message, now_ms=now_ms, wall_ms=wall_ms)
-                )
+                number = self._roster.number(sender)
+                if number is not None:
+                    self._driver.post(
+                        Received(sender=number, epoch=epoch, message=message, now_ms=now_ms, wall_ms=wall_ms)
+                    )
             self._metrics.consensus_messages.inc(len(messages))
-            for encoded in evidence:
-                self._take_evidence(encoded, self._names[sender])
+            # To check evidence costs signatures; what a guest knows of, validators know too.
+            for encoded in evidence if self._roster.is_validator(sender) else ():
+                self._take_evidence(encoded, sender)
         finally:
             # After a fault too, or one bad message a frame would let a peer outrun the replica.
             await self._driver.wait_for_room()
@@ -94,28 +100,29 @@ class Intake:
                     await self._take_batch(sender, self._take(sender))
                     await asyncio.sleep(0)
 
-    def _queue_shared(self, sender: ValidatorIndex, envelopes: Sequence[bytes]) -> None:
+    def _queue_shared(self, sender: str, envelopes: Sequence[bytes]) -> None:
+        bytes_max = SHARED_BYTES_MAX if self._roster.is_validator(sender) else GUEST_BYTES_MAX
         for encoded in envelopes:
             size = len(encoded) + SHARED_OVERHEAD_BYTES
-            if self._shared_bytes[sender] + size > SHARED_BYTES_MAX:
+            if self._shared_bytes[sender] + size > bytes_max:
                 return
             self._shared_bytes[sender] += size
             self._shared.setdefault(sender, deque()).append(encoded)
             self._has_shared.set()
 
-    def _take(self, sender: ValidatorIndex) -> list[bytes]:
+    def _take(self, sender: str) -> list[bytes]:
         queue = self._shared[sender]
         batch = [queue.popleft() for _ in range(min(SHARED_BATCH, len(queue)))]
         self._shared_bytes[sender] -= sum(len(encoded) + SHARED_OVERHEAD_BYTES for encoded in batch)
         if not queue:
-            del self._shared[sender]
+            del self._shared[sender], self._shared_bytes[sender]
         return batch
 
-    async def _take_batch(self, sender: ValidatorIndex, batch: Sequence[bytes]) -> None:
+    async def _take_batch(self, sender: str, batch: Sequence[bytes]) -> None:
         try:
             await self._take_shared(batch)
         except PeerFault as fault:
-            self._metrics.peer_faults.labels(self._names[sender]).inc()
-            count = self._milestones.note(sender)
+            self._metrics.peer_faults.labels(self._roster.compute_label(sender)).inc()
+            count = self._milestones.note(self._roster.compute_label(sender))
             if count:
-                _LOG.warning("shared envelopes refused", validator=sender, fault=str(fault), batches=count)
+                _LOG.warning("shared envelopes refused", peer=sender, fault=str(fault), batches=count)

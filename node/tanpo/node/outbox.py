@@ -23,6 +23,9 @@ class OutboxLimits:
 CONSENSUS_LIMITS: Final = OutboxLimits(bytes_max=32 * 1024 * 1024, messages_max=20_000, age_max_s=5.0)
 """Older messages are of terms long past: consensus repeats what still matters."""
 
+CALLER_LIMITS: Final = OutboxLimits(bytes_max=8 * 1024 * 1024, messages_max=20_000, age_max_s=5.0)
+"""The same on streams that others opened: of those there may be many, and what matters is asked for again."""
+
 GOSSIP_LIMITS: Final = OutboxLimits(bytes_max=8 * 1024 * 1024, messages_max=20_000, age_max_s=5.0)
 """Shared transactions are shared again while they wait, so losing them costs a little time only."""
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from tanpo.consensus.record import DurableRecord, encode_record
-from tanpo.ledger.certificate import compute_quorum, genesis_certificate
+from tanpo.ledger.certificate import QuorumCertificate, compute_quorum
 from tanpo.ledger.errors import CorruptState, Reason, UsageError, invariant
 from tanpo.ledger.genesis import Genesis
-from tanpo.ledger.types import Epoch, NetworkId, Term
+from tanpo.ledger.types import Epoch, Term
 from tanpo.node.logs import get_logger
 from tanpo.storage import LedgerStore, SafetyImage, SafetyStore, SafetyWrite
 from tanpo.storage.files import create_synced, guarded_io, sync_folder
@@ -130,8 +130,8 @@ def create_promises(genesis: Genesis, data_dir: Path) -> Path:
     return path
 
 
-def encode_first_record(network_id: NetworkId) -> bytes:
-    """Return the record of a validator that has promised nothing yet.
+def encode_first_record(epoch: Epoch, base: QuorumCertificate) -> bytes:
+    """Return the record of a validator that has promised nothing yet in this epoch, which starts from `base`.
 
     Beginning with one makes it ask the others first (D7): an emptied data directory that was initialised by
     mistake is found out.
@@ -139,13 +139,13 @@ def encode_first_record(network_id: NetworkId) -> bytes:
     return encode_record(
         DurableRecord(
             sequence=0,
-            epoch=Epoch(0),
+            epoch=epoch,
             term=Term(1),
             term_certificate=None,
             voted=None,
             justify=None,
             timeout=None,
-            high_qc=genesis_certificate(network_id),
+            high_qc=base,
             commit_proof=None,
             floor=Term(0),
             doublings=0,

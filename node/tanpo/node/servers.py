@@ -17,7 +17,6 @@ from grpc_reflection.v1alpha import reflection
 from tanpo.api.v1 import admin_pb2_grpc, ledger_pb2_grpc, network_pb2_grpc, peer_pb2_grpc
 from tanpo.ledger.errors import LedgerError, Reason, UsageError
 from tanpo.ledger.types import MemberId
-from tanpo.ledger.validators import ValidatorSet
 from tanpo.node.clock import Clock
 from tanpo.node.config import NodeConfig, split_address
 from tanpo.node.credentials import NodeCredentials
@@ -65,7 +64,6 @@ class Parts:
 
     config: NodeConfig
     core: NodePort
-    validators: ValidatorSet
     inbox: Inbox
     transport: GrpcTransport
     credentials: NodeCredentials
@@ -81,15 +79,12 @@ class Servers:
     """All listening ports of one node."""
 
     def __init__(self, parts: Parts) -> None:
-        config = parts.config
         self._parts = parts
         self.readiness = Readiness(
             core=parts.core,
             peers=parts.transport,
-            validators=parts.validators,
-            member=MemberId(config.member),
-            node=config.node,
-            silence_s=SILENCE_TIMEOUTS * config.timing.base_timeout_ms / 1000,
+            roster=parts.core.roster,
+            silence_s=SILENCE_TIMEOUTS * parts.config.timing.base_timeout_ms / 1000,
             certificate_until_s=parts.credentials.valid_until.timestamp(),
             read_clock_s=lambda: parts.clock.wall_ms() / 1000,
         )
@@ -177,16 +172,14 @@ class Servers:
     def _make_peer_server(self) -> grpc.aio.Server:
         parts = self._parts
         server = _make_server(self._peer_guard, PEER_MESSAGE_BYTES_MAX)
-        own = parts.validators.find_index(MemberId(parts.config.member), parts.config.node)
         peer_pb2_grpc.add_PeerServicer_to_server(
             PeerService(
-                validators=parts.validators,
-                own=own,
+                own_name=parts.core.roster.own_name,
                 inbox=parts.inbox,
+                transport=parts.transport,
                 policy=self._make_policy(PEER_ACCESS),
                 hello=build_hello(parts.core.genesis.network_id, parts.version),
                 metrics=parts.metrics,
-                on_greeting=parts.transport.retry_now,
                 on_frame=parts.transport.note_heard,
             ),
             server,

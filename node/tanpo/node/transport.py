@@ -17,38 +17,18 @@ import grpc
 import grpc.aio
 from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
 from tanpo.ledger.errors import LedgerError, PeerFault, Reason, Unavailable, clip
-from tanpo.ledger.types import MemberId, NetworkId, ValidatorIndex
+from tanpo.ledger.types import MemberId, NetworkId
+from tanpo.node.frames import FRAME_EVIDENCE_MAX, FRAME_MESSAGES_MAX, FrameQueue
 from tanpo.node.link_errors import explain_link_failure
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
-from tanpo.node.outbox import (
-    CONSENSUS_LIMITS,
-    EVIDENCE_LIMITS,
-    GOSSIP_LIMITS,
-    MESSAGE_OVERHEAD_BYTES,
-    Outbox,
-)
+from tanpo.node.outbox import CALLER_LIMITS
 from tanpo.node.pki import compute_host_name
-from tanpo.node.tls import PEER_MESSAGE_BYTES_MAX, compute_peer_channel_options
+from tanpo.node.roster import GUESTS_MAX, Roster, compute_name
+from tanpo.node.tls import compute_peer_channel_options
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 """Of the frames and messages between nodes; nodes of other versions are refused."""
-
-FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
-"""A frame ends here unless one message is longer, so that urgent messages do not wait behind megabytes."""
-
-MESSAGE_BYTES_MAX: Final = PEER_MESSAGE_BYTES_MAX - 64 * 1024
-"""The longest message there may be: it fits a frame together with the frame's own fields."""
-
-FRAME_MESSAGES_MAX: Final = 4096
-"""Of each kind in a frame; a receiver refuses more, because each costs memory beyond its bytes."""
-
-FRAME_EVIDENCE_MAX: Final = 16
-"""Of evidence: each costs a receiver several signature checks."""
-
-GOSSIP_LINGER_S: Final = 0.025
-"""Least time between two frames sent for envelopes alone: a frame costs as much as checking a signature, on
-both sides and for every peer, so on a busy link envelopes share frames."""
 
 WELCOME_TIMEOUT_S: Final = 5.0
 BACKOFF_MIN_S: Final = 0.05
@@ -59,16 +39,16 @@ _LOG: Final = get_logger("peers")
 
 
 class Inbox(Protocol):
-    """Where frames from peers go; the core implements it."""
+    """Where frames from other nodes go; the core implements it."""
 
     async def receive(
         self,
-        sender: ValidatorIndex,
+        sender: str,
         messages: Sequence[bytes],
         envelopes: Sequence[bytes],
         evidence: Sequence[bytes] = (),
     ) -> None:
-        """Take one frame; the peer's stream is read no further until this returns.
+        """Take one frame of an authenticated node, by its name; no more of it is read until this returns.
 
         Raises:
             PeerFault: the frame breaks the protocol; it is dropped and counted.
@@ -76,29 +56,12 @@ class Inbox(Protocol):
         ...
 
 
-class PeerTransport(Protocol):
-    """What the core needs to reach other validators. Nothing here blocks."""
-
-    def send(self, to: ValidatorIndex, message: bytes) -> None:
-        """Queue a consensus message for one validator."""
-        ...
-
-    def broadcast(self, message: bytes) -> None:
-        """Queue a consensus message for every other validator."""
-        ...
-
-    def share(self, envelopes: Sequence[bytes]) -> None:
-        """Queue admitted envelopes for every other validator."""
-        ...
-
-    def share_evidence(self, evidence: Sequence[bytes]) -> None:
-        """Queue evidence against validators for every other validator."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerState:
-    """How a peer is doing, for operators. `silent_s`: how long nothing came from it, None if nothing did."""
+    """How a peer is doing, for operators. `address` is empty for one that we know by its own stream only.
+
+    `silent_s`: how long nothing came from it, None if nothing did.
+    """
 
     member: MemberId
     node: str
@@ -112,9 +75,8 @@ class PeerState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerAddress:
-    """A validator, where to reach it, and credentials that trust its member's CA alone."""
+    """A node, where to reach it, and credentials that trust its member's CA alone."""
 
-    index: ValidatorIndex
     member: MemberId
     node: str
     address: str
@@ -122,64 +84,43 @@ class PeerAddress:
 
     @property
     def label(self) -> str:
-        """The peer's name in metrics and logs."""
-        return f"{self.member}/{self.node}"
+        """The peer's name."""
+        return compute_name(self.member, self.node)
 
 
 class PeerLink:
-    """The outgoing stream to one peer and what waits for it."""
+    """The stream we opened to one peer, and what waits for it. The peer may send on it too."""
 
-    def __init__(self, *, peer: PeerAddress, hello: peer_pb2.PeerHello, metrics: Metrics) -> None:
-        now = asyncio.get_running_loop().time
-        self._now = now
+    def __init__(
+        self,
+        *,
+        peer: PeerAddress,
+        hello: peer_pb2.PeerHello,
+        metrics: Metrics,
+        on_change: Callable[[], None],
+    ) -> None:
         self.peer = peer
+        self.queue = FrameQueue(name=peer.label, metrics=metrics)
         self._hello = hello
-        self._consensus = Outbox(CONSENSUS_LIMITS, now)
-        self._gossip = Outbox(GOSSIP_LIMITS, now)
-        self._evidence = Outbox(EVIDENCE_LIMITS, now)
-        self._shared_at = -GOSSIP_LINGER_S
-        self._linger: asyncio.TimerHandle | None = None
-        self._has_work = asyncio.Event()
         self._is_back = asyncio.Event()
         self._is_connected = False
         self._last_error = ""
         self._heard_at: float | None = None
+        self._now = asyncio.get_running_loop().time
         self._metrics = metrics
-        self._queue_gauge = metrics.peer_queue_bytes.labels(peer.label)
+        self._on_change = on_change
 
     @property
     def is_connected(self) -> bool:
         """Whether the peer welcomed the present stream."""
         return self._is_connected
 
-    def send(self, message: bytes) -> None:
-        """Queue a consensus message; it takes along whatever waits."""
-        self._put(self._consensus, "consensus", message)
-        self._has_work.set()
-
-    def share(self, envelopes: Sequence[bytes]) -> None:
-        """Queue envelopes. They leave at once on a quiet link, else together with those of a few ms."""
-        for envelope in envelopes:
-            self._put(self._gossip, "gossip", envelope)
-        loop = asyncio.get_running_loop()
-        due = self._shared_at + GOSSIP_LINGER_S
-        if loop.time() >= due:
-            self._has_work.set()
-        elif self._linger is None:
-            self._linger = loop.call_at(due, self._end_linger)
-
-    def share_evidence(self, evidence: Sequence[bytes]) -> None:
-        """Queue evidence; it takes along whatever waits."""
-        for encoded in evidence:
-            self._put(self._evidence, "evidence", encoded)
-        self._has_work.set()
-
     def retry_now(self) -> None:
         """Do not wait out the pause before the next attempt: the peer has just shown that it is up."""
         self._is_back.set()
 
     def note_heard(self) -> None:
-        """Note that something came from the peer, over the stream that it opened."""
+        """Note that something came from the peer, on whichever stream."""
         self._heard_at = self._now()
 
     def state(self) -> PeerState:
@@ -189,21 +130,21 @@ class PeerLink:
             node=self.peer.node,
             address=self.peer.address,
             is_connected=self._is_connected,
-            queued_bytes=self._consensus.queued_bytes + self._gossip.queued_bytes,
-            dropped_messages=self._consensus.dropped + self._gossip.dropped,
+            queued_bytes=self.queue.queued_bytes,
+            dropped_messages=self.queue.dropped_messages,
             last_error=self._last_error,
             silent_s=None if self._heard_at is None else self._now() - self._heard_at,
         )
 
-    async def run(self) -> None:
-        """Keep a stream to the peer open until cancelled."""
+    async def run(self, inbox: Inbox) -> None:
+        """Keep a stream to the peer open until cancelled; what it sends on it goes to the inbox."""
         backoff = BACKOFF_MIN_S
         while True:
-            was_connected = await self._attempt()
+            was_connected = await self._attempt(inbox)
             backoff = BACKOFF_MIN_S if was_connected else min(2 * backoff, BACKOFF_MAX_S)
             await self._pause(backoff)
 
-    async def _attempt(self) -> bool:
+    async def _attempt(self, inbox: Inbox) -> bool:
         """Hold one stream for as long as it lasts. Returns whether the peer welcomed it."""
         was_connected = False
         async with grpc.aio.secure_channel(
@@ -217,7 +158,7 @@ class PeerLink:
                 await self._greet(call)
                 was_connected = True
                 self._set_connected(True)
-                await self._hold(call)
+                await self._hold(call, inbox)
             except grpc.aio.AioRpcError as error:
                 host_name = compute_host_name(self.peer.member, self.peer.node)
                 self._note_failure(explain_link_failure(error.code().name, error.details() or "", host_name))
@@ -232,7 +173,7 @@ class PeerLink:
         try:
             async with asyncio.timeout(WELCOME_TIMEOUT_S):
                 await call.write(peer_pb2.PeerFrame(hello=self._hello))
-                welcome = await call.read()
+                answer = await call.read()
         except TimeoutError:
             raise Unavailable(
                 Reason.DEADLINE, "the peer did not answer", limit=f"{WELCOME_TIMEOUT_S} s"
@@ -240,67 +181,57 @@ class PeerLink:
         except asyncio.InvalidStateError:
             # gRPC's word for writing to a call that has ended; the call knows why.
             await self._raise_end(call)
-        if not isinstance(welcome, peer_pb2.PeerWelcome):
+        if not isinstance(answer, peer_pb2.PeerAnswer) or not answer.HasField("welcome"):
             await self._raise_end(call)
-        verify_greeting(self._hello, welcome)
+        verify_greeting(self._hello, answer.welcome)
 
-    async def _hold(self, call: Any) -> None:
-        """Send whatever is queued until the stream ends."""
-        ended = asyncio.create_task(call.read(), name=f"watch {self.peer.label}")
-        ended.add_done_callback(lambda _: self._has_work.set())
+    async def _hold(self, call: Any, inbox: Inbox) -> None:
+        """Send whatever is queued, and take what the peer sends, until the stream ends."""
+        reading = asyncio.create_task(self._read(call, inbox), name=f"read {self.peer.label}")
+        reading.add_done_callback(lambda _: self.queue.has_work.set())
         try:
-            while not ended.done():
-                self._has_work.clear()
+            while not reading.done():
+                self.queue.has_work.clear()
                 await self._flush(call)
-                await self._has_work.wait()
-            ended.result()
+                await self.queue.has_work.wait()
+            reading.result()
             await self._raise_end(call)
         finally:
-            ended.cancel()
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(self, call: Any, inbox: Inbox) -> None:
+        while isinstance(answer := await call.read(), peer_pb2.PeerAnswer):
+            self.note_heard()
+            try:
+                check_frame(answer)
+                await inbox.receive(
+                    self.peer.label, list(answer.messages), list(answer.envelopes), list(answer.evidence)
+                )
+            except PeerFault as fault:
+                self._metrics.peer_faults.labels(self.peer.label).inc()
+                self._note_failure(f"sent what it should not: {fault}")
 
     async def _flush(self, call: Any) -> None:
-        while self._consensus or self._gossip or self._evidence:
-            frame = self._take_frame()
-            self._queue_gauge.set(self._consensus.queued_bytes + self._gossip.queued_bytes)
-            if not (frame.messages or frame.envelopes or frame.evidence):
-                return  # all that was queued is too old
+        while (frame := self.queue.take()) is not None:
             try:
-                await call.write(frame)
+                await call.write(
+                    peer_pb2.PeerFrame(
+                        messages=frame.messages, envelopes=frame.envelopes, evidence=frame.evidence
+                    )
+                )
             except asyncio.InvalidStateError:
                 await self._raise_end(call)
-
-    def _take_frame(self) -> peer_pb2.PeerFrame:
-        messages = self._consensus.take(FRAME_BYTES_MAX, FRAME_MESSAGES_MAX)
-        room = FRAME_BYTES_MAX - sum(len(message) + MESSAGE_OVERHEAD_BYTES for message in messages)
-        envelopes = self._gossip.take(room, FRAME_MESSAGES_MAX) if room > 0 else []
-        if envelopes:
-            self._shared_at = asyncio.get_running_loop().time()
-        evidence = self._evidence.take(room, FRAME_EVIDENCE_MAX) if room > 0 else []
-        return peer_pb2.PeerFrame(messages=messages, envelopes=envelopes, evidence=evidence)
-
-    def _put(self, outbox: Outbox, kind: str, message: bytes) -> None:
-        if len(message) > MESSAGE_BYTES_MAX:
-            outbox.dropped += 1
-            self._metrics.peer_dropped.labels(self.peer.label, kind).inc()
-            _LOG.error("message too long to send", peer=self.peer.label, kind=kind, size=len(message))
-            return
-        dropped = outbox.put(message)
-        if dropped:
-            self._metrics.peer_dropped.labels(self.peer.label, kind).inc(dropped)
-
-    def _end_linger(self) -> None:
-        self._linger = None
-        self._has_work.set()
 
     def _set_connected(self, is_connected: bool) -> None:
         if is_connected == self._is_connected:
             return
         self._is_connected = is_connected
-        self._metrics.peers_connected.inc(1 if is_connected else -1)
+        self._on_change()
         if is_connected:
             self._metrics.peer_reconnects.labels(self.peer.label).inc()
             self._last_error = ""
-            self._has_work.set()
+            self.queue.has_work.set()
             _LOG.info("peer connected", peer=self.peer.label, address=self.peer.address)
 
     def _note_failure(self, why: str) -> None:
@@ -321,7 +252,7 @@ class PeerLink:
         self._is_back.clear()
 
     async def _raise_end(self, call: Any) -> NoReturn:
-        """Raise why the stream ended, or that it should have: after its welcome a peer says nothing."""
+        """Raise why the stream ended, or that it should have."""
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 code, details = await call.code(), await call.details()
@@ -330,68 +261,131 @@ class PeerLink:
         raise Unavailable(Reason.UNREACHABLE, f"{code.name}: {details or 'the peer ended the stream'}")
 
 
+class _Caller:
+    """A node that has opened a stream to us, and what goes back on it if we have no link to it."""
+
+    def __init__(self, member: MemberId, node: str, queue: FrameQueue) -> None:
+        self.queue = queue
+        self._member = member
+        self._node = node
+        self._now = asyncio.get_running_loop().time
+        self._heard_at = self._now()
+
+    def note_heard(self) -> None:
+        self._heard_at = self._now()
+
+    def state(self) -> PeerState:
+        return PeerState(
+            member=self._member,
+            node=self._node,
+            address="",
+            is_connected=True,
+            queued_bytes=self.queue.queued_bytes,
+            dropped_messages=self.queue.dropped_messages,
+            last_error="",
+            silent_s=self._now() - self._heard_at,
+        )
+
+
 class GrpcTransport:
-    """The links to all other validators: the `PeerTransport` of a running node."""
+    """The links to all other nodes: those we dial, and the streams of those that dial us.
+
+    A node we have no address for is spoken to on the stream that it opened.
+    """
 
     def __init__(
         self,
         *,
         peers: Sequence[PeerAddress],
+        roster: Roster,
         network_id: NetworkId,
         version: str,
         metrics: Metrics,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
         hello = build_hello(network_id, version)
-        self._links = {peer.index: PeerLink(peer=peer, hello=hello, metrics=metrics) for peer in peers}
+        self._links = {
+            peer.label: PeerLink(peer=peer, hello=hello, metrics=metrics, on_change=self._note_change)
+            for peer in peers
+        }
+        self._callers: dict[str, _Caller] = {}
+        self._roster = roster
+        self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
         self._on_fatal = on_fatal
 
-    def send(self, to: ValidatorIndex, message: bytes) -> None:
-        """Queue a consensus message for one validator; for ourselves or a stranger it is dropped."""
-        link = self._links.get(to)
-        if link is not None:
-            link.send(message)
+    def send(self, to: str, message: bytes) -> None:
+        """Queue a consensus message for a node; for ourselves or a stranger it is dropped."""
+        queue = self._find_queue(to)
+        if queue is not None:
+            queue.send(message)
 
-    def broadcast(self, message: bytes) -> None:
-        """Queue a consensus message for every other validator."""
-        for link in self._links.values():
-            link.send(message)
+    def share(self, to: str, envelopes: Sequence[bytes]) -> None:
+        """Queue admitted envelopes for a node; for ourselves or a stranger they are dropped."""
+        queue = self._find_queue(to)
+        if queue is not None:
+            queue.share(envelopes)
 
-    def share(self, envelopes: Sequence[bytes]) -> None:
-        """Queue admitted envelopes for every other validator."""
-        for link in self._links.values():
-            link.share(envelopes)
+    def share_evidence(self, to: str, evidence: Sequence[bytes]) -> None:
+        """Queue evidence for a node; for ourselves or a stranger it is dropped."""
+        queue = self._find_queue(to)
+        if queue is not None:
+            queue.share_evidence(evidence)
 
-    def share_evidence(self, evidence: Sequence[bytes]) -> None:
-        """Queue evidence for every other validator."""
-        for link in self._links.values():
-            link.share_evidence(evidence)
-
-    def retry_now(self, index: ValidatorIndex) -> None:
-        """Dial a validator that has just dialled us, without waiting."""
-        link = self._links.get(index)
-        if link is not None:
-            link.retry_now()
-
-    def note_heard(self, index: ValidatorIndex) -> None:
-        """Note that something came from a validator."""
-        link = self._links.get(index)
-        if link is not None:
-            link.note_heard()
+    def connected(self) -> Sequence[str]:
+        """Return the nodes that can be reached now."""
+        linked = [name for name, link in self._links.items() if link.is_connected]
+        return [*linked, *(name for name in self._callers if name not in self._links)]
 
     def peers(self) -> list[PeerState]:
         """Return every peer and how it is doing."""
-        return [link.state() for link in self._links.values()]
+        callers = [caller.state() for name, caller in self._callers.items() if name not in self._links]
+        return [*(link.state() for link in self._links.values()), *callers]
 
-    def connected(self) -> frozenset[ValidatorIndex]:
-        """Return the validators that welcomed us."""
-        return frozenset(index for index, link in self._links.items() if link.is_connected)
+    def note_heard(self, name: str) -> None:
+        """Note that something came from a node."""
+        peer = self._links.get(name) or self._callers.get(name)
+        if peer is not None:
+            peer.note_heard()
 
-    async def start(self) -> None:
-        """Begin to dial."""
+    def open_caller(self, member: MemberId, node: str) -> FrameQueue:
+        """Return the queue of a node that has just opened a stream to us, to be sent on that stream.
+
+        Raises:
+            Unavailable: there are too many nodes that are no validators.
+        """
+        name = compute_name(member, node)
+        guests = [one for one in self._callers if one != name and not self._is_expected(one)]
+        if not self._is_expected(name) and len(guests) >= GUESTS_MAX:
+            raise Unavailable(
+                Reason.GUESTS_FULL,
+                "too many nodes that are no validators are connected to this one",
+                value=name,
+                limit=GUESTS_MAX,
+                remedy="connect to another validator",
+            )
+        label = name if name in self._links else self._roster.compute_label(name)
+        queue = FrameQueue(name=label, metrics=self._metrics, limits=CALLER_LIMITS)
+        self._callers[name] = _Caller(member, node, queue)
+        self._note_change()
+        link = self._links.get(name)
+        if link is not None:
+            link.retry_now()  # It is up: no need to wait out a pause.
+        return queue
+
+    def close_caller(self, member: MemberId, node: str, queue: FrameQueue) -> None:
+        """Forget the stream of a node, unless a newer one has taken its place."""
+        name = compute_name(member, node)
+        held = self._callers.get(name)
+        if held is not None and held.queue is queue:
+            del self._callers[name]
+            self._note_change()
+
+    async def start(self, inbox: Inbox) -> None:
+        """Begin to dial; what peers send on our streams goes to the inbox."""
         self._tasks = [
-            asyncio.create_task(link.run(), name=f"link {link.peer.label}") for link in self._links.values()
+            asyncio.create_task(link.run(inbox), name=f"link {link.peer.label}")
+            for link in self._links.values()
         ]
         for task in self._tasks:
             task.add_done_callback(self._note_end)
@@ -402,6 +396,16 @@ class GrpcTransport:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+
+    def _find_queue(self, name: str) -> FrameQueue | None:
+        peer = self._links.get(name) or self._callers.get(name)
+        return None if peer is None else peer.queue
+
+    def _is_expected(self, name: str) -> bool:
+        return name in self._links or self._roster.is_validator(name)
+
+    def _note_change(self) -> None:
+        self._metrics.peers_connected.set(len(self.connected()))
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -435,3 +439,14 @@ def verify_greeting(own: peer_pb2.PeerHello, theirs: peer_pb2.PeerHello | peer_p
             limit=own.protocol_version,
             remedy="run compatible versions",
         )
+
+
+def check_frame(frame: peer_pb2.PeerFrame | peer_pb2.PeerAnswer) -> None:
+    """Raise `PeerFault` for a frame of more of a kind than any node sends."""
+    for kind, count, limit in (
+        ("messages", len(frame.messages), FRAME_MESSAGES_MAX),
+        ("envelopes", len(frame.envelopes), FRAME_MESSAGES_MAX),
+        ("pieces of evidence", len(frame.evidence), FRAME_EVIDENCE_MAX),
+    ):
+        if count > limit:
+            raise PeerFault(Reason.TOO_LARGE, f"too many {kind} in a frame", value=count, limit=limit)

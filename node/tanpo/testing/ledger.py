@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
+from hashlib import sha256, sha512
 from typing import Final
 
 from tanpo.contracts import PRODUCT_CONTRACTS, load_source
@@ -22,6 +22,10 @@ GAS_LIMIT: Final = 1_000_000
 
 START_MS: Final = 1_767_225_600_000
 """The time at which a new ledger stands: 2026-01-01 00:00 UTC."""
+
+
+_KEY_PREFIX: Final = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
+"""What a P-256 public key begins with in DER; the point follows."""
 
 
 class CallFailed(AssertionError):
@@ -54,6 +58,15 @@ class GasUse:
     contract: str
     entry: str
     gas: int
+
+
+def build_validator(member: str, node: str = "node-1", *, key: str = "") -> dict[str, Value]:
+    """Return a validator as the contract `validators` takes it, with a made-up public key of the right form.
+
+    Another text as `key` gives another public key.
+    """
+    point = sha512(f"{member}/{node}/{key}".encode()).digest()
+    return {"member": member, "node": node, "public_key": _KEY_PREFIX + point}
 
 
 class Ledger:
@@ -109,6 +122,7 @@ class Ledger:
         """
         arguments: dict[str, Mapping[str, Value]] = {
             "members": {"members": tuple(members)},
+            "validators": {"validators": tuple(build_validator(str(one["member"])) for one in members)},
             "instruments": {"contracts": tuple(operators)},
         }
         for contract in PRODUCT_CONTRACTS:

@@ -20,7 +20,7 @@ from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected
 from tanpo.ledger.genesis import Genesis, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Call, Envelope, build_transaction, decode_envelope, sign_envelope
-from tanpo.ledger.types import MemberId, ValidatorIndex
+from tanpo.ledger.types import Epoch, MemberId
 from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.node.clock import Clock
 from tanpo.node.config import NodeConfig, TlsConfig
@@ -32,6 +32,7 @@ from tanpo.node.logs import LogLevel, start_logging
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeListener, OutcomeState
 from tanpo.node.pki import Authority, IssuedCertificate, create_authority, issue_certificate
+from tanpo.node.roster import Roster
 from tanpo.node.servers import Parts, Servers
 from tanpo.node.tls import load_channel_credentials
 from tanpo.node.transport import GrpcTransport, PeerAddress
@@ -70,6 +71,16 @@ class World:
             contracts=(),
         )
         self.validators = ValidatorSet(self.genesis.validators)
+
+    def make_roster(self, member: str) -> Roster:
+        """Return the validators as a member's node sees them."""
+        key = self.signing_keys.get(member)
+        return Roster(
+            own_name=f"{member}/n1",
+            public_key=None if key is None else key.public_key.encoded,
+            epoch=Epoch(0),
+            validators=self.validators,
+        )
 
     def issue(self, issuer: str, role: str, name: str = "someone", **options: Any) -> IssuedCertificate:
         """Return a certificate of a member's CA."""
@@ -239,15 +250,17 @@ class FakeStatus:
     time_ms: int = 1_700_000_000_000
     epoch: int = 0
     term: int = 3
-    leader: int = 1
+    leader: str = "beta/n1"
     is_leader: bool = False
     pending_transactions: int = 0
     stalled_reason: str = ""
+    observer_reason: str = ""
 
 
 class FakeCore:
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, member: str) -> None:
         self.genesis = world.genesis
+        self.roster = world.make_roster(member)
         self.gateway = FakeGateway(world)
         self.reads: Any = FakeReads()
         self.events = FakeEvents()
@@ -268,9 +281,9 @@ class FakeInbox:
     """Keeps frames; refuses messages that begin with "bad", and holds the stream while `gate` is closed."""
 
     def __init__(self) -> None:
-        self.messages: list[tuple[int, bytes]] = []
-        self.envelopes: list[tuple[int, bytes]] = []
-        self.evidence: list[tuple[int, bytes]] = []
+        self.messages: list[tuple[str, bytes]] = []
+        self.envelopes: list[tuple[str, bytes]] = []
+        self.evidence: list[tuple[str, bytes]] = []
         self.frames = 0
         self.arrived = asyncio.Condition()
         self.gate = asyncio.Event()
@@ -279,7 +292,7 @@ class FakeInbox:
 
     async def receive(
         self,
-        sender: ValidatorIndex,
+        sender: str,
         messages: Sequence[bytes],
         envelopes: Sequence[bytes],
         evidence: Sequence[bytes] = (),
@@ -401,7 +414,7 @@ def start_node(world: World, tmp_path: Path) -> Callable[..., Any]:
     ) -> AsyncIterator[RunningNode]:
         node = _build(world, tmp_path, member, clients, peers, peer_port, genesis, now, certificate)
         await node.servers.start()
-        await node.transport.start()
+        await node.transport.start(node.inbox)
         try:
             yield node
         finally:
@@ -417,11 +430,8 @@ def dial(world: World) -> Callable[..., PeerAddress]:
 
     def make(port: int, *, to: str, by: str, authority: Authority | None = None) -> PeerAddress:
         own = world.issue(by, "node", "n1")
-        index = world.validators.find_index(MemberId(to), "n1")
-        assert index is not None
         trusted = authority or world.authorities[to]
         return PeerAddress(
-            index=index,
             member=MemberId(to),
             node="n1",
             address=f"127.0.0.1:{port}",
@@ -442,7 +452,7 @@ def _build(
     now: Callable[[], datetime] | None,
     certificate: IssuedCertificate | None,
 ) -> RunningNode:
-    core, inbox, metrics, logs = FakeCore(world), FakeInbox(), Metrics(), StringIO()
+    core, inbox, metrics, logs = FakeCore(world, member), FakeInbox(), Metrics(), StringIO()
     if genesis is not None:
         core.genesis = genesis
     issued = certificate or world.issue(member, "node", "n1")
@@ -450,6 +460,7 @@ def _build(
     fatal: list[BaseException] = []
     transport = GrpcTransport(
         peers=peers,
+        roster=core.roster,
         network_id=core.genesis.network_id,
         version="test",
         metrics=metrics,
@@ -475,7 +486,6 @@ def _build(
         Parts(
             config=config,
             core=core,
-            validators=world.validators,
             inbox=inbox,
             transport=transport,
             credentials=NodeCredentials(

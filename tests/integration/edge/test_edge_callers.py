@@ -134,9 +134,9 @@ async def test_an_operator_administers_his_node(world: Any, start_node: Any, ref
 
 @pytest.mark.parametrize(
     ("member", "role", "name"),
-    [("beta", "client", "n1"), ("beta", "node", "stranger"), ("alpha", "node", "n1")],
+    [("beta", "client", "n1"), ("beta", "operator", "n2"), ("alpha", "node", "n1")],
 )
-async def test_only_other_validators_may_exchange(
+async def test_only_other_nodes_may_exchange(
     world: Any, start_node: Any, refused: Any, member: str, role: str, name: str
 ) -> None:
     async with start_node("alpha") as node:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -12,20 +14,56 @@ import pytest
 from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
 from tanpo.ledger.errors import InvariantViolation, PeerFault, Reason
 from tanpo.ledger.genesis import Genesis
-from tanpo.ledger.types import ValidatorIndex
+from tanpo.node.frames import FRAME_EVIDENCE_MAX, FRAME_MESSAGES_MAX
 from tanpo.node.metrics import Metrics
 from tanpo.node.tls import PEER_MESSAGE_BYTES_MAX
-from tanpo.node.transport import FRAME_EVIDENCE_MAX, FRAME_MESSAGES_MAX, GrpcTransport
+from tanpo.node.transport import PROTOCOL_VERSION, GrpcTransport
 
 TIMEOUT_S = 10
-ALPHA, BETA = ValidatorIndex(0), ValidatorIndex(1)
+ALPHA, BETA = "alpha/n1", "beta/n1"
 
 
 def make_transport(world: Any, address: Any, genesis: Genesis | None = None) -> GrpcTransport:
     network_id = (genesis or world.genesis).network_id
     return GrpcTransport(
-        peers=[address], network_id=network_id, version="test", metrics=Metrics(), on_fatal=stop_test
+        peers=[address],
+        roster=world.make_roster("beta"),
+        network_id=network_id,
+        version="test",
+        metrics=Metrics(),
+        on_fatal=stop_test,
     )
+
+
+class Collecting:
+    """An inbox that keeps what comes, and refuses what is bad."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[str, bytes]] = []
+
+    async def receive(
+        self,
+        sender: str,
+        messages: Sequence[bytes],
+        envelopes: Sequence[bytes],
+        evidence: Sequence[bytes] = (),
+    ) -> None:
+        if b"bad" in messages:
+            raise PeerFault(Reason.MALFORMED, "no such message")
+        self.taken += [(sender, one) for one in (*messages, *envelopes, *evidence)]
+
+
+class Silent:
+    """An inbox to which nothing comes."""
+
+    async def receive(
+        self,
+        sender: str,
+        messages: Sequence[bytes],
+        envelopes: Sequence[bytes],
+        evidence: Sequence[bytes] = (),
+    ) -> None:
+        raise AssertionError(f"{sender} sent {messages} {envelopes}")
 
 
 def stop_test(error: BaseException) -> None:
@@ -36,9 +74,9 @@ async def open_stream(node: Any, channel: grpc.aio.Channel) -> Any:
     """Return a stream as a validator, welcomed."""
     stub: Any = peer_pb2_grpc.PeerStub(channel)
     call = stub.Exchange()
-    hello = peer_pb2.PeerHello(network_id=node.world.genesis.network_id, protocol_version=1)
+    hello = peer_pb2.PeerHello(network_id=node.world.genesis.network_id, protocol_version=PROTOCOL_VERSION)
     await call.write(peer_pb2.PeerFrame(hello=hello))
-    assert (await call.read()).network_id == node.world.genesis.network_id
+    assert (await call.read()).welcome.network_id == node.world.genesis.network_id
     return call
 
 
@@ -48,8 +86,8 @@ async def test_messages_arrive_in_order_with_their_sender(world: Any, start_node
         messages = [f"m{number}".encode() for number in range(1000)]
         for message in messages:  # queued before there is a link: they leave when it is up
             transport.send(ALPHA, message)
-        transport.share([b"e1", b"e2"])
-        await transport.start()
+        transport.share(ALPHA, [b"e1", b"e2"])
+        await transport.start(Silent())
         await node.inbox.wait_for(1002)
         state = transport.peers()[0]
         await transport.stop()
@@ -65,25 +103,23 @@ async def test_evidence_is_shared_in_frames_of_a_bounded_number(
     evidence = [f"proof {number}".encode() for number in range(2 * FRAME_EVIDENCE_MAX + 1)]
     async with start_node("alpha") as node:
         transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"))
-        transport.share_evidence(evidence)
-        await transport.start()
+        transport.share_evidence(ALPHA, evidence)
+        await transport.start(Silent())
         await node.inbox.wait_for(len(evidence))
         await transport.stop()
     assert node.inbox.evidence == [(BETA, one) for one in evidence]
     assert node.inbox.frames == 3
 
 
-async def test_broadcast_reaches_the_peer_and_self_sends_go_nowhere(
-    world: Any, start_node: Any, dial: Any
-) -> None:
+async def test_what_is_sent_to_a_stranger_goes_nowhere(world: Any, start_node: Any, dial: Any) -> None:
     async with start_node("alpha") as node:
         transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"))
-        await transport.start()
+        await transport.start(Silent())
         transport.send(BETA, b"to myself")
-        transport.broadcast(b"to all")
+        transport.send(ALPHA, b"to alpha")
         await node.inbox.wait_for(1)
         await transport.stop()
-    assert node.inbox.messages == [(BETA, b"to all")]
+    assert node.inbox.messages == [(BETA, b"to alpha")]
 
 
 async def test_peer_that_restarts_is_connected_again(
@@ -92,7 +128,7 @@ async def test_peer_that_restarts_is_connected_again(
     async with start_node("alpha") as node:
         port = node.servers.peer_port
         transport = make_transport(world, dial(port, to="alpha", by="beta"))
-        await transport.start()
+        await transport.start(Silent())
         transport.send(ALPHA, b"before")
         await node.inbox.wait_for(1)
     await wait_until(lambda: not transport.peers()[0].is_connected)
@@ -117,7 +153,7 @@ async def test_peer_of_another_network_is_refused_with_the_reason(
     )
     async with start_node("alpha") as node:
         transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"), other)
-        await transport.start()
+        await transport.start(Silent())
         await wait_until(lambda: transport.peers()[0].last_error)
         state = transport.peers()[0]
         await transport.stop()
@@ -131,7 +167,7 @@ async def test_peer_that_another_member_impersonates_is_not_trusted(
     async with start_node("beta") as node:
         # beta listens where alpha is expected; its certificate is of its own CA.
         transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="gamma"))
-        await transport.start()
+        await transport.start(Silent())
         await wait_until(lambda: transport.peers()[0].last_error)
         state = transport.peers()[0]
         await transport.stop()
@@ -164,7 +200,7 @@ async def test_garbage_frames_are_dropped_counted_and_logged_seldom(
 @pytest.mark.parametrize(
     "frame",
     [
-        peer_pb2.PeerFrame(hello=peer_pb2.PeerHello(protocol_version=1)),
+        peer_pb2.PeerFrame(hello=peer_pb2.PeerHello(protocol_version=PROTOCOL_VERSION)),
         peer_pb2.PeerFrame(messages=[b""] * (FRAME_MESSAGES_MAX + 1)),
         peer_pb2.PeerFrame(envelopes=[b""] * (FRAME_MESSAGES_MAX + 1)),
     ],
@@ -206,7 +242,7 @@ async def test_bytes_that_are_no_frame_end_the_stream_and_not_the_node(
             with refused() as refusal:
                 await call.read()
         transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"))
-        await transport.start()
+        await transport.start(Silent())
         transport.send(ALPHA, b"fine")
         await node.inbox.wait_for(1)
         await transport.stop()
@@ -263,15 +299,74 @@ async def test_peer_that_does_not_read_costs_bounded_memory(
     async with start_node("alpha") as node:
         node.inbox.gate.clear()
         transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"))
-        await transport.start()
+        await transport.start(Silent())
         await wait_until(lambda: transport.peers()[0].is_connected)
         block = bytes(1_000_000)
         for _ in range(100):
             transport.send(ALPHA, block)
-            transport.share([block])
+            transport.share(ALPHA, [block])
             await asyncio.sleep(0)
         state = transport.peers()[0]
         assert state.queued_bytes <= 40 * 1024 * 1024
         assert state.dropped_messages >= 100
         node.inbox.gate.set()
         await transport.stop()
+
+
+async def test_a_node_without_an_address_is_answered_on_its_own_stream(
+    world: Any, start_node: Any, dial: Any, wait_until: Any
+) -> None:
+    inbox = Collecting()
+    async with start_node("alpha") as node:
+        transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"))
+        await transport.start(inbox)
+        await wait_until(lambda: list(node.transport.connected()) == [BETA])
+        node.transport.send(BETA, b"answer")
+        node.transport.share(BETA, [b"envelope"])
+        node.transport.share_evidence(BETA, [b"proof"])
+        await wait_until(lambda: len(inbox.taken) == 3)
+        (state,) = node.transport.peers()
+        await transport.stop()
+        await wait_until(lambda: not node.transport.connected())
+    assert sorted(inbox.taken) == [(ALPHA, b"answer"), (ALPHA, b"envelope"), (ALPHA, b"proof")]
+    assert (state.member, state.node, state.address, state.is_connected) == ("beta", "n1", "", True)
+
+
+async def test_garbage_on_our_own_stream_is_counted_and_the_stream_goes_on(
+    world: Any, start_node: Any, dial: Any, wait_until: Any
+) -> None:
+    inbox = Collecting()
+    async with start_node("alpha") as node:
+        transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"))
+        await transport.start(inbox)
+        await wait_until(lambda: list(node.transport.connected()) == [BETA])
+        node.transport.send(BETA, b"bad")
+        await wait_until(lambda: "no such message" in transport.peers()[0].last_error)
+        node.transport.send(BETA, b"good")
+        await wait_until(lambda: inbox.taken)
+        await transport.stop()
+    assert inbox.taken == [(ALPHA, b"good")]
+
+
+async def test_guests_are_bounded_and_told_to_go_elsewhere(
+    world: Any, start_node: Any, refused: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tanpo.node.transport.GUESTS_MAX", 2)
+    async with start_node("alpha") as node:
+        calls = []
+        async with AsyncExitStack() as channels:
+            for name in ("n1", "guest-1", "guest-2", "guest-3"):
+                certificate = world.issue("beta", "node", name)
+                channel = node.channel(certificate, port=node.servers.peer_port)
+                await channels.enter_async_context(channel)
+                calls.append(channel)
+            for channel in calls[:3]:
+                await open_stream(node, channel)
+            stub: Any = peer_pb2_grpc.PeerStub(calls[3])
+            call = stub.Exchange(timeout=TIMEOUT_S)
+            hello = peer_pb2.PeerHello(network_id=world.genesis.network_id, protocol_version=PROTOCOL_VERSION)
+            await call.write(peer_pb2.PeerFrame(hello=hello))
+            with refused() as refusal:
+                await call.read()
+    assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "GUESTS_FULL")
+    assert refusal.metadata["remedy"] == "connect to another validator"

@@ -197,7 +197,7 @@ async def test_a_node_that_was_not_prepared_signs_nothing_until_it_is(site: Site
     try:
         assert process.stderr is not None
         async with asyncio.timeout(START_TIMEOUT_S):
-            lines = [json.loads(await process.stderr.readline()) for _ in range(3)]
+            lines = [json.loads(await process.stderr.readline()) for _ in range(4)]
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == ExitCode.OK
     finally:
@@ -274,10 +274,10 @@ def test_genesis_in_the_future_means_a_wrong_clock(
         ('member = "solo"', 'member = "nobody"', "member is not in the genesis"),
         ('node = "n1"', 'node = "n2"', "tls.certificate names another holder"),
         ('key = "node.key"', 'key = "signing.key"', "tls.key does not belong to tls.certificate"),
-        ('signing_key = "signing.key"', 'signing_key = "node.key"', "signing key is not the one"),
         ('certificate = "node.pem"', 'certificate = "none.pem"', "No such file"),
         ('genesis = "genesis.json"', 'genesis = "none.json"', "genesis: cannot read"),
-        ("[tls]", '[[peers]]\nmember = "x"\nnode = "n1"\naddress = "x:1"\n[tls]', "is no validator"),
+        ("[tls]", '[[peers]]\nmember = "x"\nnode = "n1"\naddress = "x:1"\n[tls]', "is of no member"),
+        ("[tls]", '[[peers]]\nmember = "solo"\nnode = "n1"\naddress = "x:1"\n[tls]', "is this node"),
     ],
 )
 def test_wrong_configuration_is_named(
@@ -290,7 +290,17 @@ def test_wrong_configuration_is_named(
     assert why in line["why"]
 
 
-def test_validator_without_an_address_is_named(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_key_that_the_validators_do_not_name_makes_an_observer_that_says_so(site: Site) -> None:
+    site.config = site.config.replace('signing_key = "signing.key"', 'signing_key = "node.key"')
+    async with site.running() as (_, serving), site.channel(serving["port"]) as channel:
+        network: Any = network_pb2_grpc.NetworkStub(channel)
+        status = await network.GetStatus(network_pb2.GetStatusRequest(), timeout=START_TIMEOUT_S)
+    assert "name another key for this node" in serving["observer"]
+    assert "name another key for this node" in status.observer_reason
+    assert (status.epoch, list(status.validators)) == (0, ["solo/n1"])
+
+
+async def test_validator_without_an_address_is_an_obstacle_and_no_refusal(site: Site) -> None:
     other = Validator(member=SOLO, node="n2", public_key=PrivateKey.generate().public_key.encoded)
     genesis = Genesis(
         network="testnet",
@@ -302,5 +312,8 @@ def test_validator_without_an_address_is_named(site: Site, capsys: pytest.Captur
     )
     site.write("genesis.json", genesis_to_json(genesis).encode())
     shutil.rmtree(site.folder / "data")
-    code, line = site.run_to_end(capsys)
-    assert (code, line["value"]) == (ExitCode.CONFIGURATION, "solo/n2")
+    async with site.running() as (_, serving), site.channel(serving["port"]) as channel:
+        network: Any = network_pb2_grpc.NetworkStub(channel)
+        status = await network.GetStatus(network_pb2.GetStatusRequest(), timeout=START_TIMEOUT_S)
+    assert not status.is_ready
+    assert "no link to solo/n2: it has no address in peers" in status.stalled_reason

@@ -66,4 +66,10 @@ def test_only_one_command_at_a_time_changes_a_network(tmp_path: Path) -> None:
 def test_a_plan_adds_participants_beyond_the_samples() -> None:
     plan = plan_network(6)
     assert [one.member for one in plan.members][4:] == ["participant-5", "participant-6"]
-    assert [one.name for one in plan.contracts] == ["members", "instruments", "settlement", "collateral"]
+    assert [one.name for one in plan.contracts] == [
+        "members",
+        "validators",
+        "instruments",
+        "settlement",
+        "collateral",
+    ]

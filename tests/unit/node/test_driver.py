@@ -11,11 +11,23 @@ import pytest
 from tanpo.consensus import CheckBlock, Effect, Event, Persist, ServeCommitted, Ticked
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash, encode_block
 from tanpo.ledger.errors import CorruptState, InvariantViolation, Reason
-from tanpo.ledger.types import BlockHash, Epoch, Height, NetworkId, StateRoot, Term, ValidatorIndex
+from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.types import (
+    BlockHash,
+    Epoch,
+    Height,
+    MemberId,
+    NetworkId,
+    StateRoot,
+    Term,
+    ValidatorIndex,
+)
+from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.node.agenda import merge_writes
 from tanpo.node.clock import Clock
 from tanpo.node.driver import Driver
 from tanpo.node.metrics import Metrics
+from tanpo.node.roster import Roster
 
 NETWORK = NetworkId(bytes(32))
 BLOCK = Block.create(
@@ -61,6 +73,10 @@ class FakeReplica:
     def leader(self) -> ValidatorIndex:
         return ValidatorIndex(0)
 
+    @property
+    def epoch(self) -> Epoch:
+        return Epoch(0)
+
     def step(self, _event: Event) -> list[Effect]:
         return list(next(self._script, ()))
 
@@ -92,17 +108,30 @@ class FakeExecution:
         self.store = FakeStore(on_read)
 
 
+def make_roster(*members: str) -> Roster:
+    """Return a roster of one node each, the first of them ours."""
+    keys = [PrivateKey.generate().public_key.encoded for _ in members]
+    validators = tuple(
+        Validator(member=MemberId(member), node="n1", public_key=key)
+        for member, key in zip(members, keys, strict=True)
+    )
+    return Roster(
+        own_name=f"{members[0]}/n1", public_key=keys[0], epoch=Epoch(0), validators=ValidatorSet(validators)
+    )
+
+
 def _make(**parts: Any) -> Driver:
     given: dict[str, Any] = {
         "execution": FakeExecution(),
         "promises": None,
         "bodies": FailingBodies(),
         "links": None,
-        "names": ("alpha/n1", "beta/n1"),
+        "roster": make_roster("alpha", "beta"),
         "metrics": Metrics(),
         "clock": Clock(wall_ms=lambda: 0, monotonic_ms=lambda: 0),
         "on_committed": lambda _: None,
         "on_evidence": lambda _: None,
+        "begin_epoch": FakeReplica,
     }
     return Driver(**{**given, **parts})
 

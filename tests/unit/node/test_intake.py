@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 from tanpo.ledger.errors import PeerFault, Reason
-from tanpo.ledger.types import ValidatorIndex
+from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.types import Epoch, MemberId
+from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.node.clock import Clock
-from tanpo.node.intake import SHARED_BATCH, SHARED_BYTES_MAX, Intake
+from tanpo.node.intake import GUEST_BYTES_MAX, SHARED_BATCH, SHARED_BYTES_MAX, Intake
 from tanpo.node.metrics import Metrics
+from tanpo.node.roster import Roster
 
-LIAR, HONEST = ValidatorIndex(0), ValidatorIndex(1)
+LIAR, HONEST, GUEST = "liar/n1", "honest/n1", "stranger/n1"
 
 
 class FakeDriver:
@@ -29,13 +32,25 @@ class FakeDriver:
         self.waits += 1
 
 
+def make_roster(*names: str) -> Roster:
+    validators = tuple(
+        Validator(
+            member=MemberId(name.partition("/")[0]),
+            node=name.partition("/")[2],
+            public_key=PrivateKey.generate().public_key.encoded,
+        )
+        for name in names
+    )
+    return Roster(own_name="own/n1", public_key=None, epoch=Epoch(0), validators=ValidatorSet(validators))
+
+
 def _make(
     take: Callable[[Sequence[bytes]], Awaitable[None]], driver: FakeDriver | None = None
 ) -> tuple[Intake, Metrics]:
     metrics = Metrics()
     intake = Intake(
         driver=driver or FakeDriver(),  # type: ignore[arg-type]  # a fake: the intake asks no more of it
-        names=("liar/n1", "honest/n1"),
+        roster=make_roster(LIAR, HONEST),
         clock=Clock(wall_ms=lambda: 0, monotonic_ms=lambda: 0),
         metrics=metrics,
         take_shared=take,
@@ -98,3 +113,18 @@ async def test_one_that_floods_neither_delays_nor_discredits_the_others() -> Non
     faults: Any = metrics.peer_faults
     assert faults.labels("liar/n1")._value.get() == 5
     assert faults.labels("honest/n1")._value.get() == 0
+
+
+async def test_a_guest_may_share_less_and_has_no_label_of_its_own() -> None:
+    taken: list[bytes] = []
+
+    async def take(envelopes: Sequence[bytes]) -> None:
+        taken.extend(envelopes)
+        raise PeerFault(Reason.MALFORMED, "no envelope")
+
+    intake, metrics = _make(take)
+    await intake.receive(GUEST, [], [bytes(GUEST_BYTES_MAX // 4)] * 10)
+    await _run_until_idle(intake, lambda: bool(taken))
+    assert len(taken) == 3
+    faults: Any = metrics.peer_faults
+    assert faults.labels("stranger/guest")._value.get() == 1

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from tanpo.consensus.record import decode_record
 from tanpo.ledger.block import EMPTY_ROOT
+from tanpo.ledger.certificate import genesis_certificate
 from tanpo.ledger.errors import CorruptState, UsageError
 from tanpo.ledger.genesis import Genesis, Member, Parameters
-from tanpo.ledger.types import BlockHash, Height, MemberId, NetworkId
+from tanpo.ledger.types import BlockHash, Epoch, Height, MemberId, NetworkId
 from tanpo.node.promises import Promises, create_promises, encode_first_record, verify_rejoin
 from tanpo.storage import LedgerStore, SafetyImage, SafetyStore, SafetyWrite, StoredBlock
 
@@ -119,7 +120,7 @@ def test_a_node_that_only_started_without_its_store_may_still_be_prepared(tmp_pa
 
 
 def test_the_first_record_promises_nothing() -> None:
-    record = decode_record(encode_first_record(NetworkId(bytes(32))))
+    record = decode_record(encode_first_record(Epoch(0), genesis_certificate(NetworkId(bytes(32)))))
     assert (record.voted, record.timeout, record.floor, record.term) == (None, None, 0, 1)
 
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 from tanpo.ledger.keys import PrivateKey
-from tanpo.ledger.types import MemberId
+from tanpo.ledger.types import Epoch, MemberId
 from tanpo.ledger.validators import Validator, ValidatorSet
+from tanpo.node.roster import Roster
 from tanpo.node.services.readiness import Readiness
 from tanpo.node.transport import PeerState
 
@@ -18,10 +19,11 @@ class Status:
     time_ms: int = 0
     epoch: int = 0
     term: int = 1
-    leader: int = 0
+    leader: str = "m0/n1"
     is_leader: bool = False
     pending_transactions: int = 0
     stalled_reason: str = ""
+    observer_reason: str = ""
 
 
 class Node:
@@ -63,12 +65,17 @@ def make(
             for number in range(validator_count)
         )
     )
+    index = validators.find_index(MemberId(member), "n1")
+    roster = Roster(
+        own_name=f"{member}/n1",
+        public_key=None if index is None else validators.validators[index].public_key,
+        epoch=Epoch(0),
+        validators=validators,
+    )
     return Readiness(
         core=node,
         peers=node,
-        validators=validators,
-        member=MemberId(member),
-        node="n1",
+        roster=roster,
         silence_s=2.0,
         certificate_until_s=certificate_until_s,
         read_clock_s=lambda: NOW_S,
@@ -84,9 +91,27 @@ def test_single_validator_is_ready_alone() -> None:
     assert make(Node(0, 0), 1).is_ready
 
 
-@pytest.mark.parametrize(("connected", "is_ready"), [(2, False), (3, True)])
-def test_observer_has_no_vote_of_its_own(connected: int, is_ready: bool) -> None:
+@pytest.mark.parametrize(("connected", "is_ready"), [(0, False), (1, True)])
+def test_observer_needs_one_validator_to_follow(connected: int, is_ready: bool) -> None:
     assert make(Node(connected, 4), 4, member="observer").is_ready is is_ready
+
+
+def test_a_validator_without_an_address_is_named() -> None:
+    assert make(Node(1, 2), 4).find_obstacles() == [
+        "no quorum: 1 validators connected, 2 needed; missing m2/n1, m3/n1",
+        "no link to m2/n1 at x:1: refused",
+        "no link to m3/n1: it has no address in peers, and has not connected to this node",
+    ]
+
+
+def test_only_validators_count() -> None:
+    # Of the peers m1 to m5, two are no validators of this epoch.
+    assert make(Node(2, 5), 4).is_ready
+    assert make(Node(5, 5, stalled="nothing commits", silent_s=60), 4).find_obstacles()[1:] == [
+        f"nothing came from m{number}/n1 for 60 s: "
+        "it is stopped or overloaded, or its link to this node is broken"
+        for number in (1, 2, 3)
+    ]
 
 
 def test_obstacles_name_who_is_missing_and_why() -> None:

@@ -31,6 +31,8 @@ _COLUMNS: Final = (
     Column(heading="Address", key="address"),
     Column(heading="Height", key="height", is_number=True),
     Column(heading="State root", key="state_root", digits_max=12),
+    Column(heading="Role", key="role"),
+    Column(heading="Epoch", key="epoch", is_number=True),
     Column(heading="Term", key="term", is_number=True),
     Column(heading="Leader", key="leader"),
     Column(heading="Pending", key="pending", is_number=True),
@@ -46,6 +48,14 @@ def up(
         int | None,
         typer.Option(min=MEMBERS_MIN, max=MEMBERS_MAX, help="How many members a new network gets [4]."),
     ] = None,
+    validators: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MEMBERS_MAX,
+            help="How many of their nodes vote at first [all]; the others only follow.",
+        ),
+    ] = None,
     base_port: Annotated[str, typer.Option(help="The first of three ports a node, or auto.")] = "auto",
     output: OutputOption = Format.TABLE,
 ) -> None:
@@ -54,7 +64,7 @@ def up(
     from tanpo.cli.status import read_reports
 
     with hold_lock(directory):
-        network = _open_or_create(directory, members, _parse_base_port(base_port))
+        network = _open_or_create(directory, members, validators, _parse_base_port(base_port))
         network.start()
     rows = [report.to_row() for report in read_reports(network)]
     print_rows(output, rows, _COLUMNS)
@@ -163,23 +173,50 @@ def start(
     )
 
 
-def _open_or_create(directory: Path, members: int | None, base_port: int | None) -> LocalNetwork:
+@app.command("rekey")
+def rekey_node(
+    node: NodeArgument, directory: DirOption = Path(".net"), output: OutputOption = Format.TABLE
+) -> None:
+    """Restart a node with a new validator key, which votes once `tanpo validator replace` has named it."""
+    from tanpo.cli.network import LocalNetwork, hold_lock, rekey
+
+    network = LocalNetwork.open(directory)
+    with hold_lock(directory):
+        key = rekey(network, node)
+    place = network.get_node(node)
+    print_fields(
+        output,
+        {
+            "node": place.member,
+            "key_id": key.key_id.hex(),
+            "next": f"tanpo validator replace --dir {directory} --rekey {place.member}/{place.node}",
+        },
+    )
+
+
+def _open_or_create(
+    directory: Path, members: int | None, validators: int | None, base_port: int | None
+) -> LocalNetwork:
     from tanpo.cli.layout import NetworkFolder
     from tanpo.cli.network import LocalNetwork, check_stopped
     from tanpo.cli.provision import plan_network
     from tanpo.ledger.errors import Reason, UsageError
 
     if not NetworkFolder(root=directory.absolute()).manifest.exists():
-        return LocalNetwork.create(directory, plan_network(members or MEMBERS_MIN), base_port=base_port)
+        member_count = members or MEMBERS_MIN
+        if validators is not None and validators > member_count:
+            raise typer.BadParameter(f"there are {member_count} members", param_hint="--validators")
+        return LocalNetwork.create(directory, plan_network(member_count, validators), base_port=base_port)
     network = LocalNetwork.open(directory)
     check_stopped(network)
-    if base_port is not None or members not in (None, len(network.members)):
+    if base_port is not None or validators is not None or members not in (None, len(network.members)):
         raise UsageError(
             Reason.CONFIGURATION,
             "the network exists already; its members and ports are fixed",
             value=directory,
             limit=f"{len(network.members)} members",
-            remedy="leave out --members and --base-port, or choose another --dir",
+            remedy="leave out --members, --validators and --base-port, or choose another --dir; see `tanpo "
+            "validator replace` for other validators",
         )
     return network
 

@@ -40,7 +40,6 @@ class NetworkService(network_pb2_grpc.NetworkServicer):
         self, request: network_pb2.GetStatusRequest, context: Context
     ) -> network_pb2.NodeStatus:
         genesis, status = self._core.genesis, self._core.status()
-        leader = genesis.validators[status.leader]
         obstacles = self._readiness.find_obstacles()
         return network_pb2.NodeStatus(
             network=genesis.network,
@@ -54,13 +53,15 @@ class NetworkService(network_pb2_grpc.NetworkServicer):
             time_ms=status.time_ms,
             epoch=status.epoch,
             term=status.term,
-            leader=f"{leader.member}/{leader.node}",
+            leader=status.leader,
             is_leader=status.is_leader,
             is_ready=not obstacles,
             pending_transactions=status.pending_transactions,
             connected_peers=[f"{p.member}/{p.node}" for p in self._peers.peers() if p.is_connected],
             stalled_reason="; ".join(obstacles),
             clock_ms=self._clock_ms(),
+            observer_reason=status.observer_reason,
+            validators=self._core.roster.names,
         )
 
     @override
@@ -85,9 +86,10 @@ class NetworkService(network_pb2_grpc.NetworkServicer):
     async def GetValidators(
         self, request: network_pb2.GetValidatorsRequest, context: Context
     ) -> network_pb2.GetValidatorsResponse:
-        validators = self._core.genesis.validators
+        roster = self._core.roster
+        validators = roster.validators.validators
         return network_pb2.GetValidatorsResponse(
-            epoch=self._core.status().epoch,
+            epoch=roster.epoch,
             validators=[
                 network_pb2.Validator(
                     index=index,

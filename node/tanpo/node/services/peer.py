@@ -1,4 +1,4 @@
-"""The receiving half of a link: frames from one validator, taken one after another."""
+"""The receiving half of a link: frames from one node, taken one after another, and what goes back to it."""
 
 from __future__ import annotations
 
@@ -8,73 +8,68 @@ from typing import Final
 
 from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
 from tanpo.ledger.errors import CorruptState, LedgerError, PeerFault, Reason, UsageError
-from tanpo.ledger.types import ValidatorIndex
-from tanpo.ledger.validators import ValidatorSet
 from tanpo.node.identity import Caller
-from tanpo.node.logs import get_logger
+from tanpo.node.logs import Milestones, get_logger
 from tanpo.node.metrics import Metrics
+from tanpo.node.roster import compute_name
 from tanpo.node.services.guard import Context, Policy
-from tanpo.node.transport import (
-    FRAME_EVIDENCE_MAX,
-    FRAME_MESSAGES_MAX,
-    WELCOME_TIMEOUT_S,
-    Inbox,
-    verify_greeting,
-)
+from tanpo.node.transport import WELCOME_TIMEOUT_S, GrpcTransport, Inbox, check_frame, verify_greeting
 from typing_extensions import override
 
 _LOG: Final = get_logger("peers")
 
 
 class PeerService(peer_pb2_grpc.PeerServicer):
-    """`tanpo.api.v1.Peer`. Each validator has one stream; a newer one replaces the older."""
+    """`tanpo.api.v1.Peer`. Each node of a member has one stream; a newer one replaces the older."""
 
     def __init__(
         self,
         *,
-        validators: ValidatorSet,
-        own: ValidatorIndex | None,
+        own_name: str,
         inbox: Inbox,
+        transport: GrpcTransport,
         policy: Policy,
         hello: peer_pb2.PeerHello,
         metrics: Metrics,
-        on_greeting: Callable[[ValidatorIndex], None],
-        on_frame: Callable[[ValidatorIndex], None],
+        on_frame: Callable[[str], None],
     ) -> None:
-        self._validators = validators
-        self._own = own
+        self._own_name = own_name
         self._inbox = inbox
+        self._transport = transport
         self._policy = policy
         self._hello = hello
         self._metrics = metrics
-        self._on_greeting = on_greeting
         self._on_frame = on_frame
-        self._streams: dict[ValidatorIndex, asyncio.Task[None] | None] = {}
-        self._fault_counts: dict[ValidatorIndex, int] = {}
+        self._streams: dict[str, asyncio.Task[None] | None] = {}
+        self._milestones = Milestones()
 
     @override
     async def Exchange(
         self, request_iterator: AsyncIterator[peer_pb2.PeerFrame], context: Context
-    ) -> AsyncIterator[peer_pb2.PeerWelcome]:
+    ) -> AsyncIterator[peer_pb2.PeerAnswer]:
         caller = self._policy.identify(context)
-        sender = self._find_sender(caller)
+        sender = self._compute_sender(caller)
         await self._read_hello(request_iterator)
         task = asyncio.current_task()
+        queue = self._transport.open_caller(caller.member, caller.name)
         older = self._streams.get(sender)
         if older is not None:
             # Half open after a crash of the peer: it would wait for a keepalive to fail.
             older.cancel()
         self._streams[sender] = task
+        reading = asyncio.create_task(self._read(sender, queue.name, request_iterator), name=f"from {sender}")
+        reading.add_done_callback(lambda _: queue.has_work.set())
+        self._on_frame(sender)
         try:
-            yield peer_pb2.PeerWelcome(
-                network_id=self._hello.network_id,
-                protocol_version=self._hello.protocol_version,
-                software_version=self._hello.software_version,
-            )
-            self._on_frame(sender)
-            self._on_greeting(sender)
-            async for frame in request_iterator:
-                await self._take(sender, caller, frame)
+            yield self._build_welcome()
+            while not reading.done():
+                queue.has_work.clear()
+                while (frame := queue.take()) is not None:
+                    yield peer_pb2.PeerAnswer(
+                        messages=frame.messages, envelopes=frame.envelopes, evidence=frame.evidence
+                    )
+                await queue.has_work.wait()
+            reading.result()
         except asyncio.CancelledError:
             if self._streams.get(sender) is task:
                 raise
@@ -82,20 +77,35 @@ class PeerService(peer_pb2_grpc.PeerServicer):
                 Reason.PROTOCOL, "a newer stream of the same node took over", remedy="keep one stream"
             ) from None
         finally:
+            reading.cancel()
+            self._transport.close_caller(caller.member, caller.name, queue)
             if self._streams.get(sender) is task:
                 del self._streams[sender]
 
-    def _find_sender(self, caller: Caller) -> ValidatorIndex:
-        index = self._validators.find_index(caller.member, caller.name)
-        if index is None or index == self._own:
+    def _compute_sender(self, caller: Caller) -> str:
+        name = compute_name(caller.member, caller.name)
+        if name == self._own_name:
             raise UsageError(
                 Reason.CALLER_FORBIDDEN,
-                f"{caller} is no other validator of this network",
+                f"{caller} is the name of this node itself",
                 value=caller,
-                limit="the validators in the genesis",
-                remedy="connect with the certificate of a validator, or use the client services",
+                limit="another node of the network",
+                remedy="give each node a name and a certificate of its own",
             )
-        return index
+        return name
+
+    def _build_welcome(self) -> peer_pb2.PeerAnswer:
+        return peer_pb2.PeerAnswer(
+            welcome=peer_pb2.PeerWelcome(
+                network_id=self._hello.network_id,
+                protocol_version=self._hello.protocol_version,
+                software_version=self._hello.software_version,
+            )
+        )
+
+    async def _read(self, sender: str, label: str, frames: AsyncIterator[peer_pb2.PeerFrame]) -> None:
+        async for frame in frames:
+            await self._take(sender, label, frame)
 
     async def _read_hello(self, frames: AsyncIterator[peer_pb2.PeerFrame]) -> None:
         try:
@@ -107,7 +117,7 @@ class PeerService(peer_pb2_grpc.PeerServicer):
             raise _no_hello()
         verify_greeting(self._hello, first.hello)
 
-    async def _take(self, sender: ValidatorIndex, caller: Caller, frame: peer_pb2.PeerFrame) -> None:
+    async def _take(self, sender: str, label: str, frame: peer_pb2.PeerFrame) -> None:
         """Hand one frame to the core. A frame that breaks the protocol is dropped, the stream goes on."""
         self._on_frame(sender)
         try:
@@ -118,27 +128,21 @@ class PeerService(peer_pb2_grpc.PeerServicer):
         except CorruptState:
             raise
         except LedgerError as error:
-            self._note_fault(sender, caller, error)
+            self._note_fault(sender, label, error)
 
     def _check(self, frame: peer_pb2.PeerFrame) -> None:
         if frame.HasField("hello"):
             raise PeerFault(Reason.PROTOCOL, "a second hello on one stream")
-        for kind, count, limit in (
-            ("messages", len(frame.messages), FRAME_MESSAGES_MAX),
-            ("envelopes", len(frame.envelopes), FRAME_MESSAGES_MAX),
-            ("pieces of evidence", len(frame.evidence), FRAME_EVIDENCE_MAX),
-        ):
-            if count > limit:
-                raise PeerFault(Reason.TOO_LARGE, f"too many {kind} in a frame", value=count, limit=limit)
+        check_frame(frame)
 
-    def _note_fault(self, sender: ValidatorIndex, caller: Caller, error: LedgerError) -> None:
-        self._metrics.peer_faults.labels(f"{caller.member}/{caller.name}").inc()
-        count = self._fault_counts[sender] = self._fault_counts.get(sender, 0) + 1
-        if count & (count - 1) == 0:
+    def _note_fault(self, sender: str, label: str, error: LedgerError) -> None:
+        self._metrics.peer_faults.labels(label).inc()
+        count = self._milestones.note(label)
+        if count:
             # The 1st, 2nd, 4th, 8th, ...: a peer that sends garbage all day must not fill the disk.
             _LOG.warning(
                 "frame dropped",
-                peer=f"{caller.member}/{caller.name}",
+                peer=sender,
                 reason=error.reason,
                 why=error.message,
                 value=error.value,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         TransactionRead,
         ViewRead,
     )
+    from tanpo.node.roster import Roster
     from tanpo.node.transport import PeerState
 
 
@@ -57,8 +58,8 @@ class StatusRead(Protocol):
         ...
 
     @property
-    def leader(self) -> int:
-        """The index of the term's leader."""
+    def leader(self) -> str:
+        """The term's leader, as member/node."""
         ...
 
     @property
@@ -74,6 +75,11 @@ class StatusRead(Protocol):
     @property
     def stalled_reason(self) -> str:
         """Why there is no progress; empty while there is."""
+        ...
+
+    @property
+    def observer_reason(self) -> str:
+        """Why this node does not vote; empty when it does."""
         ...
 
 
@@ -165,6 +171,11 @@ class NodePort(StatusSource, Protocol):
 
     async def hand_over(self) -> None:
         """Lead no more, and wait a moment until another does."""
+        ...
+
+    @property
+    def roster(self) -> Roster:
+        """Who votes in the current epoch."""
         ...
 
     @property

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tanpo.consensus.status import OWN_REASONS
 from tanpo.ledger.certificate import compute_quorum
-from tanpo.ledger.types import MemberId
-from tanpo.ledger.validators import ValidatorSet
+from tanpo.node.roster import Roster, compute_name
 from tanpo.node.services.ports import PeerSource, StatusSource
 from tanpo.node.transport import PeerState
 
@@ -20,20 +19,14 @@ class Readiness:
         *,
         core: StatusSource,
         peers: PeerSource,
-        validators: ValidatorSet,
-        member: MemberId,
-        node: str,
+        roster: Roster,
         silence_s: float,
         certificate_until_s: float,
         read_clock_s: Callable[[], float],
     ) -> None:
         self._core = core
         self._peers = peers
-        others = validators.validator_count - (validators.find_index(member, node) is not None)
-        # Our own vote is one of the quorum, if we have one.
-        self._peers_needed = compute_quorum(validators.validator_count) - (
-            validators.validator_count - others
-        )
+        self._roster = roster
         self._silence_s = silence_s
         self._certificate_until_s = certificate_until_s
         self._read_clock_s = read_clock_s
@@ -50,19 +43,15 @@ class Readiness:
         """
         if self._refusing:
             return [self._refusing]
-        states = self._peers.peers()
-        connected = sum(state.is_connected for state in states)
-        obstacles: list[str] = []
-        if connected < self._peers_needed:
-            missing = ", ".join(_name(state) for state in states if not state.is_connected)
-            obstacles.append(
-                f"no quorum: {connected} validators connected, {self._peers_needed} needed; missing {missing}"
-            )
+        known = {_name(state): state for state in self._peers.peers()}
+        states = [known[name] for name in self._roster.others if name in known]
+        missing = [name for name in self._roster.others if name not in known or not known[name].is_connected]
+        obstacles = self._explain_missing(missing)
         stalled = self._core.status().stalled_reason
         if stalled:
             obstacles.append(stalled)
         if obstacles:
-            obstacles += [_explain_link(state) for state in states if not state.is_connected]
+            obstacles += [_explain_link(name, known.get(name)) for name in missing]
             if (expired_s := self._read_clock_s() - self._certificate_until_s) > 0:
                 obstacles.append(f"our TLS certificate expired {expired_s:.0f} s ago: peers refuse it")
         if stalled and not stalled.startswith(OWN_REASONS):
@@ -73,6 +62,17 @@ class Readiness:
     def is_ready(self) -> bool:
         """Whether nothing stands in the way."""
         return not self.find_obstacles()
+
+    def _explain_missing(self, missing: Sequence[str]) -> list[str]:
+        """Return that too few validators can be reached; nothing when there are enough."""
+        roster = self._roster
+        connected = len(roster.others) - len(missing)
+        # Our own vote is one of the quorum, if we have one; whoever only follows needs one to follow.
+        needed = 1 if roster.own is None else compute_quorum(len(roster.names)) - 1
+        if connected >= needed:
+            return []
+        what = "no quorum" if roster.own is not None else "no validator to follow"
+        return [f"{what}: {connected} validators connected, {needed} needed; missing {', '.join(missing)}"]
 
     def _find_silence(self, state: PeerState) -> str | None:
         """Return that a peer to which the link stands says nothing: in a stall whoever lives complains."""
@@ -88,9 +88,11 @@ class Readiness:
         )
 
 
-def _explain_link(state: PeerState) -> str:
-    return f"no link to {_name(state)} at {state.address}: {state.last_error or 'not tried yet'}"
+def _explain_link(name: str, state: PeerState | None) -> str:
+    if state is None:
+        return f"no link to {name}: it has no address in peers, and has not connected to this node"
+    return f"no link to {name} at {state.address}: {state.last_error or 'not tried yet'}"
 
 
 def _name(state: PeerState) -> str:
-    return f"{state.member}/{state.node}"
+    return compute_name(state.member, state.node)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atanpo/api/v1/network.proto\x12\x0ctanpo.api.v1\"\x12\n\x10GetStatusRequest\"\xdc\x02\n\nNodeStatus\x12\x0f\n\x07network\x18\x01 \x01(\t\x12\x12\n\nnetwork_id\x18\x02 \x01(\x0c\x12\x0e\n\x06member\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0e\n\x06height\x18\x06 \x01(\x04\x12\x12\n\nblock_hash\x18\x07 \x01(\x0c\x12\x12\n\nstate_root\x18\x08 \x01(\x0c\x12\x0f\n\x07time_ms\x18\t \x01(\x04\x12\r\n\x05\x65poch\x18\n \x01(\x04\x12\x0c\n\x04term\x18\x0b \x01(\x04\x12\x0e\n\x06leader\x18\x0c \x01(\t\x12\x11\n\tis_leader\x18\r \x01(\x08\x12\x10\n\x08is_ready\x18\x0e \x01(\x08\x12\x1c\n\x14pending_transactions\x18\x0f \x01(\r\x12\x17\n\x0f\x63onnected_peers\x18\x10 \x03(\t\x12\x16\n\x0estalled_reason\x18\x11 \x01(\t\x12\x10\n\x08\x63lock_ms\x18\x12 \x01(\x04\"\x13\n\x11GetMembersRequest\";\n\x12GetMembersResponse\x12%\n\x07members\x18\x01 \x03(\x0b\x32\x14.tanpo.api.v1.Member\"h\n\x06Member\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03lei\x18\x03 \x01(\t\x12\r\n\x05roles\x18\x04 \x03(\t\x12\x16\n\x0e\x63\x61_certificate\x18\x05 \x01(\t\x12\x0c\n\x04keys\x18\x06 \x03(\x0c\"\x16\n\x14GetValidatorsRequest\"w\n\x15GetValidatorsResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12+\n\nvalidators\x18\x02 \x03(\x0b\x32\x17.tanpo.api.v1.Validator\x12\x0e\n\x06quorum\x18\x03 \x01(\r\x12\x12\n\nfaulty_max\x18\x04 \x01(\r\"L\n\tValidator\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\"\x14\n\x12GetEvidenceRequest\"?\n\x13GetEvidenceResponse\x12(\n\x08\x65vidence\x18\x01 \x03(\x0b\x32\x16.tanpo.api.v1.Evidence\"Z\n\x08\x45vidence\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07\x61\x63\x63used\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x10\n\x08\x65vidence\x18\x05 \x01(\x0c\"\x16\n\x14GetParametersRequest\"\x97\x01\n\x15GetParametersResponse\x12\x1e\n\x16\x62lock_transactions_max\x18\x01 \x01(\r\x12\x17\n\x0f\x62lock_bytes_max\x18\x02 \x01(\r\x12\x17\n\x0fvalidity_max_ms\x18\x03 \x01(\x04\x12\x15\n\rgas_limit_max\x18\x04 \x01(\x04\x12\x15\n\rblock_gas_max\x18\x05 \x01(\x04\"\x15\n\x13GetContractsRequest\"A\n\x14GetContractsResponse\x12)\n\tcontracts\x18\x01 \x03(\x0b\x32\x16.tanpo.api.v1.Contract\"_\n\x08\x43ontract\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bsource_hash\x18\x02 \x01(\x0c\x12\x18\n\x10language_version\x18\x03 \x01(\r\x12\x16\n\x0einterface_json\x18\x04 \x01(\t2\x80\x04\n\x07Network\x12\x45\n\tGetStatus\x12\x1e.tanpo.api.v1.GetStatusRequest\x1a\x18.tanpo.api.v1.NodeStatus\x12O\n\nGetMembers\x12\x1f.tanpo.api.v1.GetMembersRequest\x1a .tanpo.api.v1.GetMembersResponse\x12X\n\rGetValidators\x12\".tanpo.api.v1.GetValidatorsRequest\x1a#.tanpo.api.v1.GetValidatorsResponse\x12R\n\x0bGetEvidence\x12 .tanpo.api.v1.GetEvidenceRequest\x1a!.tanpo.api.v1.GetEvidenceResponse\x12X\n\rGetParameters\x12\".tanpo.api.v1.GetParametersRequest\x1a#.tanpo.api.v1.GetParametersResponse\x12U\n\x0cGetContracts\x12!.tanpo.api.v1.GetContractsRequest\x1a\".tanpo.api.v1.GetContractsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atanpo/api/v1/network.proto\x12\x0ctanpo.api.v1\"\x12\n\x10GetStatusRequest\"\x89\x03\n\nNodeStatus\x12\x0f\n\x07network\x18\x01 \x01(\t\x12\x12\n\nnetwork_id\x18\x02 \x01(\x0c\x12\x0e\n\x06member\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0e\n\x06height\x18\x06 \x01(\x04\x12\x12\n\nblock_hash\x18\x07 \x01(\x0c\x12\x12\n\nstate_root\x18\x08 \x01(\x0c\x12\x0f\n\x07time_ms\x18\t \x01(\x04\x12\r\n\x05\x65poch\x18\n \x01(\x04\x12\x0c\n\x04term\x18\x0b \x01(\x04\x12\x0e\n\x06leader\x18\x0c \x01(\t\x12\x11\n\tis_leader\x18\r \x01(\x08\x12\x10\n\x08is_ready\x18\x0e \x01(\x08\x12\x1c\n\x14pending_transactions\x18\x0f \x01(\r\x12\x17\n\x0f\x63onnected_peers\x18\x10 \x03(\t\x12\x16\n\x0estalled_reason\x18\x11 \x01(\t\x12\x10\n\x08\x63lock_ms\x18\x12 \x01(\x04\x12\x17\n\x0fobserver_reason\x18\x13 \x01(\t\x12\x12\n\nvalidators\x18\x14 \x03(\t\"\x13\n\x11GetMembersRequest\";\n\x12GetMembersResponse\x12%\n\x07members\x18\x01 \x03(\x0b\x32\x14.tanpo.api.v1.Member\"h\n\x06Member\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03lei\x18\x03 \x01(\t\x12\r\n\x05roles\x18\x04 \x03(\t\x12\x16\n\x0e\x63\x61_certificate\x18\x05 \x01(\t\x12\x0c\n\x04keys\x18\x06 \x03(\x0c\"\x16\n\x14GetValidatorsRequest\"w\n\x15GetValidatorsResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12+\n\nvalidators\x18\x02 \x03(\x0b\x32\x17.tanpo.api.v1.Validator\x12\x0e\n\x06quorum\x18\x03 \x01(\r\x12\x12\n\nfaulty_max\x18\x04 \x01(\r\"L\n\tValidator\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\"\x14\n\x12GetEvidenceRequest\"?\n\x13GetEvidenceResponse\x12(\n\x08\x65vidence\x18\x01 \x03(\x0b\x32\x16.tanpo.api.v1.Evidence\"Z\n\x08\x45vidence\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07\x61\x63\x63used\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x10\n\x08\x65vidence\x18\x05 \x01(\x0c\"\x16\n\x14GetParametersRequest\"\x97\x01\n\x15GetParametersResponse\x12\x1e\n\x16\x62lock_transactions_max\x18\x01 \x01(\r\x12\x17\n\x0f\x62lock_bytes_max\x18\x02 \x01(\r\x12\x17\n\x0fvalidity_max_ms\x18\x03 \x01(\x04\x12\x15\n\rgas_limit_max\x18\x04 \x01(\x04\x12\x15\n\rblock_gas_max\x18\x05 \x01(\x04\"\x15\n\x13GetContractsRequest\"A\n\x14GetContractsResponse\x12)\n\tcontracts\x18\x01 \x03(\x0b\x32\x16.tanpo.api.v1.Contract\"_\n\x08\x43ontract\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bsource_hash\x18\x02 \x01(\x0c\x12\x18\n\x10language_version\x18\x03 \x01(\r\x12\x16\n\x0einterface_json\x18\x04 \x01(\t2\x80\x04\n\x07Network\x12\x45\n\tGetStatus\x12\x1e.tanpo.api.v1.GetStatusRequest\x1a\x18.tanpo.api.v1.NodeStatus\x12O\n\nGetMembers\x12\x1f.tanpo.api.v1.GetMembersRequest\x1a .tanpo.api.v1.GetMembersResponse\x12X\n\rGetValidators\x12\".tanpo.api.v1.GetValidatorsRequest\x1a#.tanpo.api.v1.GetValidatorsResponse\x12R\n\x0bGetEvidence\x12 .tanpo.api.v1.GetEvidenceRequest\x1a!.tanpo.api.v1.GetEvidenceResponse\x12X\n\rGetParameters\x12\".tanpo.api.v1.GetParametersRequest\x1a#.tanpo.api.v1.GetParametersResponse\x12U\n\x0cGetContracts\x12!.tanpo.api.v1.GetContractsRequest\x1a\".tanpo.api.v1.GetContractsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,35 +34,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=44
   _globals['_GETSTATUSREQUEST']._serialized_end=62
   _globals['_NODESTATUS']._serialized_start=65
-  _globals['_NODESTATUS']._serialized_end=413
-  _globals['_GETMEMBERSREQUEST']._serialized_start=415
-  _globals['_GETMEMBERSREQUEST']._serialized_end=434
-  _globals['_GETMEMBERSRESPONSE']._serialized_start=436
-  _globals['_GETMEMBERSRESPONSE']._serialized_end=495
-  _globals['_MEMBER']._serialized_start=497
-  _globals['_MEMBER']._serialized_end=601
-  _globals['_GETVALIDATORSREQUEST']._serialized_start=603
-  _globals['_GETVALIDATORSREQUEST']._serialized_end=625
-  _globals['_GETVALIDATORSRESPONSE']._serialized_start=627
-  _globals['_GETVALIDATORSRESPONSE']._serialized_end=746
-  _globals['_VALIDATOR']._serialized_start=748
-  _globals['_VALIDATOR']._serialized_end=824
-  _globals['_GETEVIDENCEREQUEST']._serialized_start=826
-  _globals['_GETEVIDENCEREQUEST']._serialized_end=846
-  _globals['_GETEVIDENCERESPONSE']._serialized_start=848
-  _globals['_GETEVIDENCERESPONSE']._serialized_end=911
-  _globals['_EVIDENCE']._serialized_start=913
-  _globals['_EVIDENCE']._serialized_end=1003
-  _globals['_GETPARAMETERSREQUEST']._serialized_start=1005
-  _globals['_GETPARAMETERSREQUEST']._serialized_end=1027
-  _globals['_GETPARAMETERSRESPONSE']._serialized_start=1030
-  _globals['_GETPARAMETERSRESPONSE']._serialized_end=1181
-  _globals['_GETCONTRACTSREQUEST']._serialized_start=1183
-  _globals['_GETCONTRACTSREQUEST']._serialized_end=1204
-  _globals['_GETCONTRACTSRESPONSE']._serialized_start=1206
-  _globals['_GETCONTRACTSRESPONSE']._serialized_end=1271
-  _globals['_CONTRACT']._serialized_start=1273
-  _globals['_CONTRACT']._serialized_end=1368
-  _globals['_NETWORK']._serialized_start=1371
-  _globals['_NETWORK']._serialized_end=1883
+  _globals['_NODESTATUS']._serialized_end=458
+  _globals['_GETMEMBERSREQUEST']._serialized_start=460
+  _globals['_GETMEMBERSREQUEST']._serialized_end=479
+  _globals['_GETMEMBERSRESPONSE']._serialized_start=481
+  _globals['_GETMEMBERSRESPONSE']._serialized_end=540
+  _globals['_MEMBER']._serialized_start=542
+  _globals['_MEMBER']._serialized_end=646
+  _globals['_GETVALIDATORSREQUEST']._serialized_start=648
+  _globals['_GETVALIDATORSREQUEST']._serialized_end=670
+  _globals['_GETVALIDATORSRESPONSE']._serialized_start=672
+  _globals['_GETVALIDATORSRESPONSE']._serialized_end=791
+  _globals['_VALIDATOR']._serialized_start=793
+  _globals['_VALIDATOR']._serialized_end=869
+  _globals['_GETEVIDENCEREQUEST']._serialized_start=871
+  _globals['_GETEVIDENCEREQUEST']._serialized_end=891
+  _globals['_GETEVIDENCERESPONSE']._serialized_start=893
+  _globals['_GETEVIDENCERESPONSE']._serialized_end=956
+  _globals['_EVIDENCE']._serialized_start=958
+  _globals['_EVIDENCE']._serialized_end=1048
+  _globals['_GETPARAMETERSREQUEST']._serialized_start=1050
+  _globals['_GETPARAMETERSREQUEST']._serialized_end=1072
+  _globals['_GETPARAMETERSRESPONSE']._serialized_start=1075
+  _globals['_GETPARAMETERSRESPONSE']._serialized_end=1226
+  _globals['_GETCONTRACTSREQUEST']._serialized_start=1228
+  _globals['_GETCONTRACTSREQUEST']._serialized_end=1249
+  _globals['_GETCONTRACTSRESPONSE']._serialized_start=1251
+  _globals['_GETCONTRACTSRESPONSE']._serialized_end=1316
+  _globals['_CONTRACT']._serialized_start=1318
+  _globals['_CONTRACT']._serialized_end=1413
+  _globals['_NETWORK']._serialized_start=1416
+  _globals['_NETWORK']._serialized_end=1928
 # @@protoc_insertion_point(module_scope)

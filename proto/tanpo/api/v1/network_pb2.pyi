@@ -55,6 +55,8 @@ class NodeStatus(_message.Message):
     CONNECTED_PEERS_FIELD_NUMBER: _builtins.int
     STALLED_REASON_FIELD_NUMBER: _builtins.int
     CLOCK_MS_FIELD_NUMBER: _builtins.int
+    OBSERVER_REASON_FIELD_NUMBER: _builtins.int
+    VALIDATORS_FIELD_NUMBER: _builtins.int
     network: _builtins.str
     network_id: _builtins.bytes
     member: _builtins.str
@@ -76,8 +78,14 @@ class NodeStatus(_message.Message):
     """Empty while there is progress, otherwise why there is none."""
     clock_ms: _builtins.int
     """Unix milliseconds by this node's clock."""
+    observer_reason: _builtins.str
+    """Why this node does not vote in `epoch`; empty when it is a validator."""
     @_builtins.property
     def connected_peers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def validators(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"member/node" of the validators of `epoch`, in the order of their indices."""
+
     def __init__(
         self,
         *,
@@ -99,10 +107,12 @@ class NodeStatus(_message.Message):
         connected_peers: _abc.Iterable[_builtins.str] | None = ...,
         stalled_reason: _builtins.str = ...,
         clock_ms: _builtins.int = ...,
+        observer_reason: _builtins.str = ...,
+        validators: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_hash", b"block_hash", "clock_ms", b"clock_ms", "connected_peers", b"connected_peers", "epoch", b"epoch", "height", b"height", "is_leader", b"is_leader", "is_ready", b"is_ready", "leader", b"leader", "member", b"member", "network", b"network", "network_id", b"network_id", "node", b"node", "pending_transactions", b"pending_transactions", "stalled_reason", b"stalled_reason", "state_root", b"state_root", "term", b"term", "time_ms", b"time_ms", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_hash", b"block_hash", "clock_ms", b"clock_ms", "connected_peers", b"connected_peers", "epoch", b"epoch", "height", b"height", "is_leader", b"is_leader", "is_ready", b"is_ready", "leader", b"leader", "member", b"member", "network", b"network", "network_id", b"network_id", "node", b"node", "observer_reason", b"observer_reason", "pending_transactions", b"pending_transactions", "stalled_reason", b"stalled_reason", "state_root", b"state_root", "term", b"term", "time_ms", b"time_ms", "validators", b"validators", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

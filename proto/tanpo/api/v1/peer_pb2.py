@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tanpo/api/v1/peer.proto\x12\x0ctanpo.api.v1\"j\n\tPeerFrame\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x17.tanpo.api.v1.PeerHello\x12\x10\n\x08messages\x18\x02 \x03(\x0c\x12\x11\n\tenvelopes\x18\x03 \x03(\x0c\x12\x10\n\x08\x65vidence\x18\x04 \x03(\x0c\"S\n\tPeerHello\x12\x12\n\nnetwork_id\x18\x01 \x01(\x0c\x12\x18\n\x10protocol_version\x18\x02 \x01(\r\x12\x18\n\x10software_version\x18\x03 \x01(\t\"U\n\x0bPeerWelcome\x12\x12\n\nnetwork_id\x18\x01 \x01(\x0c\x12\x18\n\x10protocol_version\x18\x02 \x01(\r\x12\x18\n\x10software_version\x18\x03 \x01(\t2J\n\x04Peer\x12\x42\n\x08\x45xchange\x12\x17.tanpo.api.v1.PeerFrame\x1a\x19.tanpo.api.v1.PeerWelcome(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tanpo/api/v1/peer.proto\x12\x0ctanpo.api.v1\"j\n\tPeerFrame\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x17.tanpo.api.v1.PeerHello\x12\x10\n\x08messages\x18\x02 \x03(\x0c\x12\x11\n\tenvelopes\x18\x03 \x03(\x0c\x12\x10\n\x08\x65vidence\x18\x04 \x03(\x0c\"S\n\tPeerHello\x12\x12\n\nnetwork_id\x18\x01 \x01(\x0c\x12\x18\n\x10protocol_version\x18\x02 \x01(\r\x12\x18\n\x10software_version\x18\x03 \x01(\t\"o\n\nPeerAnswer\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x19.tanpo.api.v1.PeerWelcome\x12\x10\n\x08messages\x18\x02 \x03(\x0c\x12\x11\n\tenvelopes\x18\x03 \x03(\x0c\x12\x10\n\x08\x65vidence\x18\x04 \x03(\x0c\"U\n\x0bPeerWelcome\x12\x12\n\nnetwork_id\x18\x01 \x01(\x0c\x12\x18\n\x10protocol_version\x18\x02 \x01(\r\x12\x18\n\x10software_version\x18\x03 \x01(\t2I\n\x04Peer\x12\x41\n\x08\x45xchange\x12\x17.tanpo.api.v1.PeerFrame\x1a\x18.tanpo.api.v1.PeerAnswer(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PEERFRAME']._serialized_end=147
   _globals['_PEERHELLO']._serialized_start=149
   _globals['_PEERHELLO']._serialized_end=232
-  _globals['_PEERWELCOME']._serialized_start=234
-  _globals['_PEERWELCOME']._serialized_end=319
-  _globals['_PEER']._serialized_start=321
-  _globals['_PEER']._serialized_end=395
+  _globals['_PEERANSWER']._serialized_start=234
+  _globals['_PEERANSWER']._serialized_end=345
+  _globals['_PEERWELCOME']._serialized_start=347
+  _globals['_PEERWELCOME']._serialized_end=432
+  _globals['_PEER']._serialized_start=434
+  _globals['_PEER']._serialized_end=507
 # @@protoc_insertion_point(module_scope)

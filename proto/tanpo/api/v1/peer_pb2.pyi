@@ -82,6 +82,40 @@ class PeerHello(_message.Message):
 Global___PeerHello: _TypeAlias = PeerHello  # noqa: Y015
 
 @_typing.final
+class PeerAnswer(_message.Message):
+    """What comes back: a welcome first, and only then; later what the other would send on a stream of its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WELCOME_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    ENVELOPES_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def welcome(self) -> Global___PeerWelcome: ...
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def envelopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        welcome: Global___PeerWelcome | None = ...,
+        messages: _abc.Iterable[_builtins.bytes] | None = ...,
+        envelopes: _abc.Iterable[_builtins.bytes] | None = ...,
+        evidence: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["welcome", b"welcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelopes", b"envelopes", "evidence", b"evidence", "messages", b"messages", "welcome", b"welcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerAnswer: _TypeAlias = PeerAnswer  # noqa: Y015
+
+@_typing.final
 class PeerWelcome(_message.Message):
     """The answer to a hello that fits; a stream that does not is ended with an error."""
 

@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class PeerStub:
-    """Node to node. Each node opens one stream to every other and sends on it; answers travel on the other's own
-    stream. Consensus messages are in the canonical encoding of consensus/SPEC.md.
+    """Node to node. Each node opens one stream to every node it has the address of, and sends on it. Answers travel
+    on the other's own stream, or back on this one where the other has no address to open one to. Consensus messages
+    are in the canonical encoding of consensus/SPEC.md.
     """
 
     def __init__(self, channel):
@@ -39,13 +40,14 @@ class PeerStub:
         self.Exchange = channel.stream_stream(
                 '/tanpo.api.v1.Peer/Exchange',
                 request_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.PeerFrame.SerializeToString,
-                response_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.PeerWelcome.FromString,
+                response_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.PeerAnswer.FromString,
                 _registered_method=True)
 
 
 class PeerServicer:
-    """Node to node. Each node opens one stream to every other and sends on it; answers travel on the other's own
-    stream. Consensus messages are in the canonical encoding of consensus/SPEC.md.
+    """Node to node. Each node opens one stream to every node it has the address of, and sends on it. Answers travel
+    on the other's own stream, or back on this one where the other has no address to open one to. Consensus messages
+    are in the canonical encoding of consensus/SPEC.md.
     """
 
     def Exchange(self, request_iterator, context):
@@ -60,7 +62,7 @@ def add_PeerServicer_to_server(servicer, server):
             'Exchange': grpc.stream_stream_rpc_method_handler(
                     servicer.Exchange,
                     request_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.PeerFrame.FromString,
-                    response_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.PeerWelcome.SerializeToString,
+                    response_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.PeerAnswer.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -71,8 +73,9 @@ def add_PeerServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Peer:
-    """Node to node. Each node opens one stream to every other and sends on it; answers travel on the other's own
-    stream. Consensus messages are in the canonical encoding of consensus/SPEC.md.
+    """Node to node. Each node opens one stream to every node it has the address of, and sends on it. Answers travel
+    on the other's own stream, or back on this one where the other has no address to open one to. Consensus messages
+    are in the canonical encoding of consensus/SPEC.md.
     """
 
     @staticmethod
@@ -91,7 +94,7 @@ class Peer:
             target,
             '/tanpo.api.v1.Peer/Exchange',
             tanpo_dot_api_dot_v1_dot_peer__pb2.PeerFrame.SerializeToString,
-            tanpo_dot_api_dot_v1_dot_peer__pb2.PeerWelcome.FromString,
+            tanpo_dot_api_dot_v1_dot_peer__pb2.PeerAnswer.FromString,
             options,
             channel_credentials,
             insecure,

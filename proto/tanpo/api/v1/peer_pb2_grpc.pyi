@@ -27,28 +27,31 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PeerStub:
-    """Node to node. Each node opens one stream to every other and sends on it; answers travel on the other's own
-    stream. Consensus messages are in the canonical encoding of consensus/SPEC.md.
+    """Node to node. Each node opens one stream to every node it has the address of, and sends on it. Answers travel
+    on the other's own stream, or back on this one where the other has no address to open one to. Consensus messages
+    are in the canonical encoding of consensus/SPEC.md.
     """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PeerAsyncStub: ...
-    Exchange: _grpc.StreamStreamMultiCallable[_peer_pb2.PeerFrame, _peer_pb2.PeerWelcome]
+    Exchange: _grpc.StreamStreamMultiCallable[_peer_pb2.PeerFrame, _peer_pb2.PeerAnswer]
 
 @_typing.type_check_only
 class PeerAsyncStub(PeerStub):
-    """Node to node. Each node opens one stream to every other and sends on it; answers travel on the other's own
-    stream. Consensus messages are in the canonical encoding of consensus/SPEC.md.
+    """Node to node. Each node opens one stream to every node it has the address of, and sends on it. Answers travel
+    on the other's own stream, or back on this one where the other has no address to open one to. Consensus messages
+    are in the canonical encoding of consensus/SPEC.md.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Exchange: _aio.StreamStreamMultiCallable[_peer_pb2.PeerFrame, _peer_pb2.PeerWelcome]  # type: ignore[assignment]
+    Exchange: _aio.StreamStreamMultiCallable[_peer_pb2.PeerFrame, _peer_pb2.PeerAnswer]  # type: ignore[assignment]
 
 class PeerServicer(metaclass=_abc_1.ABCMeta):
-    """Node to node. Each node opens one stream to every other and sends on it; answers travel on the other's own
-    stream. Consensus messages are in the canonical encoding of consensus/SPEC.md.
+    """Node to node. Each node opens one stream to every node it has the address of, and sends on it. Answers travel
+    on the other's own stream, or back on this one where the other has no address to open one to. Consensus messages
+    are in the canonical encoding of consensus/SPEC.md.
     """
 
     @_abc_1.abstractmethod
@@ -56,6 +59,6 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         self,
         request_iterator: _MaybeAsyncIterator[_peer_pb2.PeerFrame],
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_peer_pb2.PeerWelcome], _abc.AsyncIterator[_peer_pb2.PeerWelcome]]: ...
+    ) -> _typing.Union[_abc.Iterator[_peer_pb2.PeerAnswer], _abc.AsyncIterator[_peer_pb2.PeerAnswer]]: ...
 
 def add_PeerServicer_to_server(servicer: PeerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,208 @@
+"""Who votes, and from which block on: the contract `validators`, as the nodes read it and drive it.
+
+The contract decides who may be replaced. A node calls it where only nodes may: at the last block of an
+epoch it puts the pending validators in force, and it drops pending ones that no epoch could start with. All
+nodes do so at the same height, so it is part of the state like any transaction. A network whose genesis
+installs no such contract keeps its validators for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from tanpo.consensus import BaseBlock
+from tanpo.ledger.block import BlockFlags, Header, decode_block
+from tanpo.ledger.errors import CorruptState, LedgerError, Reason, UsageError, invariant
+from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.transaction import Call, Transaction
+from tanpo.ledger.types import Epoch, Height, MemberId
+from tanpo.ledger.validators import Validator, ValidatorSet, compute_valset_hash, verify_change
+from tanpo.ledger.values import Fields, Value
+from tanpo.node.logs import get_logger
+from tanpo.storage import LedgerStore
+from tanpo.vm import GAS_LIMIT_MAX, CallContext, Machine, Session
+
+VALIDATORS_CONTRACT: Final = "validators"
+
+SETS_CACHED_MAX: Final = 16
+"""Validator sets kept parsed: a key costs 50 us to parse, and what is asked for is mostly the latest."""
+
+_LOG = get_logger("epochs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochStart:
+    """The epoch of the block above the committed tip: its number, the block it starts from (None for genesis)
+    and its validators. `pending_valset` is the hash of the set that the tip's state wants next."""
+
+    epoch: Epoch
+    base: BaseBlock | None
+    validators: ValidatorSet
+    pending_valset: bytes | None
+
+
+def begin_epoch(session: Session, header: Header) -> None:
+    """Put the pending validators in force before the transactions of an epoch's last block."""
+    _call(session, "begin_epoch", header)
+
+
+def settle_pending(session: Session, header: Header, transactions: Sequence[Transaction]) -> bytes | None:
+    """Return the hash of the validator set that the state wants after a block's transactions, or None.
+
+    A set that no epoch could start with is dropped from the state: the contract cannot tell a key that is no
+    point of its curve.
+    """
+    # Nothing else can have changed it: the contract is not called by others, and no set stays pending.
+    if not any(transaction.call.contract == VALIDATORS_CONTRACT for transaction in transactions):
+        return None
+    pending = _read_validators(session, "pending", header)
+    if not pending:
+        return None
+    try:
+        verify_change(_read_validators(session, "current", header), pending)
+    except LedgerError as error:
+        _LOG.error("validators refused", height=header.height, why=str(error), remedy=error.remedy)
+        _call(session, "refuse_pending", header)
+        return None
+    return compute_valset_hash(pending)
+
+
+def load_epoch(store: LedgerStore, machine: Machine, genesis: Genesis) -> EpochStart:
+    """Return the epoch that goes on above the committed tip.
+
+    Raises:
+        CorruptState: the state and the stored blocks name different epochs.
+    """
+    if not _is_installed(genesis):
+        return EpochStart(
+            epoch=Epoch(0), base=None, validators=ValidatorSet(genesis.validators), pending_valset=None
+        )
+    session = machine.open_session(store)
+    place = cast("Mapping[str, int]", _view(session, "epoch", store.executed_height, genesis.time_ms))
+    epoch, base_height = Epoch(place["number"]), Height(place["base_height"])
+    current, pending = (
+        decode_validators(_view(session, view, store.executed_height, genesis.time_ms))
+        for view in ("current", "pending")
+    )
+    validators = ValidatorSet(current)
+    _check_tip(store, epoch, validators)
+    base = None
+    if epoch:
+        base = BaseBlock(height=base_height, block_hash=store.read_block(base_height).block_hash)
+    return EpochStart(
+        epoch=epoch,
+        base=base,
+        validators=validators,
+        pending_valset=compute_valset_hash(pending) if pending else None,
+    )
+
+
+class Lineage:
+    """The validators of every epoch so far, from the state."""
+
+    def __init__(self, store: LedgerStore, machine: Machine, genesis: Genesis) -> None:
+        self._store = store
+        self._machine = machine
+        self._genesis = genesis
+        self._known: dict[Epoch, ValidatorSet] = {}
+
+    def find(self, epoch: Epoch) -> ValidatorSet | None:
+        """Return the validators of an epoch, None when it has not begun here."""
+        known = self._known.get(epoch)
+        if known is not None:
+            return known
+        if _is_installed(self._genesis):
+            session = self._machine.open_session(self._store)
+            arguments = (("number_of", int(epoch)),)
+            value = _view(session, "of_epoch", self._store.executed_height, self._genesis.time_ms, arguments)
+            validators = decode_validators(value)
+        else:
+            validators = () if epoch else self._genesis.validators
+        if not validators:
+            return None
+        if len(self._known) >= SETS_CACHED_MAX:
+            self._known.pop(next(iter(self._known)))
+        self._known[epoch] = ValidatorSet(validators)
+        return self._known[epoch]
+
+
+def check_genesis(session: Session, genesis: Genesis) -> None:
+    """Raise `UsageError` unless the contract, just installed, starts with the validators of the genesis."""
+    if not _is_installed(genesis):
+        return
+    call = Call(contract=VALIDATORS_CONTRACT, entry="current", arguments=())
+    outcome = session.view(call, _context(0, genesis.time_ms), GAS_LIMIT_MAX)
+    named = decode_validators(outcome.value or ()) if outcome.ok else ()
+    if named != genesis.validators:
+        raise UsageError(
+            Reason.CONFIGURATION,
+            f"genesis names other validators than its contract {VALIDATORS_CONTRACT} starts with",
+            value=", ".join(f"{one.member}/{one.node}" for one in named),
+            limit=", ".join(f"{one.member}/{one.node}" for one in genesis.validators),
+            remedy="give the contract the validators of the genesis, in the same order",
+        )
+
+
+def decode_validators(value: Value) -> tuple[Validator, ...]:
+    """Return the validators in what a view of the contract returns."""
+    return tuple(
+        Validator(
+            member=MemberId(cast("str", one["member"])),
+            node=cast("str", one["node"]),
+            public_key=cast("bytes", one["public_key"]),
+        )
+        for one in cast("Sequence[Mapping[str, Value]]", value)
+    )
+
+
+def encode_validators(validators: Sequence[Validator]) -> Value:
+    """Return validators as the contract takes them."""
+    return tuple(
+        {"member": str(one.member), "node": one.node, "public_key": one.public_key} for one in validators
+    )
+
+
+def _is_installed(genesis: Genesis) -> bool:
+    return any(contract.name == VALIDATORS_CONTRACT for contract in genesis.contracts)
+
+
+def _check_tip(store: LedgerStore, epoch: Epoch, validators: ValidatorSet) -> None:
+    """Raise `CorruptState` unless the stored tip belongs to the epoch that the state names."""
+    if not store.executed_height:
+        return
+    tip = decode_block(store.read_block(store.executed_height).block).header
+    is_end = bool(tip.flags & BlockFlags.EPOCH_END)
+    expected = (Epoch(tip.epoch + 1), tip.next_valset_hash) if is_end else (tip.epoch, tip.valset_hash)
+    if (epoch, validators.valset_hash) != expected:
+        raise CorruptState(
+            Reason.DATA_CORRUPT,
+            "the state names another epoch, or other validators, than the last block",
+            value=epoch,
+            limit=expected[0],
+            remedy="run the software version the network runs; if it does, put blocks/, state/, guard and "
+            "network of another stopped node in place of these, and leave consensus/ as it is",
+        )
+
+
+def _read_validators(session: Session, view: str, header: Header) -> tuple[Validator, ...]:
+    return decode_validators(_view(session, view, header.height, header.time_ms))
+
+
+def _view(session: Session, view: str, height: int, time_ms: int, arguments: Fields = ()) -> Value:
+    call = Call(contract=VALIDATORS_CONTRACT, entry=view, arguments=arguments)
+    outcome = session.view(call, _context(height, time_ms), GAS_LIMIT_MAX)
+    invariant(outcome.ok and outcome.value is not None, f"view {view} of validators failed: {outcome.code}")
+    return cast("Value", outcome.value)
+
+
+def _call(session: Session, entry: str, header: Header) -> None:
+    call = Call(contract=VALIDATORS_CONTRACT, entry=entry, arguments=())
+    outcome = session.run(call, _context(header.height, header.time_ms), GAS_LIMIT_MAX)
+    invariant(outcome.ok, f"validators.{entry} failed at height {header.height}: {outcome.code}")
+
+
+def _context(height: int, time_ms: int) -> CallContext:
+    # No member is called "", so no transaction can pass for a node.
+    return CallContext(sender="", signers=(), time_ms=time_ms, height=height, tx_id=bytes(32))
