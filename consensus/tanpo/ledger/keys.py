@@ -42,6 +42,21 @@ class PublicKey:
         return cls.from_cryptography(key)
 
     @classmethod
+    def from_pem(cls, pem: bytes) -> PublicKey:
+        """Return the key in a PEM file. Raises `PeerFault` for anything but a P-256 public key."""
+        try:
+            key = serialization.load_pem_public_key(pem)
+        except (ValueError, UnsupportedAlgorithm):
+            raise _unusable("not a PEM public key") from None
+        return cls.from_cryptography(key)
+
+    def to_pem(self) -> bytes:
+        """Return the key as PEM, for others to be given."""
+        return self._key.public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    @classmethod
     def from_cryptography(cls, key: object) -> PublicKey:
         """Return the key behind a `cryptography` public key object, such as a certificate's."""
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):

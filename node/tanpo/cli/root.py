@@ -7,7 +7,7 @@ does because gRPC, cryptography and LevelDB are imported by the functions that n
 from __future__ import annotations
 
 import typer
-from tanpo.cli.commands import bench, demo, evidence, key, net, node, query, sim, tx
+from tanpo.cli.commands import bench, demo, evidence, key, net, node, query, sim, tx, validator
 from tanpo.cli.output import Reporting
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("demo")(demo.demo)
 app.add_typer(tx.app, name="tx")
 app.command("query")(query.query)
 app.add_typer(node.app, name="node")
+app.add_typer(validator.app, name="validator")
 app.add_typer(key.app, name="key")
 app.add_typer(evidence.app, name="evidence")
 app.command("bench")(bench.bench)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tanpo.ledger.errors import Reason, UsageError
-from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.keys import PrivateKey, PublicKey
 from tanpo.ledger.types import KeyId, Signature
 
 _FOR_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
@@ -82,6 +82,20 @@ def save_key(path: Path | str, key: PrivateKey) -> None:
             stream.write(key.to_pem())
             stream.flush()
             os.fsync(stream.fileno())
+    except FileExistsError:
+        raise _unusable(file, "exists already", "choose another name; a key is never overwritten") from None
+    except OSError as error:
+        raise _unusable(
+            file, f"cannot be written: {error.strerror}", "choose a folder you may write"
+        ) from None
+
+
+def save_public_key(path: Path | str, key: PublicKey) -> None:
+    """Write a public key to a new PEM file. Raises `UsageError` when it exists or cannot be written."""
+    file = Path(path)
+    try:
+        with file.open("xb") as stream:
+            stream.write(key.to_pem())
     except FileExistsError:
         raise _unusable(file, "exists already", "choose another name; a key is never overwritten") from None
     except OSError as error:

@@ -35,6 +35,20 @@ def show(file: FileArgument, output: OutputOption = Format.TABLE) -> None:
     _print_key(output, file, load_key(file))
 
 
+@app.command()
+def export(
+    file: FileArgument,
+    out: Annotated[Path, typer.Option("--out", help="The file to write; it must not exist.")],
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Write the public half of a key to a PEM file, to be given to others."""
+    from tanpo.client.keyfile import load_key, save_public_key
+
+    key = load_key(file)
+    save_public_key(out, key.public_key)
+    print_fields(output, {"file": str(out), "key_id": key.key_id.hex()})
+
+
 def _print_key(output: Format, file: Path, key: PrivateKey) -> None:
     from tanpo.ledger.keys import ALGORITHM
 

@@ -10,9 +10,8 @@ from tanpo.cli.options import ArgumentsOption, ProfileOption
 from tanpo.cli.output import Column, Format, OutputOption, print_fields, print_rows
 
 if TYPE_CHECKING:
-    from tanpo.client import Client, ClientConfig, Committed
+    from tanpo.client import Client, Committed
     from tanpo.ledger.transaction import Call
-    from tanpo.ledger.types import KeyId
 
 app = typer.Typer(help="Transactions.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -84,13 +83,14 @@ def build(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Write a draft that nobody has signed yet. The profile's node is asked for the contract's interface."""
+    from tanpo.cli.signers import find_signers
     from tanpo.client import VALID_FOR_S, Client, load_profile, save_draft
 
     with Client(load_profile(profile)) as client:
         call = _parse_call(client, contract, entry, arg or [])
         draft = client.build(
             call,
-            signers=_find_signers(client.config, signer) if signer else None,
+            signers=find_signers(client.config, signer) if signer else None,
             request_id=request_id,
             gas_limit=gas_limit,
             valid_for_s=valid_for or VALID_FOR_S,
@@ -182,24 +182,6 @@ def _parse_call(client: Client, contract: str, entry: str, given: list[str]) -> 
 
     interfaces = load_interfaces(client.network.contracts())
     return Call.create(contract, entry, interfaces.parse_arguments(contract, "entries", entry, given))
-
-
-def _find_signers(config: ClientConfig, names: list[str]) -> list[KeyId]:
-    from tanpo.ledger.errors import Reason, UsageError
-
-    found: list[KeyId] = []
-    for name in names:
-        matching = [key_id for key_id, key in config.keys.items() if name in (key.member, key_id.hex())]
-        if len(matching) != 1:
-            raise UsageError(
-                Reason.KEY_UNKNOWN,
-                "a signer is not exactly one registered key",
-                value=name,
-                limit=f"{len(matching)} keys match",
-                remedy="name a member with one key, or a key id",
-            )
-        found += matching
-    return found
 
 
 def _print_committed(output: Format, committed: list[Committed]) -> None:

@@ -1,0 +1,168 @@
+"""`tanpo validator`: who votes on blocks, and a change of that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+from tanpo.cli.output import Column, Format, OutputOption, print_fields, print_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tanpo.client import Client
+    from tanpo.ledger.transaction import Signer
+
+app = typer.Typer(help="The nodes that vote on blocks.", no_args_is_help=True, rich_markup_mode=None)
+
+EPOCH_SECONDS = 30.0
+"""How long a change may take to be in force once it is committed; ordinarily it takes one block."""
+
+ProfileOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--profile", "-p", envvar="TANPO_PROFILE", help="Which node, and as whom."),
+]
+DirOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--dir", help="A local network's folder: all its members sign, and keys are found there."),
+]
+WishOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option(metavar="MEMBER/NODE[=KEY]", help="The node, and its public key.")
+]
+
+RemoveOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option(metavar="MEMBER/NODE", help="A validator that is to vote no more.")
+]
+FileOption: TypeAlias = Annotated[
+    Path | None, typer.Option(help="All validators wanted, as `tanpo validator list -o json` prints.")
+]
+KeyOption: TypeAlias = Annotated[
+    list[Path] | None, typer.Option("--key", help="A further key file to sign with, of another member.")
+]
+DraftOption: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Write a draft for the signers to sign instead; it must not exist.")
+]
+SignerOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="A member or key id that is to sign the draft; repeat for each.")
+]
+
+_COLUMNS = (
+    Column(heading="Index", key="index", is_number=True),
+    Column(heading="Member", key="member"),
+    Column(heading="Node", key="node"),
+    Column(heading="Key id", key="key_id"),
+)
+
+
+@app.command("list")
+def list_all(
+    profile: ProfileOption = None, directory: DirOption = None, output: OutputOption = Format.TABLE
+) -> None:
+    """List the validators in force, in the order of their indices."""
+    from tanpo.cli.validators import describe_validators, read_current
+
+    with _connect(profile, directory) as client:
+        current, epoch = read_current(client)
+    rows: list[dict[str, Any]] = describe_validators(current)
+    if output is Format.JSON:
+        print_fields(output, {"epoch": epoch, "validators": rows})
+        return
+    print_rows(output, rows, _COLUMNS)
+
+
+@app.command()
+def replace(
+    profile: ProfileOption = None,
+    directory: DirOption = None,
+    add: WishOption = None,
+    remove: RemoveOption = None,
+    rekey: WishOption = None,
+    file: FileOption = None,
+    key: KeyOption = None,
+    draft: DraftOption = None,
+    signer: SignerOption = None,
+    valid_for: Annotated[float, typer.Option(min=1, help="Seconds in which it may be committed.")] = 1800.0,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Change the validators from the next block but one on. More than two thirds of all members must sign.
+
+    With --draft, nothing is sent: the members sign the draft where their keys are (`tanpo tx sign`), and
+    whoever has all signatures seals and sends it (`tanpo tx seal`, `tanpo tx send`).
+    """
+    from tanpo.cli import validators as wishes
+    from tanpo.cli.signers import find_signers
+    from tanpo.client import save_draft
+    from tanpo.ledger.transaction import Call
+
+    if (file is None) == (not (add or remove or rekey)):
+        raise typer.BadParameter("either --file, or any of --add, --remove and --rekey")
+    keys = _find_local_keys(directory)
+    with _connect(profile, directory) as client:
+        current, epoch = wishes.read_current(client)
+        wanted = (
+            wishes.load_validators(file)
+            if file is not None
+            else wishes.apply_wishes(
+                current,
+                add=[wishes.parse_wish(one, keys) for one in add or []],
+                remove=[wishes.parse_name(one) for one in remove or []],
+                rekey=[wishes.parse_wish(one, keys) for one in rekey or []],
+            )
+        )
+        signers = _load_signers(client, directory, key or [])
+        signing = find_signers(client.config, signer) if signer else [one.key_id for one in signers]
+        members = sorted(
+            {str(client.config.keys[one].member) for one in signing if one in client.config.keys}
+        )
+        wishes.check_change(current, wanted, members, len(client.network.members()))
+        call = Call.create(wishes.CONTRACT, "replace", {"validators": wishes.encode_validators(wanted)})
+        if draft is not None:
+            save_draft(draft, client.build(call, signers=signing, valid_for_s=valid_for))
+            done: dict[str, Any] = {"draft": str(draft), "signers": members}
+        else:
+            height = client.submit(call, signers=signers, valid_for_s=valid_for).raise_for_failure().height
+            wishes.wait_epoch(client, epoch + 1, EPOCH_SECONDS)
+            done = {"height": height, "epoch": epoch + 1}
+    print_fields(output, done | wishes.describe_change(current, wanted))
+
+
+def _connect(profile: Path | None, directory: Path | None) -> Client:
+    from tanpo.client import Client, load_profile
+
+    if directory is not None:
+        from tanpo.cli.layout import NetworkFolder
+
+        folder = NetworkFolder(root=directory.absolute())
+        return Client(load_profile(profile or folder.get_member(folder.load_manifest()[0].member).profile))
+    if profile is None:
+        raise typer.BadParameter("name a profile, or the --dir of a local network", param_hint="--profile")
+    return Client(load_profile(profile))
+
+
+def _find_local_keys(directory: Path | None) -> dict[str, bytes]:
+    """Return the public keys of a local network's nodes, by name."""
+    if directory is None:
+        return {}
+    from tanpo.cli.layout import NetworkFolder
+    from tanpo.client import load_key
+
+    folder = NetworkFolder(root=directory.absolute())
+    return {
+        f"{place.member}/{place.node}": load_key(
+            folder.get_member(place.member).validator_key
+        ).public_key.encoded
+        for place in folder.load_manifest()
+    }
+
+
+def _load_signers(client: Client, directory: Path | None, paths: Sequence[Path]) -> list[Signer]:
+    from tanpo.client import FileSigner
+
+    if directory is None:
+        return [*client.config.signers, *(FileSigner.load(path) for path in paths)]
+    from tanpo.cli.layout import NetworkFolder
+
+    folder = NetworkFolder(root=directory.absolute())
+    places = folder.load_manifest()
+    return [FileSigner.load(folder.get_member(place.member).transaction_key) for place in places]

@@ -1,0 +1,221 @@
+"""What an operator wants changed among the validators, checked before anybody signs it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from tanpo.client import Client
+from tanpo.ledger.certificate import compute_faulty_max, compute_quorum
+from tanpo.ledger.errors import LedgerError, Reason, Unavailable, UsageError
+from tanpo.ledger.keys import PublicKey
+from tanpo.ledger.types import MemberId
+from tanpo.ledger.validators import Validator, verify_change
+from tanpo.ledger.values import Value
+
+CONTRACT: Final = "validators"
+KEY_FILE_BYTES_MAX: Final = 16 * 1024
+_POLL_SECONDS: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """One change: a node, and its public key where it gets one."""
+
+    member: MemberId
+    node: str
+    public_key: bytes = b""
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return f"{self.member}/{self.node}"
+
+
+def read_current(client: Client) -> tuple[tuple[Validator, ...], int]:
+    """Return the validators in force and the number of their epoch, by the node's word."""
+    current = client.query(CONTRACT, "current").value
+    epoch = cast("Mapping[str, int]", client.query(CONTRACT, "epoch").value)
+    return tuple(
+        Validator(
+            member=MemberId(cast("str", one["member"])),
+            node=cast("str", one["node"]),
+            public_key=cast("bytes", one["public_key"]),
+        )
+        for one in cast("Sequence[Mapping[str, Value]]", current)
+    ), epoch["number"]
+
+
+def describe_validators(validators: Sequence[Validator]) -> list[dict[str, Any]]:
+    """Return validators as rows, and as a file for `--file` holds them."""
+    return [
+        {
+            "index": index,
+            "member": one.member,
+            "node": one.node,
+            "key_id": PublicKey.decode(one.public_key).key_id.hex(),
+            "public_key": one.public_key.hex(),
+        }
+        for index, one in enumerate(validators)
+    ]
+
+
+def encode_validators(validators: Sequence[Validator]) -> Value:
+    """Return validators as the contract takes them."""
+    return tuple(
+        {"member": str(one.member), "node": one.node, "public_key": one.public_key} for one in validators
+    )
+
+
+def parse_name(text: str) -> Wish:
+    """Return the node that `MEMBER/NODE` names. Raises `UsageError` for other texts."""
+    member, slash, node = text.partition("/")
+    if not (member and slash and node) or "/" in node:
+        raise _wrong("a node is written MEMBER/NODE", text, "dealer-a/node-2")
+    return Wish(member=MemberId(member), node=node)
+
+
+def parse_wish(text: str, keys: Mapping[str, bytes]) -> Wish:
+    """Return the node and key of `MEMBER/NODE=KEY`, the key in hexadecimal digits or in a PEM file.
+
+    Where `keys` knows the node, the key may be left out.
+
+    Raises:
+        UsageError: it is written otherwise, or the key is not a P-256 public key.
+    """
+    name, equals, key = text.partition("=")
+    wish = parse_name(name)
+    if not equals:
+        if name not in keys:
+            raise _wrong("a public key is missing", text, f"{name}=KEY, its file or hexadecimal digits")
+        return Wish(member=wish.member, node=wish.node, public_key=keys[name])
+    return Wish(member=wish.member, node=wish.node, public_key=_read_key(key))
+
+
+def load_validators(path: Path) -> tuple[Validator, ...]:
+    """Return the validators in a JSON file: what `tanpo validator list -o json` prints.
+
+    Raises:
+        UsageError: the file cannot be read or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        rows = found["validators"] if isinstance(found, dict) else found
+        return tuple(
+            Validator(
+                member=MemberId(str(row["member"])),
+                node=str(row["node"]),
+                public_key=PublicKey.decode(bytes.fromhex(row["public_key"])).encoded,
+            )
+            for row in rows
+        )
+    except OSError as error:
+        raise _wrong(f"{path} cannot be read: {error.strerror}", path, "a JSON file") from None
+    except LedgerError as error:
+        raise _wrong(f"{path}: {error.message}", path, "P-256 public keys") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise _wrong(
+            f"{path} holds no validators: {error}", path, "what `tanpo validator list -o json` prints"
+        ) from None
+
+
+def apply_wishes(
+    current: Sequence[Validator], *, add: Sequence[Wish], remove: Sequence[Wish], rekey: Sequence[Wish]
+) -> tuple[Validator, ...]:
+    """Return the validators with nodes removed, added at the end, and keys replaced in place.
+
+    Raises:
+        UsageError: a node to remove or to give a key is no validator.
+    """
+    wanted = {f"{one.member}/{one.node}": one for one in current}
+    for wish in (*remove, *rekey):
+        if wish.name not in wanted:
+            raise _wrong(f"{wish.name} is no validator", wish.name, ", ".join(wanted))
+    for wish in rekey:
+        wanted[wish.name] = _to_validator(wish)
+    for wish in remove:
+        wanted.pop(wish.name, None)
+    return (*wanted.values(), *(_to_validator(wish) for wish in add))
+
+
+def check_change(
+    current: Sequence[Validator], wanted: Sequence[Validator], members: Sequence[str], all_members: int
+) -> None:
+    """Raise `LedgerError` unless the network would agree: the change is allowed and enough members sign."""
+    verify_change(current, wanted)
+    if 3 * len(members) <= 2 * all_members:
+        raise UsageError(
+            Reason.SIGNATURE_MISSING,
+            f"{len(members)} of {all_members} members sign, and more than two thirds must",
+            value=", ".join(members),
+            limit=f"{2 * all_members // 3 + 1} members",
+            remedy="name more keys with --key, or make a draft with --draft and --signer for others to sign",
+        )
+
+
+def describe_change(current: Sequence[Validator], wanted: Sequence[Validator]) -> dict[str, Any]:
+    """Return what a change comes to, for those who are to sign it."""
+    before = {f"{one.member}/{one.node}": one.public_key for one in current}
+    after = {f"{one.member}/{one.node}": one.public_key for one in wanted}
+    return {
+        "added": [name for name in after if name not in before],
+        "removed": [name for name in before if name not in after],
+        "rekeyed": [name for name in after if before.get(name, after[name]) != after[name]],
+        "validators": list(after),
+        "quorum": compute_quorum(len(after)),
+        "faulty_max": compute_faulty_max(len(after)),
+    }
+
+
+def wait_epoch(client: Client, epoch: int, seconds: float) -> None:
+    """Wait until the node is in an epoch, or a later one.
+
+    Raises:
+        Unavailable: it is not in time.
+    """
+    deadline = time.monotonic() + seconds
+    while (status := client.network.status()).epoch < epoch:
+        if time.monotonic() >= deadline:
+            raise Unavailable(
+                Reason.DEADLINE,
+                f"the change is committed, but epoch {epoch} has not begun: {status.stalled_reason}",
+                value=status.epoch,
+                limit=f"{seconds:g} s",
+                remedy="see `tanpo node status`",
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _to_validator(wish: Wish) -> Validator:
+    return Validator(member=wish.member, node=wish.node, public_key=wish.public_key)
+
+
+def _read_key(text: str) -> bytes:
+    """Return the DER public key that a text spells, or that is in the file it names."""
+    try:
+        return PublicKey.decode(bytes.fromhex(text)).encoded
+    except ValueError:
+        pass
+    except LedgerError as error:
+        raise _wrong(error.message, text, "a P-256 public key as `tanpo key show` prints it") from None
+    try:
+        with Path(text).open("rb") as stream:
+            return PublicKey.from_pem(stream.read(KEY_FILE_BYTES_MAX)).encoded
+    except OSError as error:
+        raise _wrong(
+            f"{text} is neither a public key nor a file: {error.strerror}",
+            text,
+            "hexadecimal digits as `tanpo key show` prints, or a PEM file as `tanpo key export` writes",
+        ) from None
+    except LedgerError as error:
+        raise _wrong(f"{text}: {error.message}", text, "a P-256 public key in PEM") from None
+
+
+def _wrong(why: str, value: object, limit: object) -> UsageError:
+    return UsageError(
+        Reason.CONFIGURATION, why, value=value, limit=limit, remedy="see `tanpo validator replace --help`"
+    )

@@ -1,0 +1,133 @@
+"""`tanpo validator` on a network of processes: one command, or drafts that members sign apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.timeout(300)
+
+TIMEOUT_S = 150
+
+
+def run_tanpo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TANPO_")}
+    return subprocess.run(
+        [sys.executable, "-m", "tanpo.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+        env=environment,
+    )
+
+
+def read_json(*arguments: str) -> Any:
+    done = run_tanpo(*arguments, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "net"
+    try:
+        rows = read_json("net", "up", "--dir", str(folder), "--members", "5", "--validators", "4")
+        assert [row["role"] for row in rows] == ["validator"] * 4 + ["observer"]
+        yield folder
+    finally:
+        run_tanpo("net", "down", "--dir", str(folder))
+
+
+def list_validators(folder: Path) -> list[str]:
+    found = read_json("validator", "list", "--dir", str(folder))["validators"]
+    return [f"{row['member']}/{row['node']}" for row in found]
+
+
+def check_one_command(folder: Path) -> None:
+    before = list_validators(folder)
+    done = read_json("validator", "replace", "--dir", str(folder), "--add", "participant-5/node-1")
+    assert (done["epoch"], done["added"], done["quorum"]) == (1, ["participant-5/node-1"], 4)
+    assert list_validators(folder) == [*before, "participant-5/node-1"]
+    rows = read_json("net", "status", "--dir", str(folder))
+    assert {(row["role"], row["problem"]) for row in rows} == {("validator", "")}
+
+
+def check_refusals(folder: Path) -> None:
+    wrong = run_tanpo("validator", "replace", "--dir", str(folder), "--remove", "dealer-z/node-1")
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("tanpo: CONFIGURATION: dealer-z/node-1 is no validator; ")
+    keys = [f"{name}={'00' * 91}" for name in ("dealer-a/node-1",)]
+    wrong = run_tanpo("validator", "replace", "--dir", str(folder), "--rekey", *keys)
+    assert wrong.stderr.startswith("tanpo: CONFIGURATION: public key is not a DER SubjectPublicKeyInfo; ")
+    alone = run_tanpo(
+        *("validator", "replace", "-p", str(folder / "dealer-a" / "profile.toml")),
+        *("--remove", "participant-5/node-1"),
+    )
+    assert alone.stderr.startswith(
+        "tanpo: SIGNATURE_MISSING: 1 of 5 members sign, and more than two thirds must"
+    )
+    assert alone.stderr.count("\n") == 1
+    assert run_tanpo("validator", "replace", "--dir", str(folder)).returncode == 2
+
+
+def check_draft(folder: Path, tmp_path: Path) -> None:
+    members = ("trust-bank", "dealer-a", "dealer-b", "custody-bank")
+    genesis, draft = str(folder / "genesis.json"), tmp_path / "change.draft"
+    built = read_json(
+        *("validator", "replace", "-p", str(folder / "dealer-a" / "profile.toml")),
+        *("--remove", "participant-5/node-1", "--draft", str(draft)),
+        *(argument for member in members for argument in ("--signer", member)),
+    )
+    assert built["removed"] == ["participant-5/node-1"]
+    for member in members:
+        key = str(folder / member / "transaction.key")
+        signed = read_json(
+            *("tx", "sign", str(draft), "--genesis", genesis, "--key", key, "--out", str(tmp_path / member))
+        )
+        (transaction,) = signed["transactions"]
+        assert (transaction["contract"], transaction["entry"]) == ("validators", "replace")
+    envelope = str(tmp_path / "change.envelope")
+    signatures = [str(tmp_path / member) for member in members]
+    read_json("tx", "seal", str(draft), *signatures, "--genesis", genesis, "--out", envelope)
+    sent = read_json("tx", "send", envelope, "-p", str(folder / "dealer-a" / "profile.toml"))
+    assert sent["state"] == "committed"
+    assert "participant-5/node-1" not in list_validators(folder)
+
+
+def check_rekey(folder: Path) -> None:
+    told = read_json("net", "rekey", "dealer-b", "--dir", str(folder))
+    rows = {row["node"]: row for row in read_json("net", "status", "--dir", str(folder))}
+    assert rows["dealer-b"]["role"] == "observer"
+    assert "another key" in rows["dealer-b"]["problem"]
+    done = read_json(*told["next"].split()[1:])
+    assert done["rekeyed"] == ["dealer-b/node-1"]
+    rows = {row["node"]: row for row in read_json("net", "status", "--dir", str(folder))}
+    assert (rows["dealer-b"]["role"], rows["dealer-b"]["problem"]) == ("validator", "")
+
+
+def check_file(folder: Path, tmp_path: Path) -> None:
+    listed = read_json("validator", "list", "--dir", str(folder))
+    file = tmp_path / "validators.json"
+    file.write_text(json.dumps({"validators": listed["validators"][::-1]}))
+    done = read_json("validator", "replace", "--dir", str(folder), "--file", str(file))
+    assert done["epoch"] == listed["epoch"] + 1
+    assert list_validators(folder) == [f"{row['member']}/{row['node']}" for row in listed["validators"][::-1]]
+    again = run_tanpo("validator", "replace", "--dir", str(folder), "--file", str(file))
+    assert again.stderr.startswith("tanpo: VALIDATORS_REFUSED: the validators cannot be changed so: they are")
+
+
+def test_members_change_their_validators_from_the_shell(folder: Path, tmp_path: Path) -> None:
+    """Each step goes on from what the one before it left."""
+    check_one_command(folder)
+    check_refusals(folder)
+    check_draft(folder, tmp_path)
+    check_rekey(folder)
+    check_file(folder, tmp_path)
