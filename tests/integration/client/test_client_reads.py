@@ -20,10 +20,12 @@ from tanpo.client import (
     save_proof,
     verify_proof,
 )
+from tanpo.ledger.block import encode_header, read_header
+from tanpo.ledger.codec import Reader
 from tanpo.ledger.errors import PeerFault, Reason, TransactionRejected, Unavailable, UsageError
 from tanpo.ledger.evidence import encode_evidence
 from tanpo.ledger.receipt import decode_receipt, encode_receipt
-from tanpo.ledger.types import TxId
+from tanpo.ledger.types import Epoch, TxId
 from tanpo.node.status import build_internal_status
 from tanpo.testing.accusation import make_double_vote
 
@@ -136,6 +138,20 @@ def test_a_wrong_proof_is_refused(client: Client, tx_id: TxId, node: Any, lie: C
 
     with pytest.raises(PeerFault):
         client.chain.prove(tx_id)
+
+
+def test_a_proof_of_a_later_epoch_names_the_epoch(client: Client, tx_id: TxId, node: Any) -> None:
+    def move(request: Any, context: Any, honest: Any) -> Any:
+        response = honest(request, context)
+        reader = Reader(response.header)
+        response.header = encode_header(replace(read_header(reader), epoch=Epoch(3)))
+        return response
+
+    node.faults["GetProof"].append(move)
+
+    with pytest.raises(PeerFault, match="certified by the validators of epoch 3") as caught:
+        client.chain.prove(tx_id)
+    assert caught.value.reason is Reason.EPOCH_UNKNOWN
 
 
 def test_the_proof_of_another_transaction_is_refused(

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from tanpo.consensus import (
     Broadcast,
+    CommitStored,
     DiscardBlocks,
     Effect,
     Event,
@@ -13,6 +14,7 @@ from tanpo.consensus import (
     Persist,
     Replica,
     ServeCommitted,
+    StepDownAsked,
     Ticked,
     TransactionsPending,
 )
@@ -116,3 +118,30 @@ def test_who_catches_up_is_served_in_turn_with_the_latest_wish() -> None:
         agenda.ask(ServeCommitted(to=ValidatorIndex(to), from_height=Height(height)))
 
     assert [agenda.take_asked() for _ in range(3)] == [(2, 9), (1, 7), None]
+
+
+def test_an_epoch_begins_without_what_was_for_the_last_one() -> None:
+    agenda, replica = Agenda(), FakeReplica()
+    agenda.post(TICK)
+    agenda.post(CommitStored(height=Height(1), now_ms=0, wall_ms=0))
+    agenda.post_pending(0, 0)
+    agenda.add_job(_job(b"a"))
+    agenda.ask(ServeCommitted(to=ValidatorIndex(1), from_height=Height(1)))
+
+    agenda.begin_epoch()
+
+    _step(agenda, replica)
+    assert [type(event) for event in replica.events] == [Ticked, TransactionsPending]
+    assert (agenda.take_job(), agenda.take_asked()) == (None, None)
+
+
+def test_whoever_leads_no_more_tells_the_next_epochs_replica_too() -> None:
+    agenda, replica = Agenda(), FakeReplica()
+    agenda.post(StepDownAsked(now_ms=0, wall_ms=0))
+    _step(agenda, replica)
+
+    for _ in range(2):
+        replica.events.clear()
+        agenda.begin_epoch()
+        _step(agenda, replica)
+        assert [type(event) for event in replica.events] == [StepDownAsked]

@@ -8,7 +8,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tanpo.consensus import CheckBlock, Effect, Event, Persist, ServeCommitted, Ticked
+from tanpo.consensus import (
+    Broadcast,
+    CheckBlock,
+    Effect,
+    Event,
+    Halt,
+    Persist,
+    Send,
+    ServeCommitted,
+    Ticked,
+)
+from tanpo.consensus.messages import GetCommitted, Message, Suspect
+from tanpo.consensus.wire import decode_message
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash, encode_block
 from tanpo.ledger.errors import CorruptState, InvariantViolation, Reason
 from tanpo.ledger.keys import PrivateKey
@@ -172,3 +184,57 @@ async def test_damage_found_while_serving_a_peer_ends_the_driver_after_one_read_
         with pytest.raises(CorruptState, match="damaged"):
             await driver.run(FakeReplica([ask] * 1000))  # type: ignore[arg-type]  # a fake: the driver asks no more
     assert len(reads) == 1
+
+
+class FakeLinks:
+    """Says who can be reached, and keeps what is sent."""
+
+    def __init__(self, *connected: str) -> None:
+        self._connected = connected
+        self.sent: list[tuple[str, Message]] = []
+
+    def connected(self) -> Sequence[str]:
+        return self._connected
+
+    def send(self, to: str, message: bytes) -> None:
+        self.sent.append((to, decode_message(message)[1]))
+
+
+async def _run_script(driver: Driver, *effects: Effect) -> None:
+    """Let a replica ask for these, and then for the end."""
+    driver.post(TICK)
+    async with asyncio.timeout(5):
+        with pytest.raises(InvariantViolation, match="the end"):
+            await driver.run(FakeReplica([*effects, Halt(reason="the end")]))  # type: ignore[arg-type]  # a fake
+
+
+@pytest.mark.parametrize(
+    ("connected", "asked"),
+    [
+        (("beta/n1", "gamma/n1"), "beta/n1"),
+        (("gamma/n1", "late/n1"), "late/n1"),
+        ((), "beta/n1"),
+    ],
+    ids=["the one meant", "another", "nobody is there"],
+)
+async def test_committed_blocks_are_asked_for_wherever_somebody_is_reached(
+    connected: tuple[str, ...], asked: str
+) -> None:
+    links = FakeLinks(*connected)
+    driver = _make(links=links, roster=make_roster("alpha", "beta", "gamma"))
+    message = GetCommitted(from_height=Height(1))
+    await _run_script(driver, Send(to=ValidatorIndex(1), message=message))
+    assert links.sent == [(asked, message)]
+
+
+async def test_promises_go_to_the_validator_meant_and_to_no_guest() -> None:
+    links = FakeLinks("gamma/n1")
+    driver = _make(links=links, roster=make_roster("alpha", "beta", "gamma"))
+    suspect = Suspect(term=Term(1))
+    await _run_script(
+        driver,
+        Send(to=ValidatorIndex(1), message=suspect),
+        Broadcast(message=suspect),
+        Send(to=ValidatorIndex(9), message=suspect),
+    )
+    assert [to for to, _ in links.sent] == ["beta/n1", "beta/n1", "gamma/n1"]
