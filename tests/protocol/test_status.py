@@ -23,6 +23,15 @@ def test_a_silent_leader_is_named(bench: Any) -> None:
     assert bench.replica.stalled == "term 1, leader validator 0: the leader is silent"
 
 
+def test_an_observer_makes_nothing_of_a_leader_that_tells_it_nothing(new_bench: Any) -> None:
+    """F2: nobody tells an observer anything, so silence is no sign of a stall."""
+    observer = new_bench(None)
+    observer.tick()
+    observer.tick(60_000, pending=True)
+
+    assert observer.replica.stalled is None
+
+
 def test_the_missing_voters_are_named(leader: Any) -> None:
     leader.tick()
     leader.submit(b"tx")

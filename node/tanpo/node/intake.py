@@ -27,6 +27,11 @@ SHARED_BYTES_MAX: Final = 8 * 1024 * 1024
 GUEST_BYTES_MAX: Final = 512 * 1024
 """The same for a guest, of whom there may be many."""
 
+GUEST_MESSAGES_MAX: Final = 64
+GUEST_REST_S: Final = 0.005
+"""Of a guest's frame so many messages are looked at, and so long passes before its next one: with guests we
+speak of catching up only, there may be many, and none of them may slow the validators down."""
+
 SHARED_OVERHEAD_BYTES: Final = 128
 """What a waiting envelope costs besides its bytes, so that many tiny ones stay within the bound too."""
 
@@ -72,9 +77,10 @@ class Intake:
         Raises:
             PeerFault: a message or evidence does not stand; those before it were taken.
         """
+        is_guest = not self._roster.is_validator(sender)
         self._queue_shared(sender, envelopes)
         try:
-            for encoded in messages:
+            for encoded in messages[:GUEST_MESSAGES_MAX] if is_guest else messages:
                 now_ms, wall_ms = self._clock.read()
                 epoch, message = decode_message(encoded)
                 number = self._roster.number(sender)
@@ -84,11 +90,13 @@ class Intake:
                     )
             self._metrics.consensus_messages.inc(len(messages))
             # To check evidence costs signatures; what a guest knows of, validators know too.
-            for encoded in evidence if self._roster.is_validator(sender) else ():
+            for encoded in () if is_guest else evidence:
                 self._take_evidence(encoded, sender)
         finally:
             # After a fault too, or one bad message a frame would let a peer outrun the replica.
             await self._driver.wait_for_room()
+            if is_guest:
+                await asyncio.sleep(GUEST_REST_S)
 
     async def run(self) -> None:
         """Admit shared envelopes until cancelled."""

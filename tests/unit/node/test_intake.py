@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from tanpo.consensus import Received
+from tanpo.consensus.messages import GetCommitted
+from tanpo.consensus.wire import encode_message
 from tanpo.ledger.errors import PeerFault, Reason
 from tanpo.ledger.keys import PrivateKey
-from tanpo.ledger.types import Epoch, MemberId
+from tanpo.ledger.types import Epoch, Height, MemberId
 from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.node.clock import Clock
-from tanpo.node.intake import GUEST_BYTES_MAX, SHARED_BATCH, SHARED_BYTES_MAX, Intake
+from tanpo.node.intake import GUEST_BYTES_MAX, GUEST_MESSAGES_MAX, SHARED_BATCH, SHARED_BYTES_MAX, Intake
 from tanpo.node.metrics import Metrics
 from tanpo.node.roster import Roster
 
@@ -20,13 +23,19 @@ LIAR, HONEST, GUEST = "liar/n1", "honest/n1", "stranger/n1"
 
 
 class FakeDriver:
-    """Notes whether the link was held back."""
+    """Notes whether the link was held back, and who sent what."""
 
     def __init__(self) -> None:
         self.waits = 0
+        self.senders: list[int] = []
+        self.evidence: list[tuple[bytes, str]] = []
 
-    def post(self, _event: object) -> None:
-        raise AssertionError("nothing well-formed was sent")
+    def post(self, event: Received) -> None:
+        self.senders.append(event.sender)
+
+    def take_evidence(self, encoded: bytes, source: str) -> bool:
+        self.evidence.append((encoded, source))
+        return True
 
     async def wait_for_room(self) -> None:
         self.waits += 1
@@ -54,7 +63,7 @@ def _make(
         clock=Clock(wall_ms=lambda: 0, monotonic_ms=lambda: 0),
         metrics=metrics,
         take_shared=take,
-        take_evidence=lambda _encoded, _source: False,
+        take_evidence=(driver or FakeDriver()).take_evidence,
     )
     return intake, metrics
 
@@ -77,7 +86,22 @@ async def test_a_bad_message_does_not_spare_its_sender_the_wait() -> None:
     intake, _ = _make(take, driver)
     with pytest.raises(PeerFault):
         await intake.receive(LIAR, [b"\xff"], [])
-    assert driver.waits == 1
+    assert (driver.waits, driver.senders) == (1, [])
+
+
+async def test_of_a_guest_fewer_messages_count_and_no_evidence() -> None:
+    async def take(_: Sequence[bytes]) -> None:
+        raise AssertionError("nothing was shared")
+
+    driver = FakeDriver()
+    intake, _ = _make(take, driver)
+    frame = [encode_message(GetCommitted(from_height=Height(1)), Epoch(0))] * (GUEST_MESSAGES_MAX + 1)
+    await intake.receive(HONEST, frame, [], [b"proof"])
+    assert driver.senders == [1] * (GUEST_MESSAGES_MAX + 1)
+    driver.senders.clear()
+    await intake.receive(GUEST, frame, [], [b"proof"])
+    assert driver.senders == [2] * GUEST_MESSAGES_MAX
+    assert driver.evidence == [(b"proof", HONEST)]
 
 
 async def test_what_a_validator_shares_is_held_up_to_a_number_of_bytes() -> None:
