@@ -10,6 +10,7 @@ from tanpo.consensus.messages import Append
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags, Header, compute_body_hash
 from tanpo.ledger.certificate import QuorumCertificate, SignedKind
 from tanpo.ledger.types import Height, MerkleRoot, StateRoot, Term, ValidatorIndex
+from tanpo.simulator.addresses import list_others
 from tanpo.simulator.application import BAD_PREFIX, build_payload
 from tanpo.simulator.hostile.actor import Actor, Behaviour, Outgoing
 
@@ -87,28 +88,47 @@ class WrongRoots(Behaviour):
         return ((receivers, forge(actor, message, header=header)),)
 
 
-class OpenTwice(Behaviour):
-    """As leader of a new term, opens it on the lowest certificate that may open it, then again on each higher
-    one that somebody let slip to a conspirator and to nobody else."""
+class OpenTerm(Behaviour):
+    """As leader of a new term, opens it again and again: on each certificate from the highest listed lock up,
+    which a conspirator may be the only one to hold, or on each below it, as if there were no higher lock."""
 
-    name = "open-twice"
-
-    def __init__(self) -> None:
+    def __init__(self, name: str, *, is_below: bool) -> None:
+        self.name = name
+        self._is_below = is_below
         self._done: set[tuple[int, int, int, int]] = set()
 
+    def rewrites(self, actor: Actor, outgoing: Outgoing) -> Sequence[Outgoing]:
+        """Do not open the term as the rules want it."""
+        _, message = outgoing
+        is_opening = isinstance(message, Append) and message.term_certificate is not None
+        return () if is_opening and self._find_next(actor) is not None else (outgoing,)
+
     def on_tick(self, actor: Actor) -> None:
-        """Propose on the next certificate up."""
+        """Propose on the next certificate."""
+        found = self._find_next(actor)
+        if found is not None:
+            self._done.add((actor.epoch, actor.term, *found.rank))
+            propose(actor, actor.term, found, receivers=list_others(actor.process), may_forge=False)
+
+    def _find_next(self, actor: Actor) -> QuorumCertificate | None:
         term = actor.term
         opening = actor.conspiracy.openings.get(term)
         if opening is None or compute_leader(actor, term) != actor.index:
-            return
+            return None
         known = {qc.rank: qc for qc in actor.conspiracy.certificates if qc.term < term}
-        for rank in sorted(known):
-            step = (actor.epoch, term, *rank)
-            if rank >= opening.high_rank and step not in self._done:
-                self._done.add(step)
-                propose(actor, term, known[rank], receivers=actor.draw_audience(), may_forge=False)
-                return
+        ranks = [rank for rank in known if (rank < opening.high_rank) is self._is_below]
+        fresh = [rank for rank in ranks if (actor.epoch, term, *rank) not in self._done]
+        return known[max(fresh) if self._is_below else min(fresh)] if fresh else None
+
+
+def open_twice() -> Behaviour:
+    """Return one that opens a term on ever higher certificates."""
+    return OpenTerm("open-twice", is_below=False)
+
+
+def open_below() -> Behaviour:
+    """Return one that opens a term below the highest listed lock."""
+    return OpenTerm("open-below", is_below=True)
 
 
 class Censor(Behaviour):
