@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from tanpo.consensus import Message
+from tanpo.consensus.messages import Append
 from tanpo.consensus.wire import decode_message, encode_message
 from tanpo.ledger.types import Epoch, ValidatorIndex
 from tanpo.simulator.addresses import resolve
@@ -45,6 +46,8 @@ class Links:
         if self._cluster.settings.is_on_wire:
             epoch, message = decode_message(encode_message(message, epoch))
         self._cluster.annals.note_sent(sender, receivers, message)
+        if isinstance(message, Append):
+            self._cluster.checks.justifications.note(message)
         for index in receivers:
             for receiver in resolve(sender, index):
                 if receiver is not sender:

@@ -6,13 +6,21 @@ from typing import Any
 
 import pytest
 from tanpo.consensus import Roots, Timing
-from tanpo.consensus.messages import Nudge, Status, StepDown
+from tanpo.consensus.messages import Append, Nudge, Status, StepDown
 from tanpo.ledger.block import EMPTY_ROOT, Block
-from tanpo.ledger.certificate import CommitProof
+from tanpo.ledger.certificate import CommitProof, TimeoutCertificate, genesis_certificate
 from tanpo.ledger.evidence import DoubleVote
 from tanpo.ledger.types import Epoch, Height, Signature, StateRoot, Term
 from tanpo.simulator import Cluster, Settings, Violation
-from tanpo.simulator.checks import Agreement, Attribution, PromiseBook, Promiser, Times, check_memory
+from tanpo.simulator.checks import (
+    Agreement,
+    Attribution,
+    Justifications,
+    PromiseBook,
+    Promiser,
+    Times,
+    check_memory,
+)
 
 ROOTS = Roots(state_root=StateRoot(bytes(32)), receipts_root=EMPTY_ROOT)
 OTHER_ROOTS = Roots(state_root=StateRoot(b"\x01" * 32), receipts_root=EMPTY_ROOT)
@@ -249,6 +257,43 @@ def _commit_bodies(cluster: Cluster, forge: Any, *bodies: list[bytes]) -> None:
     for height, body in enumerate(bodies, 1):
         block = Block.create(forge.block(1, height).header, body)
         cluster.checks._check_body(process, block)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_justified"),
+    [("genuine", True), ("below a lock", False), ("too few", False), ("none", False), ("no proposal", False)],
+)
+def test_a_vote_for_a_first_block_needs_what_opens_the_term(
+    forge: Any, kind: str, is_justified: bool
+) -> None:
+    """R4"""
+    found, locked = Justifications(forge.network_id), forge.block(1, 1)
+    base = genesis_certificate(forge.network_id)
+    block = forge.block(2, 1) if kind == "below a lock" else forge.block(2, 2, locked)
+    timeouts = [forge.timeout(i, 1, locked if i == 0 else None) for i in range(2 if kind == "too few" else 3)]
+    opening = TimeoutCertificate(
+        epoch=Epoch(0),
+        term=Term(1),
+        entries=tuple(timeout.entry for timeout in timeouts),
+        high_qc=forge.certify(locked),
+    )
+    append = Append(
+        block=block,
+        justify=base if kind == "below a lock" else forge.certify(locked),
+        term_certificate=None if kind == "none" else opening,
+        signature=forge.vote(1, block).signature,
+    )
+    if kind != "no proposal":
+        found.note(append)
+
+    def check() -> None:
+        found.check_vote("3", forge.vote(3, block), block.header, base=base, keys=forge.keys)
+
+    if is_justified:
+        check()
+    else:
+        with pytest.raises(Violation, match="justification: 3: votes for a first block of term 2"):
+            check()
 
 
 def test_a_transaction_committed_twice_is_found(forge: Any) -> None:

@@ -2,6 +2,7 @@
 
 from tanpo.simulator.checks.agreement import Agreement
 from tanpo.simulator.checks.attribution import Attribution
+from tanpo.simulator.checks.justification import Justifications
 from tanpo.simulator.checks.memory import check_memory
 from tanpo.simulator.checks.promises import PromiseBook, Promiser
 from tanpo.simulator.checks.suite import Checks, Disagreement
@@ -12,6 +13,7 @@ __all__ = [
     "Attribution",
     "Checks",
     "Disagreement",
+    "Justifications",
     "PromiseBook",
     "Promiser",
     "Times",

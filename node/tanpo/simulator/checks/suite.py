@@ -16,6 +16,7 @@ from tanpo.simulator.addresses import number_of, resolve
 from tanpo.simulator.application import BAD_PREFIX, State
 from tanpo.simulator.checks.agreement import Agreement
 from tanpo.simulator.checks.attribution import Attribution
+from tanpo.simulator.checks.justification import Justifications
 from tanpo.simulator.checks.memory import check_memory
 from tanpo.simulator.checks.promises import PromiseBook, Promiser
 from tanpo.simulator.checks.times import Times
@@ -48,6 +49,7 @@ class Checks:
         self._nodes_max = 2 * max(reign.validator_count for reign in cluster.reigns) + len(settings.nodes)
         self._ticks = 0
         self._times = Times(settings.timing)
+        self.justifications = Justifications(cluster.network_id)
         self._committed: set[bytes] = set()
         self._promises = PromiseBook(cluster.annals.find_header)
         self._attribution: Attribution | None = None
@@ -93,7 +95,7 @@ class Checks:
         )
         self._promises.check(promiser, message)
         if isinstance(message, AppendReply) and message.vote.kind is SignedKind.VOTE_PREPARE:
-            self._check_time(process, message.vote)
+            self._check_vote(process, message.vote)
 
     def on_delivered(self, sender: Process, receiver: Process, message: Message) -> None:
         """Note what an honest node receives, for when it must show who broke the protocol."""
@@ -162,10 +164,15 @@ class Checks:
             if self._ticks % MEMORY_TICKS == 0:
                 check_memory(process.name, process.replica, len(process.safety.blocks), self._nodes_max)
 
-    def _check_time(self, process: Process, vote: Vote) -> None:
+    def _check_vote(self, process: Process, vote: Vote) -> None:
         self.on_clock(process)
         header = self._cluster.annals.find_header(vote.block_hash)
-        if header is not None and header.term == vote.term:  # a repeated block was looked at before (E4)
+        if header is None:
+            return
+        self.justifications.check_vote(
+            process.name, vote, header, base=process.base_certificate, keys=process.reign.keys
+        )
+        if header.term == vote.term:  # a repeated block was looked at before (E4)
             self._times.check_vote(process.name, header, vote.block_hash)
 
     def _check_body(self, process: Process, block: Block) -> None:
