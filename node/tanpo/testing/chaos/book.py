@@ -33,7 +33,7 @@ async def open_book(network: ChaosNetwork) -> Book:
             )
             for member in (REGISTRAR, CUSTODIAN)
         ]
-        await _submit(registrar, "define", {"instrument": _describe()})
+        await _submit(registrar, "define", {"instrument": describe_instrument()})
         await _submit(custodian, "confirm_lock", lock)
         await asyncio.gather(
             *(
@@ -44,12 +44,8 @@ async def open_book(network: ChaosNetwork) -> Book:
     return book
 
 
-async def _submit(client: AsyncClient, entry: str, arguments: dict[str, Value]) -> None:
-    committed = await client.submit("instruments", entry, arguments, deadline_s=DEADLINE_S)
-    committed.raise_for_failure()
-
-
-def _describe() -> dict[str, Value]:
+def describe_instrument() -> dict[str, Value]:
+    """Return the instrument as `instruments.define` takes it."""
     return {
         "id": INSTRUMENT,
         "name": "Bench units",
@@ -65,3 +61,8 @@ def _describe() -> dict[str, Value]:
         "rating": "",
         "maturity": 0,
     }
+
+
+async def _submit(client: AsyncClient, entry: str, arguments: dict[str, Value]) -> None:
+    committed = await client.submit("instruments", entry, arguments, deadline_s=DEADLINE_S)
+    committed.raise_for_failure()
