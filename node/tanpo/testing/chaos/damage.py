@@ -88,9 +88,13 @@ def mount_small_disk(path: Path, megabytes: int) -> bool:
 
 
 def unmount(path: Path) -> None:
-    """Take the small file system away again, with all that is on it."""
+    """Take the small file system away again; what was on it stays in the folder."""
+    held = path.with_name(f"{path.name}.held")
+    shutil.copytree(path, held, ignore=shutil.ignore_patterns(BALLAST_NAME))
     command = [shutil.which("umount") or "umount", str(path)]
     subprocess.run(command, check=False, capture_output=True)  # noqa: S603  # no shell
+    shutil.copytree(held, path, dirs_exist_ok=True)
+    shutil.rmtree(held)
 
 
 def fill_disk(folder: Path) -> int:
