@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from tanpo.ledger.certificate import decode_commit_proof
+from tanpo.ledger.evidence import encode_evidence
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.receipt import decode_receipt
+from tanpo.testing.accusation import make_double_vote
 
 
 async def submit(network: Any, core: int, envelope: Any) -> Any:
@@ -237,3 +239,24 @@ async def test_nodes_die_at_random_around_changes_and_all_agree(cluster: Any, se
             await network.wait_epoch(number + 1)
         await network.wait_equal(1)
         network.check_chains()
+
+
+async def test_what_a_validator_did_in_an_earlier_epoch_is_still_proved_against_it(cluster: Any) -> None:
+    async with cluster.running() as network:
+        culprit = network.names[3]
+        await change(network, 0, "turn", network.names[::-1])
+        await network.wait_epoch(1)
+        await change(network, 0, "turn-again", network.names)
+        await network.wait_epoch(2)
+        # Index 3 of epoch 0 is index 0 of epoch 1: the signature is judged by the keys of its epoch.
+        for index, epoch in ((3, 0), (0, 1)):
+            evidence = make_double_vote(
+                network.genesis.network_id, network.validator_keys[culprit], index, epoch=epoch
+            )
+            network.deliver(network.names[0], network.names[1], [], [], [encode_evidence(evidence)])
+        await network.wait_recorded()
+        receipt = await submit(network, 0, network.envelope("after", "text"))
+        await network.wait_equal(receipt.height)
+        for core in network.cores.values():
+            recorded = [(read.claim.epoch, read.name) for read in core.evidence()]
+            assert recorded == [(0, culprit), (1, culprit)]
