@@ -25,6 +25,7 @@ from tanpo.simulator import (
 )
 from tanpo.simulator.hostile import BEHAVIOURS
 from tanpo.simulator.settings import CONTRACTS, EPOCHS
+from tanpo.simulator.twins import SIZES, sweep_scenarios
 
 BOTH: Final = "both"
 TIMELINE_LINES: Final = 60
@@ -58,6 +59,31 @@ def run_sweep(*, seeds: int, first: int, mode: str, jobs: int | None, output: Fo
         on_progress=_show_progress if sys.stderr.isatty() else lambda _: None,
     )
     document = describe_sweep(totals, seeds=seeds, first=first, mode=mode)
+    if output is Format.JSON:
+        print_json(document)
+    else:
+        print_fields(output, document)
+    if totals.findings:
+        raise SystemExit(1)
+
+
+def run_twins(*, nodes: int, scenarios: int, first: int, jobs: int | None, output: Format) -> None:
+    """Run Twins scenarios, print their totals, and exit with 1 if a rule was broken.
+
+    Raises:
+        UsageError: there are no scenarios of that size.
+    """
+    if nodes not in SIZES:
+        limit = " ".join(map(str, SIZES))
+        raise UsageError(Reason.MISUSE, "there are no Twins scenarios of that size", value=nodes, limit=limit)
+    totals = sweep_scenarios(
+        nodes,
+        first,
+        scenarios,
+        jobs=jobs or os.cpu_count() or 1,
+        on_progress=_show_progress if sys.stderr.isatty() else lambda _: None,
+    )
+    document = describe_twins(totals, nodes=nodes, first=first)
     if output is Format.JSON:
         print_json(document)
     else:
@@ -121,6 +147,31 @@ def describe_sweep(totals: Totals, *, seeds: int, first: int, mode: str) -> dict
         "violations": len(totals.findings),
         "seconds": round(totals.seconds, 1),
         "findings": [_describe_finding(finding) for finding in totals.findings],
+    }
+
+
+def describe_twins(totals: Totals, *, nodes: int, first: int) -> dict[str, Any]:
+    """Return the totals of Twins scenarios as a JSON object; a finding has the command that runs it again."""
+    findings = [
+        {
+            "command": f"tanpo sim --twins --nodes {nodes} --first {finding.report.seed} --scenarios 1",
+            "violation": finding.report.violation,
+            "steps": finding.report.steps,
+            "timeline": list(finding.report.timeline[-TIMELINE_LINES:]),
+        }
+        for finding in totals.findings
+    ]
+    return {
+        "build": find_build(),
+        "nodes": nodes,
+        "first": first,
+        "scenarios": totals.runs,
+        "steps": totals.steps,
+        "commits": totals.commits,
+        "term_changes": totals.term_changes,
+        "violations": len(totals.findings),
+        "seconds": round(totals.seconds, 1),
+        "findings": findings,
     }
 
 

@@ -6,7 +6,8 @@ Simulated is the rest of the world: links, clocks, disks, clients, crashes, and 
 an adversary. Checkers look at every step.
 
     run.py, settings.py       one run, and what a seed draws: sizes, faults and their rates, who is hostile
-    cluster.py                joins the parts; `term_partitions` takes partitions as data
+    cluster.py                joins the parts
+    partitions.py, twins/     partitions that are planned term by term; the Twins test
     process.py, boot.py,      a node: its loop, how it starts, what it puts into blocks, its disks
     bodies.py, disk.py
     links.py, weather.py,     messages and their faults; crashes, cuts, clocks and disks; who submits

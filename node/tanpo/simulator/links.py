@@ -12,6 +12,7 @@ from tanpo.consensus.wire import decode_message, encode_message
 from tanpo.ledger.types import Epoch, ValidatorIndex
 from tanpo.simulator.addresses import resolve
 from tanpo.simulator.faults import FaultKind
+from tanpo.simulator.partitions import Partitions
 
 if TYPE_CHECKING:
     from tanpo.simulator.cluster import Cluster
@@ -36,7 +37,7 @@ class Links:
         self._reordering = cluster.streams.get(FaultKind.REORDERING)
         self._latency = cluster.streams.get("latency")
         self._last_ms: dict[tuple[str, str], int] = {}
-        self._entered: dict[str, tuple[int, int]] = {}
+        self.partitions = Partitions(cluster)
         self.cut: set[tuple[str, str]] = set()
         self.sent = 0
 
@@ -48,36 +49,24 @@ class Links:
         self._cluster.annals.note_sent(sender, receivers, message)
         if isinstance(message, Append):
             self._cluster.checks.justifications.note(message)
+        self.partitions.note_sent(sender, message)
         for index in receivers:
             for receiver in resolve(sender, index):
                 if receiver is not sender:
                     self._carry(sender, receiver, (epoch, message))
 
-    def is_open(self, sender: Process, receiver: Process) -> bool:
-        """Whether anything passes from one process to another now."""
+    def is_open(self, sender: Process, receiver: Process, message: Message | None = None) -> bool:
+        """Whether a message passes from one process to another now; None stands for a transaction."""
         if (sender.name, receiver.name) in self.cut:
             return False
-        plan = self._cluster.settings.term_partitions
-        term = sender.replica.term
-        if term > len(plan) or self._is_over(sender, term):
-            return True
-        return any(sender.name in group and receiver.name in group for group in plan[term - 1])
-
-    def _is_over(self, sender: Process, term: int) -> bool:
-        """Whether the planned partition of a process's term has lasted long enough."""
-        now_ms = self._cluster.clock.now_ms
-        known_term, since_ms = self._entered.get(sender.name, (0, 0))
-        if known_term != term:
-            since_ms = now_ms
-            self._entered[sender.name] = (term, now_ms)
-        return now_ms - since_ms >= self._cluster.settings.term_partition_ms
+        return self.partitions.carry(sender, receiver, message)
 
     def _carry(self, sender: Process, receiver: Process, parcel: Parcel) -> None:
         cluster = self._cluster
         self.sent += 1
         if not receiver.is_up:
             return
-        if not self.is_open(sender, receiver):
+        if not self.is_open(sender, receiver, parcel[1]):
             cluster.luck.note("cut-message")
             return
         delay_ms = 1 + self._latency.randrange(cluster.settings.latency_ms)

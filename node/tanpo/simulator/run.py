@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,10 +72,15 @@ def run_seed(
     Nothing is raised for what the run finds: a violation, and any error of the replica, is in the report.
     """
     cluster = Cluster(settings, replica_factory=replica_factory, application=application, is_traced=is_traced)
+    return report_on(seed, cluster, lambda: _run(cluster, step_max))
+
+
+def report_on(seed: int, cluster: Cluster, drive: Callable[[], None]) -> Report:
+    """Report what happens in a cluster while `drive` runs it. Nothing is raised for what it finds."""
     found: Violation | None = None
     disagreed = False
     try:
-        _run(cluster, step_max)
+        drive()
     except Violation as violation:
         found = violation
     except Disagreement:
@@ -99,6 +105,23 @@ def compute_bound_ms(cluster: Cluster) -> int:
     return total_ms
 
 
+def settle(cluster: Cluster, step_max: int, after_ms: int = AFTER_MS) -> None:
+    """Let clients go on for `after_ms`, and then the core commit all that was submitted.
+
+    Raises:
+        Violation: it does not in time.
+    """
+    clock = cluster.clock
+    end_ms = clock.now_ms + after_ms
+    while clock.steps < step_max and clock.step(end_ms):
+        pass
+    cluster.clients.is_open_for_more = False
+    end_ms = clock.now_ms + compute_bound_ms(cluster)
+    while clock.steps < step_max and not has_converged(cluster):
+        if not clock.step(end_ms):
+            raise Violation("liveness", _describe_stall(cluster))
+
+
 def _run(cluster: Cluster, step_max: int | None) -> None:
     limit = step_max or 1 << 62
     clock, settings = cluster.clock, cluster.settings
@@ -108,14 +131,7 @@ def _run(cluster: Cluster, step_max: int | None) -> None:
     if settings.mode is Mode.SAFETY or clock.steps >= limit:
         return
     heal(cluster)
-    end_ms = clock.now_ms + AFTER_MS
-    while clock.steps < limit and clock.step(end_ms):
-        pass
-    cluster.clients.is_open_for_more = False
-    end_ms = clock.now_ms + compute_bound_ms(cluster)
-    while clock.steps < limit and not has_converged(cluster):
-        if not clock.step(end_ms):
-            raise Violation("liveness", _describe_stall(cluster))
+    settle(cluster, limit)
 
 
 def _describe_stall(cluster: Cluster) -> str:

@@ -101,7 +101,11 @@ class Settings:
     may forget: they count against f, like hostile ones; `rejoining` is the one that may sign again.
     `term_partitions` has, for each term from the first on, groups of process names that hear each other only
     while the sender is in that term, for at most `term_partition_ms`: without a quorum in any group the term
-    would never end. A process may be in several groups. Later terms have no partition.
+    would never end. A process may be in several groups. Later terms have no partition. `timeout_partitions`
+    are the same for complaints and timeouts, if those are to reach others; then what opens a term reaches
+    everybody, so that all go through the terms together. `silent_after` has, for each term, how many of its
+    blocks are certified when its leader falls silent but for complaints and timeouts: nobody else learns of
+    the last certificate from it.
     """
 
     seed: int
@@ -119,6 +123,8 @@ class Settings:
     is_on_wire: bool = False
     timing: Timing = field(default_factory=Timing)
     term_partitions: tuple[tuple[tuple[str, ...], ...], ...] = ()
+    timeout_partitions: tuple[tuple[tuple[str, ...], ...], ...] = ()
+    silent_after: tuple[int, ...] = ()
     term_partition_ms: int = 3_000
 
     @property

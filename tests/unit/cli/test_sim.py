@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from tanpo.cli import simulation
 from tanpo.cli.output import Format
-from tanpo.cli.simulation import parse_modes, run_one, run_sweep
+from tanpo.cli.simulation import parse_modes, run_one, run_sweep, run_twins
 from tanpo.ledger.errors import UsageError
 from tanpo.simulator import Finding, Mode, Settings, Totals, draw_settings, run_seed, shrink
+from tanpo.simulator.twins import PUBLISHED
 
 
 def _run(capsys: Any, **options: Any) -> Any:
@@ -72,6 +73,35 @@ def test_a_violation_fails_the_command_and_comes_with_its_reproducer(
     finding = json.loads(capsys.readouterr().out)["findings"][0]
     assert finding["violation"] == "crash: ValueError: no replica"
     assert finding["reproducer"]["command"] == "tanpo sim --seed 1 --mode safety --steps 0"
+
+
+def test_twins_print_what_their_scenarios_add_up_to(capsys: Any) -> None:
+    run_twins(nodes=4, scenarios=1, first=2, jobs=1, output=Format.JSON)
+
+    document = json.loads(capsys.readouterr().out)
+    assert (document["nodes"], document["first"], document["violations"]) == (4, 2, 0)
+    assert document["scenarios"] == 1 + len(PUBLISHED)
+    assert document["term_changes"] > 8
+
+
+def test_a_twins_scenario_that_breaks_a_rule_fails_the_command_and_says_how_to_run_it(
+    capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    totals = Totals.empty()
+    report = run_seed(1, Settings(seed=1), replica_factory=_refuse)
+    totals.findings.append(Finding(report=report, reproducer=None))
+    monkeypatch.setattr(simulation, "sweep_scenarios", lambda *_, **__: totals)
+
+    with pytest.raises(SystemExit):
+        run_twins(nodes=7, scenarios=1, first=1, jobs=1, output=Format.JSON)
+
+    finding = json.loads(capsys.readouterr().out)["findings"][0]
+    assert finding["command"] == "tanpo sim --twins --nodes 7 --first 1 --scenarios 1"
+
+
+def test_twins_of_another_size_are_refused() -> None:
+    with pytest.raises(UsageError, match="size"):
+        run_twins(nodes=5, scenarios=1, first=0, jobs=1, output=Format.JSON)
 
 
 def test_both_modes_are_the_default_of_a_sweep() -> None:
