@@ -25,6 +25,9 @@ SIZES: Final = (1, 4, 4, 4, 4, 4, 4, 5, 5, 6, 7, 7, 10, 13)
 BEYOND_SHARE: Final = 0.03
 """How many runs have one hostile validator more than the protocol survives, to see that forks accuse."""
 
+MOST_FAULTY_SHARE: Final = 0.7
+"""How many runs have as many faulty validators as the protocol survives."""
+
 BEYOND_BEHAVIOURS: Final = ("collude", "equivocate", "lie-in-timeouts", "vote-for-everything")
 """What those do: the most likely to make honest nodes disagree."""
 
@@ -58,7 +61,7 @@ RATES: Final[dict[FaultKind, Sequence[float]]] = {
     FaultKind.REORDERING: (0.1, 0.5),
     FaultKind.PARTITION: (0.1, 0.3),
     FaultKind.ONE_WAY: (0.1, 0.3),
-    FaultKind.CRASH: (0.05, 0.3),
+    FaultKind.CRASH: (0.1, 0.4),
     FaultKind.CRASH_BEFORE_SYNC: (0.005, 0.03),
     FaultKind.CRASH_AFTER_SYNC: (0.005, 0.03),
     FaultKind.TORN_WRITE: (0.5, 1.0),
@@ -71,7 +74,7 @@ RATES: Final[dict[FaultKind, Sequence[float]]] = {
     FaultKind.SLOW_NODE: (0.05, 0.3),
     FaultKind.SLOW_DISK: (0.1, 0.5),
     FaultKind.EXECUTION_LAG: (0.1, 0.5),
-    FaultKind.DRAIN: (0.05, 0.2),
+    FaultKind.DRAIN: (0.1, 0.4),
 }
 """The rates a fault that is on may have; they are explained in `faults.py`."""
 
@@ -192,7 +195,8 @@ def draw_settings(seed: int, mode: Mode) -> Settings:
     rates = [(kind, rng.choice(choices), rng.random() < intensity) for kind, choices in RATES.items()]
     faulty_max = compute_faulty_max(count)
     is_beyond = mode is Mode.SAFETY and count > 1 and rng.random() < BEYOND_SHARE
-    faulty = rng.sample(range(count), faulty_max + 1 if is_beyond else rng.randint(0, faulty_max))
+    faulty_count = faulty_max if rng.random() < MOST_FAULTY_SHARE else rng.randint(0, faulty_max)
+    faulty = rng.sample(range(count), faulty_max + 1 if is_beyond else faulty_count)
     style = "hostile" if is_beyond else rng.choice(STYLES)
     hostile = [_draw_hostile(rng, str(index), style) for index in faulty]
     if style == "conspiracy" and faulty:

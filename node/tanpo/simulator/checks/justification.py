@@ -1,5 +1,5 @@
-"""Why an honest validator may vote for the first block of a term: a genuine term certificate, and a lock under
-the block as high as any that it lists (R4). Who votes without need not fork today, but will on a bad day."""
+"""Why an honest validator may vote for the first block of a term: a genuine term certificate, and a lock
+below the block as high as any that it lists (R4). Who votes without need not fork today, but will one day."""
 
 from __future__ import annotations
 
