@@ -98,7 +98,7 @@ class Result:
             "transactions": audit.transactions,
             "proofs_verified": audit.proofs,
             "registers": dict(verdicts),
-            "leader_death": None if self.figures is None else asdict(self.figures),
+            "leader_death": None if self.figures is None else self.figures.to_document(),
             "resident_mb_max": watched.resident_bytes_max >> 20,
             "stalls_asked": len(watched.stalls),
             "stalls_that_name_all_missing": sum(one.names_all for one in watched.stalls),

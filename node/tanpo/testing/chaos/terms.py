@@ -6,7 +6,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from random import Random
 from typing import Final
 
@@ -16,6 +16,8 @@ from tanpo.testing.chaos.repair import ensure_running
 
 POLL_S: Final = 0.02
 CHANGE_S: Final = 30.0
+BOUND_TIMEOUTS: Final = 3
+"""In how many base timeouts a term is to have changed after its leader's death."""
 SETTLED_S: Final = 1.0
 """Between two kills: the network is to be at work again, not in the change of term before."""
 
@@ -44,10 +46,10 @@ class TermFigures:
     commit_worst_s: float
     base_timeout_s: float
 
-    @property
-    def is_in_bound(self) -> bool:
-        """Whether the median stays below three times the base timeout."""
-        return self.median_s < 3 * self.base_timeout_s
+    def to_document(self) -> dict[str, float | int | bool]:
+        """Return the figures and whether the median is in its bound, ready for JSON."""
+        bound_s = BOUND_TIMEOUTS * self.base_timeout_s
+        return asdict(self) | {"bound_s": bound_s, "is_in_bound": self.median_s < bound_s}
 
 
 async def measure_term_changes(
