@@ -19,7 +19,9 @@ from tanpo.ledger.types import NetworkId
 from tanpo.testing.chaos.network import ChaosNetwork
 
 ANSWER_S: Final = 1.5
-"""How long a node gets to answer; one that is stopped never does."""
+"""How long a node gets to say how it is; one that is stopped never does."""
+READ_S: Final = 30.0
+"""How long a block or a proof may take from a node that runs, on a busy machine."""
 
 
 class Probes:
@@ -35,7 +37,7 @@ class Probes:
         for member in self._network.members:
             files = self._network.local.folder.get_member(member)
             config = load_profile(files.profile)
-            alone = replace(config, addresses=config.addresses[:1], deadline_s=ANSWER_S)
+            alone = replace(config, addresses=config.addresses[:1], deadline_s=READ_S)
             self.clients[member] = await self._stack.enter_async_context(AsyncClient(alone))
             operator = load_profile(files.operator_profile)
             self._channels[member] = await self._stack.enter_async_context(_dial(operator))
