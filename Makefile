@@ -16,8 +16,8 @@ fmt: setup ## format, and apply the fixes that are safe
 check: setup ## format, lint, types, layers, generated code, layout and sizes
 	$(RUN)/python .ci/check.py
 
-test: setup ## every test, at most ten minutes on two cores
-	$(RUN)/pytest -n 2 --session-timeout=570
+test: setup ## every test, at most fifteen minutes on two cores
+	$(RUN)/pytest -n 2 --session-timeout=900
 
 scenarios: setup ## replay the stories of tests/scenario; REWRITE=1 redraws their outcomes
 	$(RUN)/python -m tanpo.testing.scenario $(if $(REWRITE),--rewrite) tests/scenario
