@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tanpo.consensus.messages import Suspect
+from tanpo.consensus.effects import Send
+from tanpo.consensus.messages import GetCommitted, Suspect
 from tanpo.ledger.certificate import CommitProof, SignedKind
 from tanpo.ledger.types import Term
 
@@ -97,6 +98,18 @@ def test_catching_up_is_named(bench: Any) -> None:
     bench.receive(0, bench.heartbeat(proof))
 
     assert bench.replica.stalled == "catching up from height 1, asking validator 0"
+
+
+def test_one_liar_that_claims_a_later_epoch_makes_nobody_unready(bench: Any) -> None:
+    """Its word is enough to ask, not to call ourselves behind; that of f+1 is."""
+    bench.tick()
+    asked = bench.receive(1, Suspect(term=Term(1)), epoch=7)
+    assert any(isinstance(effect, Send) and isinstance(effect.message, GetCommitted) for effect in asked)
+    assert bench.replica.stalled is None
+
+    bench.receive(2, Suspect(term=Term(1)), epoch=7)
+    told = bench.replica.explain_stall(("a", "b", "c", "d"))
+    assert told == "catching up from height 1, asking b"
 
 
 def test_a_proposal_without_our_vote_is_explained(bench: Any) -> None:

@@ -23,17 +23,23 @@ FETCHES_MAX: Final = 4
 
 def on_later_epoch(core: Core) -> None:
     """Ask for the rest of our epoch: somebody claims to be in a later one (E6). The answer is proven."""
-    core.catch_up.later_epoch_ms = core.clock.now_ms
+    if core.sender is not None:
+        core.catch_up.later_epochs = _find_claims(core) | {core.sender: core.clock.now_ms}
 
 
 def is_lagging(core: Core) -> bool:
-    """Whether a certificate or a peer in a later epoch shows that we are far behind."""
-    catch_up, later_ms = core.catch_up, core.catch_up.later_epoch_ms
-    is_later = later_ms is not None and core.clock.now_ms - later_ms <= core.config.timing.base_timeout_ms
+    """Whether a certificate shows, or a peer claims, that we are far behind: enough to ask."""
+    return is_known_to_lag(core) or (bool(_find_claims(core)) and not core.chain.is_ended)
+
+
+def is_known_to_lag(core: Core) -> bool:
+    """Whether we are far behind by a certificate, or by more claims than there are liars.
+
+    One liar claims a later epoch all day; a node must not call itself behind, and unready, for its word.
+    """
     far_height = core.chain.tip.height + LAG_MAX
-    return (is_later and not core.chain.is_ended) or any(
-        missing.height > far_height for missing in catch_up.wanted.values()
-    )
+    is_far = any(missing.height > far_height for missing in core.catch_up.wanted.values())
+    return is_far or (len(_find_claims(core)) > core.faulty_max and not core.chain.is_ended)
 
 
 def on_get_block(core: Core, sender: ValidatorIndex, request: GetBlock) -> None:
@@ -96,6 +102,12 @@ def advance(core: Core) -> None:
     catch_up.fetches = {h: request for h, request in catch_up.fetches.items() if h in wanted}
     for missing in wanted.values():
         _ask_block(core, missing)
+
+
+def _find_claims(core: Core) -> dict[ValidatorIndex, int]:
+    """Return who claimed of late to be in a later epoch, and when."""
+    oldest_ms = core.clock.now_ms - core.config.timing.base_timeout_ms
+    return {sender: at_ms for sender, at_ms in core.catch_up.later_epochs.items() if at_ms >= oldest_ms}
 
 
 def _ask_committed(core: Core) -> None:

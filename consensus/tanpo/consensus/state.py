@@ -91,8 +91,8 @@ class CatchUp:
     fetches: dict[BlockHash, Request] = field(default_factory=dict)
     committed: Request | None = None
     batch: Batch | None = None
-    later_epoch_ms: int | None = None
-    """When somebody last claimed to be in a later epoch."""
+    later_epochs: dict[ValidatorIndex, int] = field(default_factory=dict)
+    """Who claimed to be in a later epoch, and when; claims older than a base timeout are dropped."""
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from tanpo.consensus.catch_up import is_lagging
+from tanpo.consensus.catch_up import is_known_to_lag
 from tanpo.consensus.chain import LAG_MAX
 from tanpo.consensus.state import Core, Proposal, compute_leader
 from tanpo.consensus.tally import Tally
@@ -36,7 +36,7 @@ def explain_stall(core: Core, names: Sequence[str] = ()) -> str | None:
         return f"{CATCHING_UP} with epoch {core.config.epoch}: the record of our votes is of a later one"
     if core.has_timed_out:
         return _explain_timeout(core, names)
-    if core.catch_up.committed is not None and is_lagging(core):
+    if core.catch_up.committed is not None and is_known_to_lag(core):
         request = core.catch_up.committed
         return f"{CATCHING_UP} from height {request.height}, asking {names[request.peer]}"
     if core.catch_up.batch is not None:
