@@ -26,7 +26,7 @@ from tanpo.ledger.types import MemberId
 from tanpo.node.clock import Clock
 from tanpo.node.config import NodeConfig, load_config
 from tanpo.node.core import Core, CoreSettings
-from tanpo.node.credentials import NodeCredentials, load_credentials
+from tanpo.node.credentials import NodeCredentials, load_credentials, load_signing_key
 from tanpo.node.identity import CallerVerifier
 from tanpo.node.logs import LogControl, LogLevel, get_logger, start_logging
 from tanpo.node.mempool import MempoolLimits
@@ -74,14 +74,16 @@ _CODE_BY_REASON: Final = {
 
 
 def init_node(config_path: Path) -> Path:
-    """Make the consensus store of a node that never ran, and return its path.
+    """Make the consensus store of a node whose key never voted, and return its path.
 
     Raises:
-        UsageError: the configuration is wrong, the node ran before, or it runs now.
+        UsageError: the configuration is wrong, the key may have voted, or the node runs now.
         CorruptState: its data contradicts itself.
     """
     config = load_config(config_path)
-    return create_promises(load_genesis(config.genesis), config.data_dir)
+    key = load_signing_key(config)
+    public_key = None if key is None else key.public_key.encoded
+    return create_promises(load_genesis(config.genesis), config.data_dir, public_key)
 
 
 def run_node(config_path: Path, clock: Clock | None = None, *, may_rejoin: bool = False) -> int:

@@ -190,7 +190,7 @@ class Core:
                 find_validators=Lineage(store, execution.machine, genesis).find,
                 metrics=metrics,
             )
-            promises = Promises.open(data_dir, may_rejoin=settings.may_rejoin)
+            promises = Promises.open(data_dir, may_rejoin=settings.may_rejoin, key=signing_key)
         except BaseException:
             store.close()
             raise

@@ -54,8 +54,18 @@ def load_credentials(config: NodeConfig, genesis: Genesis, verifier: CallerVerif
         certificate=certificate,
         private_key=private_key,
         valid_until=holder.valid_until,
-        signing_key=_load_signing_key(config.signing_key),
+        signing_key=load_signing_key(config),
     )
+
+
+def load_signing_key(config: NodeConfig) -> PrivateKey | None:
+    """Return the key a node signs votes with, None for one that has none.
+
+    Raises:
+        UsageError: the file cannot be read, or holds no P-256 key.
+    """
+    path = config.signing_key
+    return None if path is None else PrivateKey.from_pem(_read_key(path, "signing_key"))
 
 
 def _check_authority(config: NodeConfig, genesis: Genesis) -> None:
@@ -88,10 +98,6 @@ def _load_certificate(pem: bytes, key: str) -> x509.Certificate:
         return x509.load_pem_x509_certificate(pem)
     except ValueError:
         raise _wrong(key, "is not a certificate", "", "a PEM certificate") from None
-
-
-def _load_signing_key(path: Path | None) -> PrivateKey | None:
-    return None if path is None else PrivateKey.from_pem(_read_key(path, "signing_key"))
 
 
 def _read_key(path: Path, key: str) -> bytes:

@@ -3,7 +3,7 @@
 Rule: a store is made by `create_promises`, when a node is provisioned, or by the first write of a validator
 that rejoins (D8). A start that finds none never makes one: what was there may be lost, and whoever forgets a
 vote must not vote. Whoever was found to have forgotten stays so over restarts: those who saw its votes may
-have restarted meanwhile.
+have restarted meanwhile. Promises are a key's: another key has nothing to forget (D6).
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from tanpo.consensus.record import DurableRecord, encode_record
 from tanpo.ledger.certificate import QuorumCertificate, compute_quorum
 from tanpo.ledger.errors import CorruptState, Reason, UsageError, invariant
 from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import Epoch, Term
+from tanpo.node.epochs import Lineage
+from tanpo.node.installing import load_contracts
 from tanpo.node.logs import get_logger
 from tanpo.storage import LedgerStore, SafetyImage, SafetyStore, SafetyWrite
 from tanpo.storage.files import create_synced, guarded_io, sync_folder
+from tanpo.vm import Machine
 
 CONSENSUS_NAME: Final = "consensus"
 _FORGOTTEN_NAME: Final = "forgotten"
-"""A mark beside the store: it lacks promises that this validator made."""
+"""A mark beside the store, with the id of a key: it lacks promises that this key made."""
 
 AMNESIA_REMEDY: Final = (
     "put consensus/ back if it was only moved; else start the node with --rejoin while every other validator "
@@ -35,14 +39,17 @@ _LOG: Final = get_logger("consensus")
 class Promises:
     """The consensus store of a running node."""
 
-    def __init__(self, path: Path, store: SafetyStore | None) -> None:
+    def __init__(self, path: Path, store: SafetyStore | None, key: PrivateKey | None) -> None:
         self._path = path
         self._store = store
-        self._is_marked = (path / _FORGOTTEN_NAME).exists()
+        self._mark = b"" if key is None else key.key_id.hex().encode("ascii")
+        mark = path / _FORGOTTEN_NAME
+        self._is_marked = mark.exists() and mark.read_bytes() == self._mark
 
     @classmethod
-    def open(cls, data_dir: Path, *, may_rejoin: bool) -> Promises:
-        """Open what is there. A damaged store is set aside, and kept, if the operator lets us rejoin.
+    def open(cls, data_dir: Path, *, may_rejoin: bool, key: PrivateKey | None = None) -> Promises:
+        """Open what is there for the key that signs. A damaged store is set aside, and kept, if the operator
+        lets us rejoin.
 
         Raises:
             UsageError: another process uses it.
@@ -50,15 +57,15 @@ class Promises:
         """
         path = data_dir / CONSENSUS_NAME
         if not SafetyStore.is_present(path):
-            return cls(path, None)
+            return cls(path, None, key)
         try:
-            return cls(path, SafetyStore.open(path))
+            return cls(path, SafetyStore.open(path), key)
         except CorruptState as error:
             if not may_rejoin:
                 raise
             kept = SafetyStore.set_aside(path)
             _LOG.error("consensus store is damaged", why=error.message, kept=str(kept))
-            return cls(path, None)
+            return cls(path, None, key)
 
     @property
     def has_forgotten(self) -> bool:
@@ -101,7 +108,8 @@ class Promises:
         if self._store is None or self._is_marked:
             return
         with guarded_io(self._path):
-            create_synced(self._path / _FORGOTTEN_NAME, b"")
+            (self._path / _FORGOTTEN_NAME).unlink(missing_ok=True)  # that of another key
+            create_synced(self._path / _FORGOTTEN_NAME, self._mark)
         self._is_marked = True
 
     def close(self) -> None:
@@ -110,11 +118,12 @@ class Promises:
             self._store.close()
 
 
-def create_promises(genesis: Genesis, data_dir: Path) -> Path:
-    """Make the consensus store of a node that never ran, and return its path.
+def create_promises(genesis: Genesis, data_dir: Path, public_key: bytes | None = None) -> Path:
+    """Make the consensus store of a node whose key never voted, and return its path.
 
     Raises:
-        UsageError: there is one, or the ledger has blocks: then this node may have voted.
+        UsageError: there is one; or the ledger has blocks, and no key is given or it was a validator's: then
+            this node may have voted.
         CorruptState: the ledger contradicts itself.
     """
     path = data_dir / CONSENSUS_NAME
@@ -122,7 +131,7 @@ def create_promises(genesis: Genesis, data_dir: Path) -> Path:
         raise _refuse_init("there is a consensus store already", path, "start it with `tanpo node run`")
     ledger = LedgerStore.open(data_dir, network_id=genesis.network_id)
     try:
-        if ledger.segment_height > 0:
+        if ledger.segment_height > 0 and (public_key is None or _was_named(ledger, genesis, public_key)):
             raise _refuse_init("the ledger has blocks", f"height {ledger.segment_height}", AMNESIA_REMEDY)
         SafetyStore.create(path)
     finally:
@@ -166,6 +175,17 @@ def verify_rejoin(validator_count: int) -> None:
             limit=f"{needed} or more",
             remedy="restore consensus/ and data of the moment it stopped, or begin a new network",
         )
+
+
+def _was_named(ledger: LedgerStore, genesis: Genesis, public_key: bytes) -> bool:
+    """Return whether a key was a validator's in any epoch that the ledger knows of."""
+    lineage = Lineage(ledger, Machine(load_contracts(ledger)), genesis)
+    epoch = Epoch(0)
+    while (validators := lineage.find(epoch)) is not None:
+        if any(one.public_key == public_key for one in validators.validators):
+            return True
+        epoch = Epoch(epoch + 1)
+    return False
 
 
 def _refuse_init(why: str, value: object, remedy: str) -> UsageError:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import shutil
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from tanpo.ledger.certificate import decode_commit_proof
+from tanpo.ledger.errors import UsageError
 from tanpo.ledger.evidence import encode_evidence
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.receipt import decode_receipt
+from tanpo.node.promises import create_promises
 from tanpo.testing.accusation import make_double_vote
 
 
@@ -98,6 +101,29 @@ async def test_a_key_that_was_voted_in_before_its_node_had_it_is_not_used(cluste
         core = network.start(3)
         assert "must not sign" in core.status().stalled_reason
         receipt = await submit(network, 0, network.envelope("after", "text"))
+        await network.wait_equal(receipt.height)
+
+
+async def test_a_validator_that_lost_its_promises_votes_again_with_another_key(cluster: Any) -> None:
+    async with cluster.running() as network:
+        await submit(network, 0, network.envelope("before", "text"))
+        await network.wait_equal(1)
+        await network.stop(3)
+        folder = network.folder / network.names[3]
+        shutil.rmtree(folder / "consensus")
+        old_key = network.validator_keys[network.names[3]].public_key.encoded
+        with pytest.raises(UsageError, match="the ledger has blocks"):
+            create_promises(network.genesis, folder, old_key)
+        new_key = network.validator_keys[network.names[3]] = PrivateKey.generate()
+        create_promises(network.genesis, folder, new_key.public_key.encoded)
+        core = network.start(3)
+        await change(network, 0, "rekey", network.names)
+        await network.wait_epoch(1)
+        assert core.status().observer_reason == ""
+        assert "amnesia" not in core.status().stalled_reason
+        # Three of four votes are needed: the new key signs.
+        await network.stop(0)
+        receipt = await submit(network, 1, network.envelope("after", "text"))
         await network.wait_equal(receipt.height)
 
 

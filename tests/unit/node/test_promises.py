@@ -10,6 +10,7 @@ from tanpo.ledger.block import EMPTY_ROOT
 from tanpo.ledger.certificate import genesis_certificate
 from tanpo.ledger.errors import CorruptState, UsageError
 from tanpo.ledger.genesis import Genesis, Member, Parameters
+from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import BlockHash, Epoch, Height, MemberId, NetworkId
 from tanpo.node.promises import Promises, create_promises, encode_first_record, verify_rejoin
 from tanpo.storage import LedgerStore, SafetyImage, SafetyStore, SafetyWrite, StoredBlock
@@ -74,6 +75,19 @@ def test_whoever_was_found_to_have_forgotten_stays_so_until_it_rejoins(tmp_path:
     last = Promises.open(tmp_path, may_rejoin=False)
     assert not last.has_forgotten
     last.close()
+
+
+def test_another_key_has_nothing_to_forget(tmp_path: Path) -> None:
+    """D6: a new key, brought in by a change of validators."""
+    create_promises(make_genesis(), tmp_path)
+    old, new = PrivateKey.generate(), PrivateKey.generate()
+    promises = Promises.open(tmp_path, may_rejoin=False, key=old)
+    promises.note_amnesia()
+    promises.close()
+    for key, has_forgotten in ((old, True), (new, False)):
+        promises = Promises.open(tmp_path, may_rejoin=False, key=key)
+        assert promises.has_forgotten is has_forgotten
+        promises.close()
 
 
 def test_a_damaged_store_ends_the_start(tmp_path: Path) -> None:
