@@ -14,14 +14,14 @@ import pytest
 from tanpo.ledger.certificate import compute_faulty_max
 from tanpo.simulator import Cluster, HostileValidator, Mode, Settings, draw_settings, run_seed
 
-SEEDS = 60
+SEEDS = 40
 """Enough for every kind of fault in well under a minute; `make sim` and `tanpo sim` run more."""
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-@pytest.mark.parametrize("first", range(0, SEEDS, 10))
+@pytest.mark.parametrize("first", range(0, SEEDS, 5))
 def test_no_seed_breaks_a_rule(mode: Mode, first: int) -> None:
-    for seed in range(first, first + 10):
+    for seed in range(first, first + 5):
         report = run_seed(seed, draw_settings(seed, mode))
 
         assert report.violation is None, f"seed {seed}, mode {mode}: {report.violation}"
@@ -53,7 +53,7 @@ def test_a_run_is_the_same_in_every_process() -> None:
     """Determinism: the same seeds give the same digests under two values of PYTHONHASHSEED."""
     script = """
 from tanpo.simulator import Mode, draw_settings, run_seed
-for seed in range(200, 206):
+for seed in range(200, 204):
     print([run_seed(seed, draw_settings(seed, mode)).digest for mode in Mode])
 """
 
@@ -69,7 +69,7 @@ for seed in range(200, 206):
     }
 
     assert len(digests) == 1
-    assert digests.pop().count("\n") == 6
+    assert digests.pop().count("\n") == 4
 
 
 def test_a_run_cut_short_is_the_beginning_of_the_whole() -> None:

@@ -9,7 +9,7 @@ from tanpo.simulator import FaultKind, HostileValidator, Settings, run_seed
 from tanpo.simulator.hostile import BEHAVIOURS
 from tanpo.simulator.settings import RATES
 
-CALM = Settings(seed=8, chaos_ms=12_000, submit_ms=300)
+CALM = Settings(seed=8, chaos_ms=8_000, submit_ms=300)
 OF_VICTIMS = (FaultKind.BIT_ROT, FaultKind.DISK_LOSS, FaultKind.OLD_BACKUP)
 AT_RESTARTS = (*OF_VICTIMS, FaultKind.CHAIN_ROT, FaultKind.TORN_WRITE)
 
@@ -30,7 +30,7 @@ def test_a_fault_that_is_on_happens_and_is_counted(kind: FaultKind) -> None:
 def test_a_hostile_validator_acts_and_breaks_nothing(name: str) -> None:
     """It leads the first term; the others go on without it or in spite of it."""
     hostile = (HostileValidator(node="0", behaviours=(name,)),)
-    calm = replace(CALM, hostile=hostile, chaos_ms=6_000)
+    calm = replace(CALM, hostile=hostile, chaos_ms=5_000)
     busy = replace(calm, rates=((FaultKind.DRAIN, 0.5), (FaultKind.CRASH, 0.5)))
     acts = 0
 
