@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from tanpo.consensus.messages import Append
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 _LATE_MS = 20_000
 _EARLY_MS = 3_000
+
+
+class Dress(Enum):
+    """What a proposal shows for the opening of its term."""
+
+    GENUINE = "genuine"
+    BARE = "bare"
+    FORGED = "forged"
 
 
 class Equivocate(Behaviour):
@@ -61,6 +70,7 @@ class ProposeBad(Behaviour):
             lambda: forge(actor, message, envelopes=(*message.block.envelopes, b"tx 0")),
             lambda: forge(actor, message, header=replace(header, time_ms=max(1, header.time_ms - _LATE_MS))),
             lambda: forge(actor, message, header=replace(header, time_ms=header.time_ms + _EARLY_MS)),
+            lambda: forge(actor, message, header=replace(header, time_ms=_find_parent_time(actor, header))),
             lambda: forge(actor, message, header=replace(header, tx_root=MerkleRoot(bytes(32)))),
             lambda: forge(actor, message, header=replace(header, height=Height(header.height + 1))),
             lambda: forge(actor, message, header=replace(header, term=Term(header.term + 1))),
@@ -90,7 +100,8 @@ class WrongRoots(Behaviour):
 
 class OpenTerm(Behaviour):
     """As leader of a new term, opens it again and again: on each certificate from the highest listed lock up,
-    which a conspirator may be the only one to hold, or on each below it, as if there were no higher lock."""
+    which a conspirator may be the only one to hold, or on those below it, as if there were no higher lock:
+    with what opened the term, without, or with a forgery."""
 
     def __init__(self, name: str, *, is_below: bool) -> None:
         self.name = name
@@ -108,7 +119,8 @@ class OpenTerm(Behaviour):
         found = self._find_next(actor)
         if found is not None:
             self._done.add((actor.epoch, actor.term, *found.rank))
-            propose(actor, actor.term, found, receivers=list_others(actor.process), may_forge=False)
+            dress = actor.random.choice(tuple(Dress)) if self._is_below else Dress.GENUINE
+            propose(actor, actor.term, found, receivers=list_others(actor.process), dress=dress)
 
     def _find_next(self, actor: Actor) -> QuorumCertificate | None:
         term = actor.term
@@ -118,7 +130,9 @@ class OpenTerm(Behaviour):
         known = {qc.rank: qc for qc in actor.conspiracy.certificates if qc.term < term}
         ranks = [rank for rank in known if (rank < opening.high_rank) is self._is_below]
         fresh = [rank for rank in ranks if (actor.epoch, term, *rank) not in self._done]
-        return known[max(fresh) if self._is_below else min(fresh)] if fresh else None
+        if not fresh:
+            return None
+        return known[actor.random.choice(sorted(fresh)) if self._is_below else min(fresh)]
 
 
 def open_twice() -> Behaviour:
@@ -172,9 +186,9 @@ def propose(
     justify: QuorumCertificate,
     *,
     receivers: Sequence[ValidatorIndex],
-    may_forge: bool = True,
+    dress: Dress,
 ) -> None:
-    """Propose on a certificate, with whatever opened the term, forged now and then."""
+    """Propose on a certificate, with something to show for the opening of the term."""
     roots = actor.cluster.annals.results.get(justify.block_hash)
     if justify.term > term or roots is None:
         return
@@ -206,8 +220,8 @@ def propose(
     block = Block.create(header, payload.envelopes)
     actor.cluster.annals.note_block(block)
     signature = actor.sign_vote(actor.index, SignedKind.VOTE_PREPARE, term, header.height, block.block_hash)
-    opening = actor.conspiracy.openings.get(term)
-    if opening is not None and may_forge and actor.random.random() < 0.5:
+    opening = None if dress is Dress.BARE else actor.conspiracy.openings.get(term)
+    if opening is not None and dress is Dress.FORGED:
         # A forged opening: nobody seems to hold a higher lock than the certificate we extend.
         entries = tuple(
             replace(entry, high_term=justify.term, high_height=justify.height, high_hash=justify.block_hash)
@@ -216,6 +230,11 @@ def propose(
         opening = replace(opening, entries=entries, high_qc=justify)
     append = Append(block=block, justify=justify, term_certificate=opening, signature=signature)
     actor.say(receivers, append, "propose-on-anything")
+
+
+def _find_parent_time(actor: Actor, header: Header) -> int:
+    parent = actor.cluster.annals.blocks.get(header.parent_hash)
+    return actor.cluster.genesis_ms if parent is None else parent.header.time_ms
 
 
 def compute_leader(actor: Actor, term: int) -> int:

@@ -18,7 +18,7 @@ from tanpo.ledger.certificate import CommitProof, QuorumCertificate, SignedKind,
 from tanpo.ledger.types import BlockHash, Height, Term, ValidatorIndex
 from tanpo.ledger.vote import Vote
 from tanpo.simulator.hostile.actor import Actor, Behaviour, Outgoing
-from tanpo.simulator.hostile.proposing import compute_leader, propose
+from tanpo.simulator.hostile.proposing import Dress, compute_leader, propose
 
 _BALLOTS_KEPT = 32
 
@@ -94,7 +94,8 @@ class Collude(Behaviour):
         """Propose on any certificate in a term of ours."""
         term = actor.random.choice((Term(1), *list(actor.conspiracy.openings)[-3:], actor.term))
         if compute_leader(actor, term) == actor.index and actor.random.random() < 0.15:
-            propose(actor, term, actor.draw_certificate(), receivers=actor.draw_audience())
+            dress = actor.random.choice((Dress.GENUINE, Dress.FORGED))
+            propose(actor, term, actor.draw_certificate(), receivers=actor.draw_audience(), dress=dress)
 
     def _tally(self, actor: Actor, sender: ValidatorIndex, vote: Vote) -> None:
         ballots = actor.conspiracy.ballots
@@ -134,7 +135,8 @@ class Collude(Behaviour):
             actor.say(actor.draw_audience(), shown, "show-certificate-to-some")
         if actor.random.random() < 0.7:
             justify = certificate if actor.random.random() < 0.6 else actor.draw_certificate()
-            propose(actor, certificate.term, justify, receivers=actor.draw_audience())
+            dress = actor.random.choice((Dress.GENUINE, Dress.FORGED))
+            propose(actor, certificate.term, justify, receivers=actor.draw_audience(), dress=dress)
 
 
 def _vote(actor: Actor, kind: SignedKind, term: Term, height: Height, block_hash: BlockHash) -> None:
