@@ -44,8 +44,11 @@ CONTRACTS: Final = "contracts"
 EPOCHS_SHARE: Final = 0.3
 """How many runs change their validators."""
 
-STYLES: Final = ("hostile", "hostile", "conspiracy", "conspiracy", "twins", "mixed", "victims")
-"""What the faulty validators of a run are; in a conspiracy all behave alike."""
+STYLES: Final = ("hostile", "hostile", "conspiracy", "conspiracy", "heirs", "twins", "mixed", "victims")
+"""What the faulty validators of a run are; in a conspiracy all behave alike. Heirs lead one after the other:
+what one of them hides, the next can bring forward."""
+
+HEIR_BEHAVIOURS: Final = ("hoard",)
 
 REIGN_MIN: Final = 4
 REIGN_MAX: Final = 16
@@ -197,13 +200,10 @@ def draw_settings(seed: int, mode: Mode) -> Settings:
     is_beyond = mode is Mode.SAFETY and count > 1 and rng.random() < BEYOND_SHARE
     faulty_count = faulty_max if rng.random() < MOST_FAULTY_SHARE else rng.randint(0, faulty_max)
     faulty = rng.sample(range(count), faulty_max + 1 if is_beyond else faulty_count)
-    style = "hostile" if is_beyond else rng.choice(STYLES)
-    hostile = [_draw_hostile(rng, str(index), style) for index in faulty]
-    if style == "conspiracy" and faulty:
-        behaviours = _draw_behaviours(rng)
-        hostile = [HostileValidator(node=str(index), behaviours=behaviours) for index in faulty]
-    if is_beyond:
-        hostile = [HostileValidator(node=str(index), behaviours=BEYOND_BEHAVIOURS) for index in faulty]
+    style = "beyond" if is_beyond else rng.choice(STYLES)
+    if style == "heirs":
+        faulty = list(range(faulty_max))
+    hostile = _draw_all_hostile(rng, faulty, style)
     victims = tuple(sorted(str(i) for i, one in zip(faulty, hostile, strict=True) if one is None))
     first = tuple(str(index) for index in range(count))
     has_epochs = count > 1 and not is_beyond and rng.random() < EPOCHS_SHARE
@@ -253,6 +253,15 @@ def _is_allowed(now: tuple[str, ...], then: tuple[str, ...], faulty: AbstractSet
         return False
     is_tolerable = sum(t.partition("#")[0] in faulty for t in then) <= compute_faulty_max(len(then))
     return is_tolerable and sum(token in now for token in then) >= compute_quorum(len(then))
+
+
+def _draw_all_hostile(rng: random.Random, faulty: Sequence[int], style: str) -> list[HostileValidator | None]:
+    shared = {"beyond": BEYOND_BEHAVIOURS, "heirs": HEIR_BEHAVIOURS}.get(style)
+    if style == "conspiracy":
+        shared = _draw_behaviours(rng)
+    if shared is None:
+        return [_draw_hostile(rng, str(index), style) for index in faulty]
+    return [HostileValidator(node=str(index), behaviours=shared) for index in faulty]
 
 
 def _draw_hostile(rng: random.Random, node: str, style: str) -> HostileValidator | None:

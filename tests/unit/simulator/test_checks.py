@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tanpo.simulator.checks import (
     Promiser,
     Times,
     check_memory,
+    check_quorums,
 )
 
 ROOTS = Roots(state_root=StateRoot(bytes(32)), receipts_root=EMPTY_ROOT)
@@ -232,11 +234,11 @@ def test_a_vote_for_a_block_ahead_of_its_voters_clock_is_found(forge: Any) -> No
     """V3"""
     times, block = Times(Timing()), forge.block(1, 1, time_ms=10_000)
     times.note_clock("1", 9_500)
-    times.check_vote("1", block.header, block.block_hash)
+    times.check_vote("1", block.header, block.block_hash, None)
     times.note_clock("2", 9_499)
 
     with pytest.raises(Violation, match="ahead of its clock"):
-        times.check_vote("2", block.header, block.block_hash)
+        times.check_vote("2", block.header, block.block_hash, None)
 
 
 def test_a_vote_for_a_block_that_came_too_late_is_found(forge: Any) -> None:
@@ -245,11 +247,40 @@ def test_a_vote_for_a_block_that_came_too_late_is_found(forge: Any) -> None:
     times.note_clock("1", 20_000)
     times.note_clock("2", 20_000)
     times.note_arrival("1", block.block_hash, 14_500, tip_term=0)
-    times.check_vote("1", block.header, block.block_hash)
+    times.check_vote("1", block.header, block.block_hash, None)
     times.note_arrival("2", block.block_hash, 14_500, tip_term=1)
 
     with pytest.raises(Violation, match="came too late"):
-        times.check_vote("2", block.header, block.block_hash)
+        times.check_vote("2", block.header, block.block_hash, None)
+
+
+@pytest.mark.parametrize(("signers", "count"), [((0, 1), 4), ((0, 1, 1), 4), ((0, 1, 2), 5), ((0, 1, 2), 6)])
+def test_a_certificate_that_is_none_is_found(forge: Any, signers: tuple[int, ...], count: int) -> None:
+    """S1"""
+    block = forge.block(1, 1)
+    signatures = tuple((index, forge.vote(index, block).signature) for index in signers)
+    certificate = replace(forge.certify(block), signatures=signatures)
+
+    with pytest.raises(Violation, match=f"no quorum of {count}"):
+        check_quorums("1", Nudge(certificate=certificate), count)
+
+
+def test_a_quorum_and_a_base_certificate_are_certificates(forge: Any) -> None:
+    """S1"""
+    block = forge.block(1, 1)
+    base = genesis_certificate(block.header.network_id)
+
+    check_quorums("1", Nudge(certificate=forge.certify(block)), 4)
+    check_quorums("1", Nudge(certificate=base), 4)
+
+
+def test_a_vote_for_a_block_no_later_than_its_parent_is_found(forge: Any) -> None:
+    """V3"""
+    times, block = Times(Timing()), forge.block(1, 1, time_ms=10_000)
+    times.check_vote("1", block.header, block.block_hash, 9_999)
+
+    with pytest.raises(Violation, match="no later than its parent"):
+        times.check_vote("1", block.header, block.block_hash, 10_000)
 
 
 def _commit_bodies(cluster: Cluster, forge: Any, *bodies: list[bytes]) -> None:

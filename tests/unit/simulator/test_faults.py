@@ -60,7 +60,7 @@ def test_two_of_four_hostile_validators_can_fork_and_stand_accused() -> None:
     hostile = tuple(HostileValidator(node=node, behaviours=behaviours) for node in ("0", "1"))
     settings = replace(CALM, hostile=hostile, latency_ms=20)
 
-    report = run_seed(6, replace(settings, seed=6))
+    report = run_seed(2, replace(settings, seed=2))
 
     assert report.has_disagreed
     assert report.violation is None

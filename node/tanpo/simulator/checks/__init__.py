@@ -5,6 +5,7 @@ from tanpo.simulator.checks.attribution import Attribution
 from tanpo.simulator.checks.justification import Justifications
 from tanpo.simulator.checks.memory import check_memory
 from tanpo.simulator.checks.promises import PromiseBook, Promiser
+from tanpo.simulator.checks.quorums import check_quorums
 from tanpo.simulator.checks.suite import Checks, Disagreement
 from tanpo.simulator.checks.times import Times
 
@@ -18,4 +19,5 @@ __all__ = [
     "Promiser",
     "Times",
     "check_memory",
+    "check_quorums",
 ]

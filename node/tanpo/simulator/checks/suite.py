@@ -19,6 +19,7 @@ from tanpo.simulator.checks.attribution import Attribution
 from tanpo.simulator.checks.justification import Justifications
 from tanpo.simulator.checks.memory import check_memory
 from tanpo.simulator.checks.promises import PromiseBook, Promiser
+from tanpo.simulator.checks.quorums import check_quorums
 from tanpo.simulator.checks.times import Times
 from tanpo.simulator.violation import Violation
 
@@ -94,6 +95,7 @@ class Checks:
             ),
         )
         self._promises.check(promiser, message)
+        check_quorums(process.name, message, process.reign.validator_count)
         if isinstance(message, AppendReply) and message.vote.kind is SignedKind.VOTE_PREPARE:
             self._check_vote(process, message.vote)
 
@@ -173,7 +175,9 @@ class Checks:
             process.name, vote, header, base=process.base_certificate, keys=process.reign.keys
         )
         if header.term == vote.term:  # a repeated block was looked at before (E4)
-            self._times.check_vote(process.name, header, vote.block_hash)
+            parent = self._cluster.annals.find_header(header.parent_hash)
+            parent_time_ms = None if parent is None else parent.time_ms
+            self._times.check_vote(process.name, header, vote.block_hash, parent_time_ms)
 
     def _check_body(self, process: Process, block: Block) -> None:
         """Nothing malformed is ever committed, and nothing twice."""

@@ -27,13 +27,20 @@ class Times:
         known_ms, known_term = self._arrivals.get(key, (wall_ms, tip_term))
         self._arrivals[key] = (min(known_ms, wall_ms), min(known_term, tip_term))
 
-    def check_vote(self, name: str, header: Header, block_hash: BlockHash) -> None:
-        """Check the time of a block that an honest process votes for.
+    def check_vote(
+        self, name: str, header: Header, block_hash: BlockHash, parent_time_ms: int | None
+    ) -> None:
+        """Check the time of a block that an honest process votes for, its parent's if that is known.
 
         Raises:
-            Violation: the block was too far ahead of the voter's clock, or too old when it came.
+            Violation: the block was not later than its parent, too far ahead of the voter's clock, or too old
+                when it came.
         """
         timing = self._timing
+        if parent_time_ms is not None and header.time_ms <= parent_time_ms:
+            raise Violation(
+                "time", f"votes for height {header.height}, which is no later than its parent", name
+            )
         latest_ms = self._latest_ms.get(name, header.time_ms)
         if header.time_ms > latest_ms + timing.precision_ms:
             raise Violation("time", f"votes for height {header.height}, which is ahead of its clock", name)

@@ -15,10 +15,10 @@ from tanpo.consensus.messages import (
     TermCertificate,
 )
 from tanpo.ledger.certificate import CommitProof, QuorumCertificate, SignedKind, compute_quorum
-from tanpo.ledger.types import BlockHash, Height, Term, ValidatorIndex
+from tanpo.ledger.types import BlockHash, Height, Signature, Term, ValidatorIndex
 from tanpo.ledger.vote import Vote
 from tanpo.simulator.hostile.actor import Actor, Behaviour, Outgoing
-from tanpo.simulator.hostile.proposing import Dress, compute_leader, propose
+from tanpo.simulator.hostile.proposing import Dress, compute_leader, open_twice, propose
 
 _BALLOTS_KEPT = 32
 
@@ -87,7 +87,9 @@ class Collude(Behaviour):
         """Count votes of our own terms ourselves; the replica sees half of them."""
         if not isinstance(message, AppendReply):
             return True
-        self._tally(actor, sender, message.vote)
+        certificate = _complete(actor, sender, message.vote)
+        if certificate is not None:
+            self._show(actor, certificate)
         return actor.random.random() < 0.5
 
     def on_tick(self, actor: Actor) -> None:
@@ -96,31 +98,6 @@ class Collude(Behaviour):
         if compute_leader(actor, term) == actor.index and actor.random.random() < 0.15:
             dress = actor.random.choice((Dress.GENUINE, Dress.FORGED))
             propose(actor, term, actor.draw_certificate(), receivers=actor.draw_audience(), dress=dress)
-
-    def _tally(self, actor: Actor, sender: ValidatorIndex, vote: Vote) -> None:
-        ballots = actor.conspiracy.ballots
-        claim = (vote.kind, vote.term, vote.height, vote.block_hash)
-        votes = ballots.setdefault(claim, {})
-        quorum = compute_quorum(actor.process.reign.validator_count)
-        if len(votes) >= quorum:
-            return
-        votes[sender] = vote.signature
-        for index in actor.list_conspirators():
-            votes[index] = actor.sign_vote(index, *claim)
-        while len(ballots) > _BALLOTS_KEPT:
-            del ballots[next(iter(ballots))]
-        if len(votes) < quorum:
-            return
-        certificate = QuorumCertificate(
-            kind=vote.kind,
-            epoch=actor.epoch,
-            term=vote.term,
-            height=vote.height,
-            block_hash=vote.block_hash,
-            signatures=tuple((index, votes[index]) for index in sorted(votes)),
-        )
-        actor.conspiracy.keep(certificate, None)
-        self._show(actor, certificate)
 
     def _show(self, actor: Actor, certificate: QuorumCertificate) -> None:
         shown: Message = Nudge(certificate=certificate)
@@ -137,6 +114,82 @@ class Collude(Behaviour):
             justify = certificate if actor.random.random() < 0.6 else actor.draw_certificate()
             dress = actor.random.choice((Dress.GENUINE, Dress.FORGED))
             propose(actor, certificate.term, justify, receivers=actor.draw_audience(), dress=dress)
+
+
+class Pad(Behaviour):
+    """Makes a certificate of the first vote it gets, by repeating a signature until there are enough."""
+
+    name = "pad-certificates"
+
+    def hears(self, actor: Actor, sender: ValidatorIndex, message: Message) -> bool:
+        """Show what one vote and our own make."""
+        if isinstance(message, AppendReply):
+            vote = message.vote
+            own = actor.sign_vote(actor.index, vote.kind, vote.term, vote.height, vote.block_hash)
+            signed = sorted({sender: vote.signature, actor.index: own}.items())
+            missing = compute_quorum(actor.process.reign.validator_count) - len(signed)
+            certificate = _certify(actor, vote, (*signed, *[signed[-1]] * missing))
+            actor.say(actor.draw_audience(), Nudge(certificate=certificate), self.name)
+        return True
+
+
+class Hoard(Behaviour):
+    """Leads, completes certificates that only the conspirators get to see, and lets the term end; later opens
+    a term again and again, on each of them that is not below the locks of the others."""
+
+    name = "hoard"
+
+    def __init__(self) -> None:
+        self._opening = open_twice()
+
+    def hears(self, actor: Actor, sender: ValidatorIndex, message: Message) -> bool:
+        """Count votes of our own terms; the replica does not learn of them."""
+        if not isinstance(message, AppendReply):
+            return True
+        if _complete(actor, sender, message.vote) is not None:
+            actor.note(self.name)
+        return False
+
+    def rewrites(self, actor: Actor, outgoing: Outgoing) -> Sequence[Outgoing]:
+        """Leave the opening of a term to ourselves."""
+        return self._opening.rewrites(actor, outgoing)
+
+    def on_tick(self, actor: Actor) -> None:
+        """Open a term of ours on the next certificate."""
+        self._opening.on_tick(actor)
+
+
+def _complete(actor: Actor, sender: ValidatorIndex, vote: Vote) -> QuorumCertificate | None:
+    """Count a vote, with the votes of all conspirators; return the certificate that this completes."""
+    ballots = actor.conspiracy.ballots
+    claim = (vote.kind, vote.term, vote.height, vote.block_hash)
+    votes = ballots.setdefault(claim, {})
+    quorum = compute_quorum(actor.process.reign.validator_count)
+    if len(votes) >= quorum:
+        return None
+    votes[sender] = vote.signature
+    for index in actor.list_conspirators():
+        votes[index] = actor.sign_vote(index, *claim)
+    while len(ballots) > _BALLOTS_KEPT:
+        del ballots[next(iter(ballots))]
+    if len(votes) < quorum:
+        return None
+    certificate = _certify(actor, vote, tuple(sorted(votes.items())))
+    actor.conspiracy.keep(certificate, None)
+    return certificate
+
+
+def _certify(
+    actor: Actor, vote: Vote, signatures: tuple[tuple[ValidatorIndex, Signature], ...]
+) -> QuorumCertificate:
+    return QuorumCertificate(
+        kind=vote.kind,
+        epoch=actor.epoch,
+        term=vote.term,
+        height=vote.height,
+        block_hash=vote.block_hash,
+        signatures=signatures,
+    )
 
 
 def _vote(actor: Actor, kind: SignedKind, term: Term, height: Height, block_hash: BlockHash) -> None:
