@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from tanpo.consensus import Message
 from tanpo.consensus.messages import Append
 from tanpo.consensus.wire import decode_message, encode_message
+from tanpo.ledger.errors import PeerFault
 from tanpo.ledger.types import Epoch, ValidatorIndex
 from tanpo.simulator.addresses import resolve
 from tanpo.simulator.faults import FaultKind
@@ -42,10 +43,19 @@ class Links:
         self.sent = 0
 
     def send(self, sender: Process, receivers: Sequence[ValidatorIndex], message: Message) -> None:
-        """Send to validators and guests of the sender's epoch; twins each get it."""
+        """Send to validators and guests of the sender's epoch; twins each get it.
+
+        Raises:
+            PeerFault: on a wire, an honest sender's message does not spell one.
+        """
         epoch = sender.replica.epoch
         if self._cluster.settings.is_on_wire:
-            epoch, message = decode_message(encode_message(message, epoch))
+            try:
+                epoch, message = decode_message(encode_message(message, epoch))
+            except PeerFault:
+                if sender.node not in self._cluster.hostile:
+                    raise
+                return  # Whoever gets it drops it.
         self._cluster.annals.note_sent(sender, receivers, message)
         if isinstance(message, Append):
             self._cluster.checks.justifications.note(message)
