@@ -69,7 +69,7 @@ ENTRIES: Any = st.builds(
 TERM_CERTIFICATES: Any = st.builds(
     TimeoutCertificate,
     epoch=NUMBERS,
-    term=NUMBERS,
+    term=st.integers(0, 2**64 - 2),
     entries=st.lists(ENTRIES, min_size=1, max_size=4, unique_by=lambda entry: entry.validator).map(
         lambda entries: tuple(sorted(entries, key=lambda entry: entry.validator))
     ),

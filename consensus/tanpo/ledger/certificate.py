@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Final, Protocol
 
 from tanpo.ledger.block import HASH_BYTES, Header, compute_block_hash, encode_header, read_header
-from tanpo.ledger.codec import Reader, Writer, malformed
+from tanpo.ledger.codec import U64_MAX, Reader, Writer, malformed
 from tanpo.ledger.errors import PeerFault, Reason
 from tanpo.ledger.keys import SIGNATURE_BYTES_MAX
 from tanpo.ledger.types import BlockHash, Epoch, Height, NetworkId, Signature, Term, ValidatorIndex
@@ -277,6 +277,9 @@ def write_timeout_certificate(writer: Writer, certificate: TimeoutCertificate) -
 def read_timeout_certificate(reader: Reader) -> TimeoutCertificate:
     """Read a timeout certificate; one without entries or with unordered signers is refused."""
     epoch, term = Epoch(reader.u64()), Term(reader.u64())
+    if term == U64_MAX:
+        # Whoever takes it at its word computes the term that it opens, which would have no encoding.
+        raise malformed("timeout certificate of the last term, which opens none", value=term)
     entries = tuple(
         TimeoutEntry(
             validator=ValidatorIndex(reader.u8()),

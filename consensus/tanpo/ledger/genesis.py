@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from typing import Any, Final
 
-from tanpo.ledger.block import BLOCK_BYTES_MAX, BLOCK_ENVELOPES_MAX
+from tanpo.ledger.block import BLOCK_BYTES_MAX, BLOCK_ENVELOPES_MAX, BLOCK_EVIDENCE_MAX
 from tanpo.ledger.certificate import VALIDATORS_MAX
 from tanpo.ledger.codec import Writer
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, UsageError
@@ -24,8 +24,9 @@ from tanpo.ledger.values import Fields, value_from_json, value_to_json, write_fi
 
 GENESIS_VERSION: Final = 1
 
-_HEADER_ROOM_BYTES: Final = 1024
-"""What an encoded block needs besides its envelopes: its header and two counts."""
+_HEADER_ROOM_BYTES: Final = (1 + BLOCK_EVIDENCE_MAX) * 1024
+"""What an encoded block needs besides its envelopes: its header and two counts, and evidence, of which each
+kind is below a kilobyte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

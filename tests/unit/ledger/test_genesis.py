@@ -129,6 +129,7 @@ def forget(name: str) -> Callable[[Document], None]:
         (spoil("parameters.unheard_of", 1), "unheard_of"),
         (spoil("parameters.block_transactions_max", 0), "block_transactions_max is 0, the least is 1"),
         (spoil("parameters.block_bytes_max", BLOCK_BYTES_MAX), "block_bytes_max"),
+        (spoil("parameters.block_bytes_max", BLOCK_BYTES_MAX - 16 * 1024), "block_bytes_max"),
         (
             spoil("parameters.block_transactions_max", 4097),
             "block_transactions_max is 4097, the most is 4096",
