@@ -111,6 +111,7 @@ class Driver:
         self._wake: asyncio.TimerHandle | None = None
         self._term = Term(0)
         self._has_amnesia = False
+        self._asked_from = (Height(0), 0)
         self._term_changed = asyncio.Event()
 
     async def wait_for_room(self) -> None:
@@ -258,14 +259,24 @@ class Driver:
     def _find_receiver(self, to: ValidatorIndex, message: Message) -> str | None:
         """Return the node to send to: the one meant, or any for committed blocks, which prove themselves.
 
-        The validators of an epoch long past may be gone, and a node that starts there must still catch up.
+        The validators of an epoch long past may be gone or useless, and a node that starts there must still
+        catch up: while it gets no further, everybody it reaches has a turn.
         """
         name = self._roster.find_name(to)
         if isinstance(message, GetCommitted):
             connected = self._links.connected()
+            rounds, turn = divmod(self._count_asked(message.from_height), len(self._roster.names) + 1)
+            if connected and turn == len(self._roster.names):
+                return connected[rounds % len(connected)]
             if connected and name not in connected:
-                return connected[to % len(connected)]
+                return connected[(to + rounds) % len(connected)]
         return name
+
+    def _count_asked(self, from_height: Height) -> int:
+        """Return how often in a row committed blocks from this height on were asked for before."""
+        height, count = self._asked_from
+        self._asked_from = (from_height, count + 1 if height == from_height else 0)
+        return self._asked_from[1]
 
     def _report(self, effect: ReportEvidence | ReportFault | Halt) -> None:
         match effect:

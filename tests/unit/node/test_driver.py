@@ -227,6 +227,16 @@ async def test_committed_blocks_are_asked_for_wherever_somebody_is_reached(
     assert links.sent == [(asked, message)]
 
 
+@pytest.mark.parametrize("connected", [("old/n1", "b/n1", "c/n1", "d/n1"), ("b/n1", "c/n1", "d/n1", "e/n1")])
+async def test_who_gets_no_further_asks_everybody_it_reaches(connected: tuple[str, ...]) -> None:
+    """The one validator of an old epoch is gone, or connected and useless; so may others be."""
+    links = FakeLinks(*connected)
+    driver = _make(links=links, roster=make_roster("old"))
+    message = GetCommitted(from_height=Height(1))
+    await _run_script(driver, *[Send(to=ValidatorIndex(0), message=message)] * 8)
+    assert {to for to, _ in links.sent} == set(connected)
+
+
 async def test_promises_go_to_the_validator_meant_and_to_no_guest() -> None:
     links = FakeLinks("gamma/n1")
     driver = _make(links=links, roster=make_roster("alpha", "beta", "gamma"))
