@@ -87,6 +87,20 @@ def test_two_first_blocks_of_one_term_are_evidence_against_their_leader(bench: A
     check(bench, evidence[0], 1)
 
 
+def test_a_vote_in_the_far_future_hides_no_double_opening(bench: Any, seen: Any) -> None:
+    """G2, B2: a leader opens a term that it will never see, so that its present ones seem old."""
+    block = bench.block(1)
+    bench.follow(block)
+    bench.receive(0, bench.heartbeat(high_qc=bench.certify(block)))
+    bench.receive(0, bench.append(bench.block(4_000_000_001)))
+
+    opening = bench.give_up(4)
+    effects = bench.receive(0, bench.append(bench.block(5), None, opening))
+    effects += bench.receive(0, bench.append(bench.block(5, block), block, opening))
+
+    assert [type(item) for item in found(seen, effects)] == [DoubleOpening]
+
+
 def test_a_block_and_its_child_of_the_same_term_are_no_double_opening(bench: Any, seen: Any) -> None:
     """G2"""
     first = bench.block(1)

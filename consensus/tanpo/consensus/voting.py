@@ -49,9 +49,10 @@ def on_append(core: Core, sender: ValidatorIndex, append: Append) -> None:
     if certificate is not None:
         accept_term_certificate(core, certificate)
     accept_certificate(core, justify)
-    note_vote(core, leader_vote, append.block.header)
     if append.term != core.term:
         return
+    # Not of a later term without proof: a vote in the far future would hide earlier ones from the witness.
+    note_vote(core, leader_vote, append.block.header)
     if sender == leader_vote.validator:
         core.clock.heard_ms = core.clock.now_ms
     if _resend_vote(core, append):
