@@ -13,6 +13,7 @@ from tanpo.consensus import (
     Halt,
     Persist,
     ReplicaStart,
+    ReportFault,
     Roots,
     ServeCommitted,
     build_committed,
@@ -27,11 +28,14 @@ from tanpo.consensus.messages import (
     Nudge,
     Suspect,
 )
+from tanpo.consensus.record import encode_record
+from tanpo.consensus.wire import decode_message, encode_message
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags
-from tanpo.ledger.certificate import CommitProof, SignedKind
-from tanpo.ledger.errors import TransactionRejected
+from tanpo.ledger.certificate import CommitProof, SignedKind, base_certificate
+from tanpo.ledger.codec import U64_MAX
+from tanpo.ledger.errors import PeerFault, TransactionRejected
 from tanpo.ledger.keys import PrivateKey
-from tanpo.ledger.types import Epoch, Height, MemberId, StateRoot, Term
+from tanpo.ledger.types import BlockHash, Epoch, Height, MemberId, Signature, StateRoot, Term
 from tanpo.ledger.validators import Validator, verify_change
 
 NEXT = b"\x07" * 32
@@ -260,6 +264,24 @@ def test_only_the_last_block_of_an_epoch_is_proposed_again(bench: Any, seen: Any
     ]
 
 
+def test_a_repeated_block_cannot_open_a_term_beyond_the_last_number(bench: Any) -> None:
+    """E4: a term certificate is taken at its word until it is verified."""
+    last = end_block(bench, bench.block(1))
+    forged = Append(
+        block=last,
+        justify=replace(bench.certify(last), signatures=()),
+        term_certificate=replace(bench.give_up(1), term=Term(U64_MAX)),
+        signature=Signature(b""),
+    )
+
+    with pytest.raises(PeerFault):
+        decode_message(encode_message(forged, Epoch(0)))
+
+    below = replace(forged, term_certificate=replace(bench.give_up(1), term=Term(U64_MAX - 1)))
+    _, received = decode_message(encode_message(below, Epoch(0)))
+    assert any(isinstance(effect, ReportFault) for effect in bench.receive(1, received))
+
+
 def test_a_certificate_of_a_repeated_block_does_not_commit_its_parent(bench: Any, seen: Any) -> None:
     """E4, S4: the parent is of an earlier term than the certificate."""
     first = bench.block(1)
@@ -369,6 +391,35 @@ def test_a_record_of_an_earlier_epoch_further_on_is_amnesia(bench: Any, seen: An
 
     assert after.replica.has_amnesia
     assert seen.of(effects, Persist) == []
+
+
+def test_old_votes_are_no_amnesia_to_whoever_has_a_record_of_a_later_epoch(
+    new_bench: Any, bench: Any, seen: Any
+) -> None:
+    """E5, D6: the ledger was put back from an older copy; every proof on the way shows votes of our own."""
+    later = replace(
+        seen.record(bench.tick()),
+        epoch=Epoch(1),
+        high_qc=base_certificate(Epoch(1), Height(5), BlockHash(NEXT)),
+    )
+    again = new_bench(3, 4, replace(bench.start, record=encode_record(later)))
+
+    again.receive(0, again.heartbeat(high_qc=again.certify(again.block(1), signers=(0, 1, 3))))
+
+    assert not again.replica.has_amnesia
+
+
+@pytest.mark.parametrize(("floor", "carried"), [(0, 0), (1, 0), (2, 1), (7, 1)])
+def test_whoever_rejoined_is_silent_in_the_first_term_of_the_next_epoch_only(
+    bench: Any, seen: Any, floor: int, carried: int
+) -> None:
+    """D8: carried into every later epoch, it would be one validator less in each for ever."""
+    _, last, effects = follow_to_end(bench)
+    record = encode_record(replace(seen.record(effects), floor=Term(floor)))
+
+    after = next_epoch(bench, last, record=record)
+
+    assert seen.record(after.tick()).floor == carried
 
 
 def test_whoever_hears_of_a_later_epoch_asks_for_committed_blocks(bench: Any, seen: Any) -> None:

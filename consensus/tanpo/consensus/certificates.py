@@ -158,8 +158,11 @@ def _mark_certified(core: Core, held: Held) -> None:
 def _notice_amnesia(core: Core, certificate: QuorumCertificate) -> None:
     """Stop signing when a quorum shows a vote of ours above any we remember: our promises are gone (D6).
 
-    Votes are durable before they leave, so that this never happens to a replica that kept its record.
+    Votes are durable before they leave, so that this never happens to a replica that kept its record. One
+    whose record is of a later epoch meets its old votes in every proof, and has forgotten none that count.
     """
+    if core.is_behind:
+        return
     is_vote = certificate.kind is SignedKind.VOTE_PREPARE and certificate.rank > core.voted_rank
     is_open = is_vote and certificate.term > core.record.floor
     if is_open and any(index == core.config.validator for index, _ in certificate.signatures):

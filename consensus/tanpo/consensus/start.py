@@ -75,7 +75,8 @@ def _resume(config: ReplicaConfig, start: ReplicaStart) -> _Resumed:
     if record.epoch > config.epoch:
         return _Resumed(record=first, is_behind=True)
     # Whoever rejoined may have begun this epoch too and forgotten it, but no further than its first term.
-    floor = Term(1 if record.floor else 0)
+    # Rejoining gives a floor of two or more: one of one was carried over, and is not carried any further.
+    floor = Term(1 if record.floor > 1 else 0)
     fresh = replace(first, sequence=record.sequence, floor=floor)
     # A validator writes a record as soon as it starts an epoch: without one this far in, it is lost.
     return _Resumed(record=fresh, has_amnesia=start.has_forgotten or not is_base)
