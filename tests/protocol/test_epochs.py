@@ -409,17 +409,20 @@ def test_old_votes_are_no_amnesia_to_whoever_has_a_record_of_a_later_epoch(
     assert not again.replica.has_amnesia
 
 
-@pytest.mark.parametrize(("floor", "carried"), [(0, 0), (1, 0), (2, 1), (7, 1)])
-def test_whoever_rejoined_is_silent_in_the_first_term_of_the_next_epoch_only(
-    bench: Any, seen: Any, floor: int, carried: int
+@pytest.mark.parametrize(("floor", "is_forgetful"), [(0, False), (2, False), (3, True), (7, True)])
+def test_whoever_rejoined_has_forgotten_the_next_epoch_unless_its_base_is_newer(
+    bench: Any, seen: Any, floor: int, is_forgetful: bool
 ) -> None:
-    """D8: carried into every later epoch, it would be one validator less in each for ever."""
-    _, last, effects = follow_to_end(bench)
+    """D8: those it asked may have missed an epoch that it signed in, with newcomers, before it forgot."""
+    first, _, effects = follow_to_end(bench)
     record = encode_record(replace(seen.record(effects), floor=Term(floor)))
 
-    after = next_epoch(bench, last, record=record)
+    base = end_block(bench, first, term=3)
+    after = next_epoch(bench, base, record=record)
 
-    assert seen.record(after.tick()).floor == carried
+    fresh = [effect for effect in after.tick() if isinstance(effect, Persist)]
+    assert after.replica.has_amnesia is is_forgetful
+    assert bool(fresh) is not is_forgetful
 
 
 def test_whoever_hears_of_a_later_epoch_asks_for_committed_blocks(bench: Any, seen: Any) -> None:

@@ -74,12 +74,13 @@ def _resume(config: ReplicaConfig, start: ReplicaStart) -> _Resumed:
         return _Resumed(record=record, is_durable=True, has_amnesia=start.has_forgotten)
     if record.epoch > config.epoch:
         return _Resumed(record=first, is_behind=True)
-    # Whoever rejoined may have begun this epoch too and forgotten it, but no further than its first term.
-    # Rejoining gives a floor of two or more: one of one was carried over, and is not carried any further.
-    floor = Term(1 if record.floor > 1 else 0)
-    fresh = replace(first, sequence=record.sequence, floor=floor)
+    fresh = replace(first, sequence=record.sequence)
+    # Whoever rejoined may have signed in this epoch too and forgotten it: those it asked may have missed it.
+    # A last block of a term above the floor was certified after they answered, by one of them.
+    is_newer = record.epoch + 1 == config.epoch and start.tip.term > record.floor
+    is_doubtful = record.floor > 0 and not is_newer
     # A validator writes a record as soon as it starts an epoch: without one this far in, it is lost.
-    return _Resumed(record=fresh, has_amnesia=start.has_forgotten or not is_base)
+    return _Resumed(record=fresh, has_amnesia=start.has_forgotten or not is_base or is_doubtful)
 
 
 def _first_record(config: ReplicaConfig) -> DurableRecord:
