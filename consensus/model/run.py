@@ -2,7 +2,7 @@
 
 Prints one JSON object, and what is being done on the error stream. Exits with 1 if a fork was found, a step
 or a commit is out of reach (an empty model is safe too), or a rule can go without a fork; with 2 if spin or
-gcc is missing.
+gcc is missing or fails, or nothing has the name that is asked for.
 """
 
 from __future__ import annotations
@@ -55,13 +55,33 @@ class ModelError(Exception):
 def main() -> None:
     """Run what the arguments ask for."""
     arguments = read_arguments()
+    try:
+        check_arguments(arguments)
+        answer(arguments)
+    except (ModelError, subprocess.TimeoutExpired) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Raise `ModelError` if a tool is missing, or nothing would be explored: that would look like success."""
     absent = [tool for tool in ("spin", "gcc") if shutil.which(tool) is None]
     if absent:
-        print(MISSING_TOOLS.format(" and ".join(absent)), file=sys.stderr)
-        sys.exit(2)
+        raise ModelError(MISSING_TOOLS.format(" and ".join(absent)))
+    rules = [removal.name for removal in REMOVALS]
+    if arguments.explain not in {None, *rules}:
+        raise ModelError(f"no rule {arguments.explain}; there are {', '.join(rules)}")
+    if not any(is_due(entry, arguments) for entry in (*INSTANCES, *REMOVALS)):
+        due = [repr(entry.name) for entry in (*INSTANCES, *REMOVALS) if entry.is_quick or not arguments.quick]
+        quick = " that is quick" if arguments.quick else ""
+        raise ModelError(f"no instance or rule {arguments.only!r}{quick}; there are {', '.join(due)}")
+
+
+def answer(arguments: argparse.Namespace) -> None:
+    """Explore, print what was found, and exit with 1 if it is not what must be."""
     with tempfile.TemporaryDirectory(prefix="tanpo-model-") as folder:
         if arguments.explain is not None:
-            print("\n".join(explain(find_removal(arguments.explain), Path(folder))))
+            print("\n".join(explain(get_removal(arguments.explain), Path(folder))))
             return
         instances = [check_instance(one, Path(folder)) for one in INSTANCES if is_due(one, arguments)]
         removals = [check_removal(one, Path(folder)) for one in REMOVALS if is_due(one, arguments)]
@@ -87,12 +107,9 @@ def is_due(entry: Instance | Removal, arguments: argparse.Namespace) -> bool:
     return arguments.only in {None, entry.name} and (entry.is_quick or not arguments.quick)
 
 
-def find_removal(rule: str) -> Removal:
-    """Return the rule taken away, or exit with the names there are."""
-    for removal in REMOVALS:
-        if removal.name == rule:
-            return removal
-    sys.exit(f"no rule {rule}; there are {', '.join(removal.name for removal in REMOVALS)}")
+def get_removal(rule: str) -> Removal:
+    """Return the rule taken away."""
+    return next(removal for removal in REMOVALS if removal.name == rule)
 
 
 def check_instance(instance: Instance, folder: Path) -> dict[str, object]:

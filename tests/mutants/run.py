@@ -1,7 +1,8 @@
 """Switch off one rule after the other and see whether the simulator notices: `make mutants`.
 
 Each mutant is a copy of one package with a few characters changed, put before the real one on the path of a
-process of its own; nothing of it is in what is shipped. Prints JSON; exits with 1 if a mutant survives.
+process of its own; nothing of it is in what is shipped. Prints JSON; exits with 1 if a mutant survives, with
+2 if none has the name that is asked for.
 
     python tests/mutants/run.py [--seeds 2000] [--jobs N] [--only TEXT] [--first SEED]
     python tests/mutants/run.py --list      the mutants, each shown to be one: its copy differs and compiles
@@ -54,7 +55,14 @@ class Mutant:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the mutants that are asked for and print what became of each."""
     options = _parse(arguments)
-    chosen = [m for m in load_mutants() if options.only in m.name or options.only == m.rule]
+    mutants = load_mutants()
+    chosen = [m for m in mutants if options.only in m.name or options.only == m.rule]
+    if not chosen:
+        rules = " ".join(sorted({m.rule for m in mutants}))
+        print(
+            f"no mutant {options.only!r}; --list shows their names, their rules are {rules}", file=sys.stderr
+        )
+        return 2
     if options.list:
         print(json.dumps([{"name": m.name, "rule": m.rule, "edits": try_out(m)} for m in chosen], indent=2))
         return 0
@@ -69,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "seconds": round(time.monotonic() - started, 1),
     }
     print(json.dumps(report, indent=2))
-    return 1 if survivors or not found else 0
+    return 1 if survivors else 0
 
 
 def load_mutants() -> list[Mutant]:
@@ -144,12 +152,26 @@ def find_package(name: str) -> Path:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="most seeds a mutant may need")
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants hunted at a time")
+    parser.add_argument("--seeds", type=_read_count, default=SEEDS, help="most seeds a mutant may need")
+    parser.add_argument("--first", type=_read_seed, default=0, help="the first seed")
+    parser.add_argument(
+        "--jobs", type=_read_count, default=os.cpu_count() or 1, help="mutants hunted at a time"
+    )
     parser.add_argument("--only", default="", help="a rule, or a part of a mutant's name")
     parser.add_argument("--list", action="store_true", help="show the mutants instead of hunting them")
     return parser.parse_args(arguments)
+
+
+def _read_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def _read_seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return int(text)
 
 
 if __name__ == "__main__":

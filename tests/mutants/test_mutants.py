@@ -48,3 +48,12 @@ def test_a_missing_rule_is_noticed(name: str) -> None:
 
     assert report["survivors"] == []
     assert report["mutants"][0]["checker"]
+
+
+def test_a_name_that_no_mutant_has_is_refused() -> None:
+    command = [sys.executable, str(HERE / "run.py"), "--only", "no such mutant"]
+
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert result.returncode == 2
+    assert result.stderr.startswith("no mutant 'no such mutant'")

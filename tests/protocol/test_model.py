@@ -18,7 +18,7 @@ CONSENSUS = Path(__file__).resolve().parent.parent.parent / "consensus"
 MODEL = CONSENSUS / "model" / "agreement.pml"
 RULE = re.compile(r"\b[A-Z]\d\b")
 TIMEOUT_S = 380
-MISSING_TOOLS_CODE = 2
+MISUSED_CODE = 2
 
 needs_spin = pytest.mark.skipif(
     shutil.which("spin") is None or shutil.which("gcc") is None,
@@ -58,6 +58,23 @@ def test_a_fork_is_told_step_by_step() -> None:
     assert len([line for line in told if line.startswith("fork")]) == len({"one block", "its rival"})
 
 
+@needs_spin
+@pytest.mark.parametrize("option", ["--only", "--explain"])
+def test_a_name_that_nothing_has_is_refused_and_not_passed_with_nothing_explored(option: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "model.run", option, "S9_NOTHING"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+
+    assert done.returncode == MISUSED_CODE
+    assert done.stderr.startswith("no ")
+    assert "S9_NOTHING" in done.stderr
+    assert "S1_DISTINCT" in done.stderr
+
+
 def test_missing_tools_are_named_with_what_to_install() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "model.run"],
@@ -68,7 +85,7 @@ def test_missing_tools_are_named_with_what_to_install() -> None:
         env={"PATH": ""},
     )
 
-    assert done.returncode == MISSING_TOOLS_CODE
+    assert done.returncode == MISUSED_CODE
     assert done.stderr.startswith("spin and gcc missing")
     assert "apt-get install spin gcc" in done.stderr
 
