@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,6 +90,20 @@ def run_twins(*, nodes: int, scenarios: int, first: int, jobs: int | None, outpu
         print_fields(output, document)
     if totals.findings:
         raise SystemExit(1)
+
+
+def check_options(wanted: str, unfit: Mapping[str, object]) -> None:
+    """Raise `UsageError` if an option was given that means nothing for what is wanted."""
+    given = [name for name, value in unfit.items() if value is not None and value != []]
+    if given:
+        raise UsageError(
+            Reason.MISUSE,
+            f"an option says nothing about {wanted}",
+            value=" ".join(given),
+            limit="--seed goes with --mode, --steps and --without; --seeds with --first, --mode and --jobs; "
+            "--twins with --nodes, --scenarios, --first and --jobs",
+            remedy="leave it out",
+        )
 
 
 def parse_modes(mode: str) -> tuple[Mode, ...]:
@@ -213,7 +227,10 @@ def _check_faults(names: Sequence[str]) -> None:
     known = [*FaultKind, EPOCHS, CONTRACTS, *BEHAVIOURS]
     for name in names:
         if name not in known:
-            raise UsageError(Reason.MISUSE, "there is no such fault", value=name, limit=" ".join(known))
+            # Not as the limit: an error quotes so little of that that the last names are missing.
+            remedy = f"name one of {' '.join(known)}"
+            limit = f"one of {len(known)}"
+            raise UsageError(Reason.MISUSE, "there is no such fault", value=name, limit=limit, remedy=remedy)
 
 
 def _show_progress(totals: Totals) -> None:

@@ -25,9 +25,9 @@ class Reproducer:
     def command(self) -> str:
         """The command that runs it again."""
         off = "".join(f" --without {kind}" for kind in self.without)
-        return (
-            f"tanpo sim --seed {self.report.seed} --mode {self.report.mode} --steps {self.report.steps}{off}"
-        )
+        # What breaks before the first step breaks with one step too, and none at all cannot be asked for.
+        steps = max(1, self.report.steps)
+        return f"tanpo sim --seed {self.report.seed} --mode {self.report.mode} --steps {steps}{off}"
 
 
 def shrink(report: Report, settings: Settings, *, replica_factory: ReplicaFactory = Replica) -> Reproducer:

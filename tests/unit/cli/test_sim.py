@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from tanpo.cli import simulation
 from tanpo.cli.output import Format
+from tanpo.cli.root import app
 from tanpo.cli.simulation import parse_modes, run_one, run_sweep, run_twins
 from tanpo.ledger.errors import UsageError
 from tanpo.simulator import Finding, Mode, Settings, Totals, draw_settings, run_seed, shrink
 from tanpo.simulator.twins import PUBLISHED
+from typer.testing import CliRunner
 
 
 def _run(capsys: Any, **options: Any) -> Any:
@@ -38,12 +40,35 @@ def test_a_fault_can_be_switched_off(capsys: Any) -> None:
     assert calm[0]["faults"] == {}
 
 
-@pytest.mark.parametrize(("option", "value"), [("mode", "fast"), ("without", ["gremlins"])])
-def test_what_there_is_not_is_refused_with_what_there_is(capsys: Any, option: str, value: Any) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "known"),
+    [("mode", "fast", ("safety", "liveness")), ("without", ["gremlins"], ("loss", "epochs", "equivocate"))],
+)
+def test_what_there_is_not_is_refused_with_what_there_is(
+    capsys: Any, option: str, value: Any, known: tuple[str, ...]
+) -> None:
     with pytest.raises(UsageError) as refused:
         _run(capsys, **{option: value})
 
-    assert ("safety" if option == "mode" else "loss") in str(refused.value.limit)
+    assert [name for name in known if name not in f"{refused.value.limit} {refused.value.remedy}"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unfit"),
+    [
+        (["--seeds", "1", "--without", "loss"], "--without"),
+        (["--seeds", "1", "--steps", "5"], "--steps"),
+        (["--nodes", "7"], "--nodes"),
+        (["--seed", "1", "--seeds", "2"], "--seeds"),
+        (["--seed", "1", "--first", "0"], "--first"),
+        (["--twins", "--seed", "0"], "--seed"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(arguments: list[str], unfit: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        CliRunner().invoke(app, ["sim", *arguments], catch_exceptions=False)
+
+    assert refused.value.value == unfit
 
 
 def test_a_sweep_prints_what_the_seeds_add_up_to(capsys: Any) -> None:
@@ -72,7 +97,7 @@ def test_a_violation_fails_the_command_and_comes_with_its_reproducer(
     assert ended.value.code == 1
     finding = json.loads(capsys.readouterr().out)["findings"][0]
     assert finding["violation"] == "crash: ValueError: no replica"
-    assert finding["reproducer"]["command"] == "tanpo sim --seed 1 --mode safety --steps 0"
+    assert finding["reproducer"]["command"] == "tanpo sim --seed 1 --mode safety --steps 1"
 
 
 def test_twins_print_what_their_scenarios_add_up_to(capsys: Any) -> None:
