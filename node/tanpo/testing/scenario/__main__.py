@@ -42,6 +42,9 @@ def play_file(path: Path, *, is_rewriting: bool) -> bool:
     except ScenarioError as error:
         say(f"FAILED {error}")
         return False
+    except (OSError, UnicodeDecodeError) as error:
+        say(f"FAILED {path} cannot be read: {error}")
+        return False
     if is_rewriting and found.difference and not found.failures:
         path.write_text(found.text)
         say(f"redrew {path.name}: {found.script.title}")

@@ -370,8 +370,3 @@ class Process:
 
     def _tell(self, deed: str, what: str, *, is_detail: bool = False) -> None:
         self.told.append(Told(name=self.name, deed=deed, what=what, is_detail=is_detail))
-
-
-def _find_base(last: Block | None) -> tc.BaseBlock | None:
-    """Return what an epoch starts from; None for genesis."""
-    return None if last is None else tc.BaseBlock(height=last.header.height, block_hash=last.block_hash)
