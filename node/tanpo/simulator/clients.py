@@ -30,7 +30,6 @@ class Clients:
         self._count = 0
         self.open: dict[bytes, int] = {}
         self.committed = 0
-        self.latency_max_ms = 0
         self.is_open_for_more = True
         self.reign_asked = 0
         """The number of the last validator set that was asked for."""
@@ -44,10 +43,8 @@ class Clients:
     def note_stored(self, block: Block) -> None:
         """See transactions committed."""
         for envelope in block.envelopes:
-            made_ms = self.open.pop(envelope, None)
-            if made_ms is not None:
+            if self.open.pop(envelope, None) is not None:
                 self.committed += 1
-                self.latency_max_ms = max(self.latency_max_ms, self._cluster.clock.now_ms - made_ms)
                 if find_reign(envelope) is not None:
                     self._plan_reign()
 

@@ -40,7 +40,6 @@ class Links:
         self._last_ms: dict[tuple[str, str], int] = {}
         self.partitions = Partitions(cluster)
         self.cut: set[tuple[str, str]] = set()
-        self.sent = 0
 
     def send(self, sender: Process, receivers: Sequence[ValidatorIndex], message: Message) -> None:
         """Send to validators and guests of the sender's epoch; twins each get it.
@@ -73,7 +72,6 @@ class Links:
 
     def _carry(self, sender: Process, receiver: Process, parcel: Parcel) -> None:
         cluster = self._cluster
-        self.sent += 1
         if not receiver.is_up:
             return
         if not self.is_open(sender, receiver, parcel[1]):

@@ -18,7 +18,6 @@ class Agreement:
         self._genesis_ms = genesis_ms
         self._precision_ms = precision_ms
         self._chain: dict[int, tuple[BlockHash, Roots, int]] = {}
-        self._verified: set[int] = set()
         self.latest_wall_ms = genesis_ms
         """The latest time that any honest clock has shown."""
 
