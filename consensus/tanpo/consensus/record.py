@@ -58,6 +58,24 @@ class DurableRecord:
     calm: int
 
 
+def make_first_record(epoch: Epoch, base: QuorumCertificate) -> DurableRecord:
+    """Return the record of a validator that has promised nothing yet in an epoch that starts from `base`."""
+    return DurableRecord(
+        sequence=0,
+        epoch=epoch,
+        term=Term(1),
+        term_certificate=None,
+        voted=None,
+        justify=None,
+        timeout=None,
+        high_qc=base,
+        commit_proof=None,
+        floor=Term(0),
+        doublings=0,
+        calm=0,
+    )
+
+
 def encode_record(record: DurableRecord) -> bytes:
     """Return the canonical encoding, ending in its own checksum."""
     writer = Writer().u16(RECORD_VERSION).u64(record.sequence).u64(record.epoch).u64(record.term)

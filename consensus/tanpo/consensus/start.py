@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tanpo.consensus.certificates import accept_certificate
 from tanpo.consensus.chain import Chain
 from tanpo.consensus.config import PayloadSource, ReplicaConfig, ReplicaStart
-from tanpo.consensus.record import DurableRecord, decode_record
+from tanpo.consensus.record import DurableRecord, decode_record, make_first_record
 from tanpo.consensus.state import Core, TermState
 from tanpo.ledger.certificate import SignatureChecker
 from tanpo.ledger.types import Signature, Term
@@ -64,7 +64,7 @@ class _Resumed:
 
 def _resume(config: ReplicaConfig, start: ReplicaStart) -> _Resumed:
     """Find out what we promised in this epoch, and whether we can know it (D2, D6, E5)."""
-    first = _first_record(config)
+    first = make_first_record(config.epoch, config.base_certificate)
     is_base = start.tip.height == config.base_certificate.height
     if start.record is None:
         # The chain survived, our promises did not.
@@ -81,20 +81,3 @@ def _resume(config: ReplicaConfig, start: ReplicaStart) -> _Resumed:
     is_doubtful = record.floor > 0 and not is_newer
     # A validator writes a record as soon as it starts an epoch: without one this far in, it is lost.
     return _Resumed(record=fresh, has_amnesia=start.has_forgotten or not is_base or is_doubtful)
-
-
-def _first_record(config: ReplicaConfig) -> DurableRecord:
-    return DurableRecord(
-        sequence=0,
-        epoch=config.epoch,
-        term=Term(1),
-        term_certificate=None,
-        voted=None,
-        justify=None,
-        timeout=None,
-        high_qc=config.base_certificate,
-        commit_proof=None,
-        floor=Term(0),
-        doublings=0,
-        calm=0,
-    )

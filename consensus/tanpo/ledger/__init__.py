@@ -176,6 +176,8 @@ from tanpo.ledger.validators import (
     Validator,
     ValidatorSet,
     compute_valset_hash,
+    validators_from_value,
+    validators_to_value,
     verify_change,
 )
 from tanpo.ledger.values import (
@@ -363,6 +365,8 @@ __all__ = [
     "sort_fields",
     "step_down_bytes",
     "timeout_bytes",
+    "validators_from_value",
+    "validators_to_value",
     "value_from_json",
     "value_hash",
     "value_to_json",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, cast
 
 from tanpo.ledger.certificate import VALIDATORS_MAX, compute_quorum, compute_signed_digest
 from tanpo.ledger.codec import Writer
 from tanpo.ledger.errors import Reason, TransactionRejected
 from tanpo.ledger.keys import PublicKey
 from tanpo.ledger.types import MemberId, Signature, ValidatorIndex
+from tanpo.ledger.values import Value
 
 _FAULT_TOLERANT: Final = 4
 """Fewest validators of which one may be faulty (S1)."""
@@ -63,6 +64,25 @@ def compute_valset_hash(validators: Sequence[Validator]) -> bytes:
     return sha256(writer.finish()).digest()
 
 
+def validators_to_value(validators: Sequence[Validator]) -> Value:
+    """Return validators as the contract that keeps them takes them."""
+    return tuple(
+        {"member": str(one.member), "node": one.node, "public_key": one.public_key} for one in validators
+    )
+
+
+def validators_from_value(value: Value) -> tuple[Validator, ...]:
+    """Return the validators in what a view of that contract returns, which is trusted to be of that form."""
+    return tuple(
+        Validator(
+            member=MemberId(cast("str", one["member"])),
+            node=cast("str", one["node"]),
+            public_key=cast("bytes", one["public_key"]),
+        )
+        for one in cast("Sequence[Mapping[str, Value]]", value)
+    )
+
+
 def verify_change(now: Sequence[Validator], then: Sequence[Validator]) -> None:
     """Raise `TransactionRejected` unless one validator set may follow another (E2).
 
@@ -70,26 +90,29 @@ def verify_change(now: Sequence[Validator], then: Sequence[Validator]) -> None:
     although none of the newcomers is up yet. A set that tolerates no fault (under four) has none to lose.
     """
     if not 1 <= len(then) <= VALIDATORS_MAX:
-        raise _refused("their number is not allowed", len(then), f"1..{VALIDATORS_MAX}")
+        remedy = "name as many as are allowed"
+        raise _refused("their number is not allowed", len(then), f"1..{VALIDATORS_MAX}", remedy)
     for validator in then:
         PublicKey.decode(validator.public_key)
     names = {(validator.member, validator.node) for validator in then}
     keys = {validator.public_key for validator in then}
     if len(names) != len(then) or len(keys) != len(then):
-        raise _refused("a node or a key is listed twice", len(then), "each once")
+        remedy = "name each node once, with a key that no other has; a new key for a validator is a rekey"
+        raise _refused("a node or a key is listed twice", len(then), "each once", remedy)
     if compute_valset_hash(now) == compute_valset_hash(then):
-        raise _refused("they are those of now", len(then), "a change")
+        raise _refused("they are those of now", len(then), "a change", "nothing is to be done")
     kept = len(set(now) & set(then))
     quorum = compute_quorum(len(then))
     if len(now) >= _FAULT_TOLERANT and kept < quorum:
-        raise _refused("too few stay as they are", kept, f"{quorum}, a quorum of the {len(then)}")
+        remedy = "change fewer validators at a time: each change takes one block to be in force"
+        raise _refused("too few stay as they are", kept, f"{quorum}, a quorum of the {len(then)}", remedy)
 
 
-def _refused(why: str, value: object, limit: object) -> TransactionRejected:
+def _refused(why: str, value: object, limit: object, remedy: str) -> TransactionRejected:
     return TransactionRejected(
         Reason.VALIDATORS_REFUSED,
         f"the validators cannot be changed so: {why}",
         value=value,
         limit=limit,
-        remedy="change fewer validators at a time: each change takes one block to be in force",
+        remedy=remedy,
     )

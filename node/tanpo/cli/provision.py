@@ -20,10 +20,10 @@ from tanpo.contracts import PRODUCT_CONTRACTS, load_source
 from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, genesis_to_json
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import MemberId
-from tanpo.ledger.validators import Validator
+from tanpo.ledger.validators import Validator, validators_to_value
 from tanpo.ledger.values import Value
 from tanpo.node.config import NodeConfig, PeerConfig, TlsConfig, render_config
-from tanpo.node.epochs import VALIDATORS_CONTRACT, encode_validators
+from tanpo.node.epochs import VALIDATORS_CONTRACT
 from tanpo.node.identity import Role
 from tanpo.node.pki import Authority, create_authority, issue_certificate
 from tanpo.node.promises import create_promises
@@ -180,7 +180,7 @@ def _complete(contract: InstalledContract, validators: tuple[Validator, ...]) ->
     """Return the contract with what it starts with; the validators' keys are made last."""
     if contract.name != VALIDATORS_CONTRACT:
         return contract
-    return replace(contract, arguments=(("validators", encode_validators(validators)),))
+    return replace(contract, arguments=(("validators", validators_to_value(validators)),))
 
 
 def _write_secrets(files: MemberFiles, keys: _Keys) -> None:

@@ -14,8 +14,7 @@ from tanpo.ledger.certificate import compute_faulty_max, compute_quorum
 from tanpo.ledger.errors import LedgerError, Reason, Unavailable, UsageError
 from tanpo.ledger.keys import PublicKey
 from tanpo.ledger.types import MemberId
-from tanpo.ledger.validators import Validator, verify_change
-from tanpo.ledger.values import Value
+from tanpo.ledger.validators import Validator, validators_from_value, verify_change
 
 CONTRACT: Final = "validators"
 KEY_FILE_BYTES_MAX: Final = 16 * 1024
@@ -40,14 +39,7 @@ def read_current(client: Client) -> tuple[tuple[Validator, ...], int]:
     """Return the validators in force and the number of their epoch, by the node's word."""
     current = client.query(CONTRACT, "current").value
     epoch = cast("Mapping[str, int]", client.query(CONTRACT, "epoch").value)
-    return tuple(
-        Validator(
-            member=MemberId(cast("str", one["member"])),
-            node=cast("str", one["node"]),
-            public_key=cast("bytes", one["public_key"]),
-        )
-        for one in cast("Sequence[Mapping[str, Value]]", current)
-    ), epoch["number"]
+    return validators_from_value(current), epoch["number"]
 
 
 def describe_validators(validators: Sequence[Validator]) -> list[dict[str, Any]]:
@@ -62,13 +54,6 @@ def describe_validators(validators: Sequence[Validator]) -> list[dict[str, Any]]
         }
         for index, one in enumerate(validators)
     ]
-
-
-def encode_validators(validators: Sequence[Validator]) -> Value:
-    """Return validators as the contract takes them."""
-    return tuple(
-        {"member": str(one.member), "node": one.node, "public_key": one.public_key} for one in validators
-    )
 
 
 def parse_name(text: str) -> Wish:

@@ -17,8 +17,14 @@ from tanpo.ledger.block import BlockFlags, Header, decode_block
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason, UsageError, invariant
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.transaction import Call, Transaction
-from tanpo.ledger.types import Epoch, Height, MemberId
-from tanpo.ledger.validators import Validator, ValidatorSet, compute_valset_hash, verify_change
+from tanpo.ledger.types import Epoch, Height
+from tanpo.ledger.validators import (
+    Validator,
+    ValidatorSet,
+    compute_valset_hash,
+    validators_from_value,
+    verify_change,
+)
 from tanpo.ledger.values import Fields, Value
 from tanpo.node.logs import get_logger
 from tanpo.storage import LedgerStore
@@ -83,7 +89,7 @@ def load_epoch(store: LedgerStore, machine: Machine, genesis: Genesis) -> EpochS
     place = cast("Mapping[str, int]", _view(session, "epoch", store.executed_height, genesis.time_ms))
     epoch, base_height = Epoch(place["number"]), Height(place["base_height"])
     current, pending = (
-        decode_validators(_view(session, view, store.executed_height, genesis.time_ms))
+        validators_from_value(_view(session, view, store.executed_height, genesis.time_ms))
         for view in ("current", "pending")
     )
     validators = ValidatorSet(current)
@@ -117,7 +123,7 @@ class Lineage:
             session = self._machine.open_session(self._store)
             arguments = (("number_of", int(epoch)),)
             value = _view(session, "of_epoch", self._store.executed_height, self._genesis.time_ms, arguments)
-            validators = decode_validators(value)
+            validators = validators_from_value(value)
         else:
             validators = () if epoch else self._genesis.validators
         if not validators:
@@ -134,7 +140,7 @@ def check_genesis(session: Session, genesis: Genesis) -> None:
         return
     call = Call(contract=VALIDATORS_CONTRACT, entry="current", arguments=())
     outcome = session.view(call, _context(0, genesis.time_ms), GAS_LIMIT_MAX)
-    named = decode_validators(outcome.value or ()) if outcome.ok else ()
+    named = validators_from_value(outcome.value or ()) if outcome.ok else ()
     if named != genesis.validators:
         raise UsageError(
             Reason.CONFIGURATION,
@@ -143,25 +149,6 @@ def check_genesis(session: Session, genesis: Genesis) -> None:
             limit=", ".join(f"{one.member}/{one.node}" for one in genesis.validators),
             remedy="give the contract the validators of the genesis, in the same order",
         )
-
-
-def decode_validators(value: Value) -> tuple[Validator, ...]:
-    """Return the validators in what a view of the contract returns."""
-    return tuple(
-        Validator(
-            member=MemberId(cast("str", one["member"])),
-            node=cast("str", one["node"]),
-            public_key=cast("bytes", one["public_key"]),
-        )
-        for one in cast("Sequence[Mapping[str, Value]]", value)
-    )
-
-
-def encode_validators(validators: Sequence[Validator]) -> Value:
-    """Return validators as the contract takes them."""
-    return tuple(
-        {"member": str(one.member), "node": one.node, "public_key": one.public_key} for one in validators
-    )
 
 
 def _is_installed(genesis: Genesis) -> bool:
@@ -187,7 +174,7 @@ def _check_tip(store: LedgerStore, epoch: Epoch, validators: ValidatorSet) -> No
 
 
 def _read_validators(session: Session, view: str, header: Header) -> tuple[Validator, ...]:
-    return decode_validators(_view(session, view, header.height, header.time_ms))
+    return validators_from_value(_view(session, view, header.height, header.time_ms))
 
 
 def _view(session: Session, view: str, height: int, time_ms: int, arguments: Fields = ()) -> Value:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from tanpo.consensus.record import DurableRecord, encode_record
+from tanpo.consensus.record import encode_record, make_first_record
 from tanpo.ledger.certificate import QuorumCertificate, compute_quorum
 from tanpo.ledger.errors import CorruptState, Reason, UsageError, invariant
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.keys import PrivateKey
-from tanpo.ledger.types import Epoch, Term
+from tanpo.ledger.types import Epoch
 from tanpo.node.epochs import Lineage
 from tanpo.node.installing import load_contracts
 from tanpo.node.logs import get_logger
@@ -145,22 +145,7 @@ def encode_first_record(epoch: Epoch, base: QuorumCertificate) -> bytes:
     Beginning with one makes it ask the others first (D7): an emptied data directory that was initialised by
     mistake is found out.
     """
-    return encode_record(
-        DurableRecord(
-            sequence=0,
-            epoch=epoch,
-            term=Term(1),
-            term_certificate=None,
-            voted=None,
-            justify=None,
-            timeout=None,
-            high_qc=base,
-            commit_proof=None,
-            floor=Term(0),
-            doublings=0,
-            calm=0,
-        )
-    )
+    return encode_record(make_first_record(epoch, base))
 
 
 def verify_rejoin(validator_count: int) -> None:

@@ -18,10 +18,9 @@ from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Call, Envelope, Transaction, build_transaction, sign_envelope
 from tanpo.ledger.types import BlockHash, Height, KeyId, MemberId
-from tanpo.ledger.validators import Validator
+from tanpo.ledger.validators import Validator, validators_to_value
 from tanpo.node.clock import Clock
 from tanpo.node.core import Core, CoreSettings
-from tanpo.node.epochs import encode_validators
 from tanpo.node.intake import Intake
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome
@@ -145,7 +144,7 @@ class Network:
                 InstalledContract(
                     name="validators",
                     source=load_source("validators"),
-                    arguments=(("validators", encode_validators(validators)),),
+                    arguments=(("validators", validators_to_value(validators)),),
                 ),
             ),
         )
@@ -258,7 +257,7 @@ class Network:
     def replacement(self, request_id: str, validators: Sequence[Validator], *members: str) -> Envelope:
         """Return the members' vote for other validators; three of four members are enough."""
         signing = members or MEMBERS[:3]
-        call = Call.create("validators", "replace", {"validators": encode_validators(validators)})
+        call = Call.create("validators", "replace", {"validators": validators_to_value(validators)})
         transaction = self._build(request_id, call, *signing)
         return sign_envelope(
             self.genesis.network_id, [transaction], [self.keys[member] for member in signing]

@@ -13,8 +13,8 @@ from tanpo.ledger.errors import UsageError
 from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import BlockHash, Epoch, MemberId
-from tanpo.ledger.validators import Validator, ValidatorSet
-from tanpo.node.epochs import Lineage, decode_validators, encode_validators, load_epoch
+from tanpo.ledger.validators import Validator, ValidatorSet, validators_from_value, validators_to_value
+from tanpo.node.epochs import Lineage, load_epoch
 from tanpo.node.installing import install_genesis, load_contracts
 from tanpo.storage import LedgerStore
 from tanpo.vm import Machine
@@ -46,7 +46,7 @@ def make_genesis(named: tuple[Validator, ...] | None = VALIDATORS) -> Genesis:
             InstalledContract(
                 name="validators",
                 source=load_source("validators"),
-                arguments=(("validators", encode_validators(named)),),
+                arguments=(("validators", validators_to_value(named)),),
             )
         )
     return Genesis(
@@ -108,4 +108,4 @@ def test_another_contract_of_that_name_is_refused() -> None:
 
 
 def test_validators_read_back_as_they_were_written() -> None:
-    assert decode_validators(encode_validators(VALIDATORS)) == VALIDATORS
+    assert validators_from_value(validators_to_value(VALIDATORS)) == VALIDATORS

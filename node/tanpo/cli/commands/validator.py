@@ -94,6 +94,7 @@ def replace(
     from tanpo.cli.signers import find_signers
     from tanpo.client import save_draft
     from tanpo.ledger.transaction import Call
+    from tanpo.ledger.validators import validators_to_value
 
     if (file is None) == (not (add or remove or rekey)):
         raise typer.BadParameter("either --file, or any of --add, --remove and --rekey")
@@ -116,7 +117,7 @@ def replace(
             {str(client.config.keys[one].member) for one in signing if one in client.config.keys}
         )
         wishes.check_change(current, wanted, members, len(client.network.members()))
-        call = Call.create(wishes.CONTRACT, "replace", {"validators": wishes.encode_validators(wanted)})
+        call = Call.create(wishes.CONTRACT, "replace", {"validators": validators_to_value(wanted)})
         if draft is not None:
             save_draft(draft, client.build(call, signers=signing, valid_for_s=valid_for))
             done: dict[str, Any] = {"draft": str(draft), "signers": members}
