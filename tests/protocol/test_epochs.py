@@ -557,10 +557,18 @@ def test_a_set_that_tolerates_no_fault_may_change_freely() -> None:
     verify_change(validators[:1], validators)
 
 
-@pytest.mark.parametrize("then", [(), (0, 0, 1, 2), (0, 1, 2, 3)], ids=["nobody", "one twice", "no change"])
-def test_a_set_that_makes_no_sense_is_refused(then: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("then", "remedy"),
+    [((), "as many as"), ((0, 0, 1, 2), "each node once"), ((0, 1, 2, 3), "nothing is to be done")],
+    ids=["nobody", "one twice", "no change"],
+)
+def test_a_set_that_makes_no_sense_is_refused_with_a_remedy_that_fits(
+    then: tuple[int, ...], remedy: str
+) -> None:
     """E2"""
     now = make_validators("a", "b", "c", "d")
 
-    with pytest.raises(TransactionRejected):
+    with pytest.raises(TransactionRejected) as refused:
         verify_change(now, tuple(now[index] for index in then))
+
+    assert remedy in refused.value.remedy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tanpo.ledger.certificate import CommitProof, QuorumCertificate, SignedKind,
 from tanpo.ledger.merkle import compute_merkle_root
 from tanpo.ledger.types import Epoch, Height, MerkleRoot, StateRoot, Term, ValidatorIndex
 from tanpo.ledger.vote import Vote
+from tanpo.testing.scenario.__main__ import play_file
 from tanpo.testing.scenario.archive import GENESIS_HASH, NETWORK, Archive, execute, is_allowed
 from tanpo.testing.scenario.disk import Stored
 from tanpo.testing.scenario.keys import sign
@@ -203,3 +205,14 @@ def test_evidence_against_the_honest_is_a_violation(archive: Archive, processes:
     Witness(archive).check_accused(processes[0], ["bob"])
     with pytest.raises(Violation, match="alice holds evidence against honest bob"):
         Witness(archive).check_accused(processes[0], ["carol"])
+
+
+def test_a_file_that_cannot_be_read_fails_with_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    binary = tmp_path / "binary.scenario"
+    binary.write_bytes(b"\xff")
+
+    for path in (binary, tmp_path / "missing.scenario"):
+        assert not play_file(path, is_rewriting=False)
+        assert capsys.readouterr().out.startswith(f"FAILED {path} cannot be read")
