@@ -32,7 +32,7 @@ from tanpo.consensus import (
     ServeCommitted,
     build_committed,
 )
-from tanpo.consensus.messages import GetCommitted, Message
+from tanpo.consensus.messages import Append, GetCommitted, Message, Suspect
 from tanpo.consensus.wire import encode_message
 from tanpo.ledger.block import Block, BlockFlags, decode_block
 from tanpo.ledger.certificate import CommitProof, decode_commit_proof
@@ -187,6 +187,7 @@ class Driver:
             self._has_room.set()
         if replica.term != self._term:
             self._term = replica.term
+            self._metrics.term_changes.inc()
             self._term_changed.set()
             leader = self._roster.names[replica.leader]
             _LOG.info("term", epoch=replica.epoch, term=replica.term, leader=leader)
@@ -232,6 +233,8 @@ class Driver:
             case Send(to=to, message=message):
                 self._send(self._find_receiver(to, message), encode_message(message, replica.epoch))
             case Broadcast(message=message):
+                self._metrics.proposals.inc(isinstance(message, Append))
+                self._metrics.suspicions.inc(isinstance(message, Suspect))
                 self._broadcast(encode_message(message, replica.epoch))
             case CheckBlock():
                 self._start(self._check(effect), "check")

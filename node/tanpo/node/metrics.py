@@ -16,7 +16,6 @@ from prometheus_client.process_collector import ProcessCollector
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """The media type of `Metrics.render`."""
 
-_LATENCY_BUCKETS: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.35, 0.5, 1.0, 2.0, 5.0, 10.0)
 _FSYNC_BUCKETS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
 _SIZE_BUCKETS: Final = (0, 1, 5, 10, 25, 50, 100, 200, 300, 400, 500)
 
@@ -63,10 +62,11 @@ class Metrics:
     def _add_consensus(self, registry: CollectorRegistry) -> None:
         self.commits = Counter("tanpo_commits", "Blocks committed", registry=registry)
         self.blocks_executed = Counter("tanpo_blocks_executed", "Blocks executed", registry=registry)
-        self.blocks_fetched = Counter("tanpo_blocks_fetched", "Blocks fetched to catch up", registry=registry)
-        self.proposals = Counter("tanpo_proposals", "Blocks this node proposed", registry=registry)
-        self.term_changes = Counter("tanpo_term_changes", "Terms entered after a timeout", registry=registry)
-        self.suspicions = Counter("tanpo_suspicions", "Leaders this node suspected", registry=registry)
+        self.proposals = Counter("tanpo_proposals", "Proposals this node sent to all", registry=registry)
+        self.term_changes = Counter("tanpo_term_changes", "Terms entered", registry=registry)
+        self.suspicions = Counter(
+            "tanpo_suspicions", "Complaints about leaders that this node sent", registry=registry
+        )
         self.evidence = Counter(  # accused: member/node; kind: an EvidenceKind
             "tanpo_evidence",
             "Proofs that a validator broke the protocol, known to this node",
@@ -87,12 +87,6 @@ class Metrics:
         self.admitted = Counter("tanpo_admitted", "Envelopes admitted from clients", registry=registry)
         self.block_transactions = Histogram(
             "tanpo_block_transactions", "Transactions in a block", buckets=_SIZE_BUCKETS, registry=registry
-        )
-        self.commit_latency_seconds = Histogram(
-            "tanpo_commit_latency_seconds",
-            "From admission on this node to the outcome",
-            buckets=_LATENCY_BUCKETS,
-            registry=registry,
         )
         self.mempool_transactions = Gauge(
             "tanpo_mempool_transactions", "Transactions waiting for a block", registry=registry
