@@ -147,7 +147,11 @@ def _make_small_disks(network: ChaosNetwork, result: Result) -> tuple[str, ...]:
 
 
 async def _torment(network: ChaosNetwork, probes: Probes, source: FaultSource, result: Result) -> History:
-    """Break and mend for as long as the plan says, then measure, then let the clients finish."""
+    """Measure, break and mend for as long as the plan says, then let the clients finish.
+
+    The leaders' deaths come first: once a node has lied it may have to fall silent for good (SPEC D6), and a
+    leader that dies beside it is one failure more than the network survives.
+    """
     plan = result.plan
     chance = Random(f"{plan.seed}:times")  # noqa: S311  # replayed, not secret
     clients = ClientProcesses(network=network, folder=plan.folder / "history", seed=plan.seed, load=plan.load)
@@ -155,15 +159,15 @@ async def _torment(network: ChaosNetwork, probes: Probes, source: FaultSource, r
         # The first sighting also tells who leads.
         if not await observer.wait_height(1, PROGRESS_S):
             result.accuse("progress", "no node says that it committed anything")
+        changes = await measure_term_changes(network, probes, plan.term_changes, chance)
+        result.figures = compute_figures(changes, plan.base_timeout_ms)
+        if late := [one for one in changes if one.to_commit_s is None]:
+            result.accuse("progress", f"no commit after a leader's death: {late}")
         deadline = time.monotonic() + plan.seconds
         while time.monotonic() < deadline and not source.is_done:
             steps = source.choose(observer.seen.leader)
             await _fault(network, steps, chance, observer, result)
             await asyncio.sleep(chance.uniform(*REST_S))
-        changes = await measure_term_changes(network, probes, plan.term_changes, chance)
-        result.figures = compute_figures(changes, plan.base_timeout_ms)
-        if late := [one for one in changes if one.to_commit_s is None]:
-            result.accuse("progress", f"no commit after a leader's death: {late}")
         if any(codes := await clients.stop()):
             result.accuse("settled", f"exit codes of the clients are {codes}; see their logs")
     result.watched = observer.seen
