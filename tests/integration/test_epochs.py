@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tanpo.cli.bench.book import SwapPress, open_book
+from tanpo.cli.bench.book import open_book
 from tanpo.cli.demo.desk import Desk
 from tanpo.cli.demo.journal import Journal
 from tanpo.cli.demo.stream import wait_agreed
@@ -24,54 +24,20 @@ from tanpo.cli.layout import NODE_NAME
 from tanpo.cli.network import LocalNetwork, rekey
 from tanpo.cli.provision import plan_network
 from tanpo.cli.samples import load_catalog
-from tanpo.client import Committed, OutcomeUnknown, load_genesis, load_key
+from tanpo.client import load_genesis, load_key
 from tanpo.ledger.block import decode_block
 from tanpo.ledger.errors import Unavailable
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.types import Height
 from tanpo.ledger.values import Value
 from tanpo.storage import LedgerStore
+from tanpo.testing.swap_load import SwapLoad
 
 ROUNDS = int(os.environ.get("TANPO_EPOCH_ROUNDS", "3"))
-CHUNK = 20
 DEADLINE_S = 90.0
 POLL_S = 0.05
 
 pytestmark = pytest.mark.timeout(300 + 40 * ROUNDS)
-
-
-class Load:
-    """Swaps without end through some members' clients, and every acknowledgement that came back."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._press = SwapPress(desk)
-        self._queue = self._press.sign(CHUNK)
-        self._is_stopping = False
-        self._has_news = asyncio.Event()
-        self.acknowledged: list[Committed] = []
-
-    def stop(self) -> None:
-        self._is_stopping = True
-
-    async def work(self, member: str) -> None:
-        client = self._desk.clients[member]
-        while not self._is_stopping:
-            if not self._queue:
-                self._queue = self._press.sign(CHUNK)
-            envelope = self._queue.pop()
-            with suppress(OutcomeUnknown):
-                (result,) = await client.submit_envelope(envelope, deadline_s=DEADLINE_S)
-                self.acknowledged.append(result.raise_for_failure())
-            self._has_news.set()
-
-    async def wait_more(self, count: int) -> None:
-        """Wait until so many more swaps are acknowledged."""
-        wanted = len(self.acknowledged) + count
-        async with asyncio.timeout(DEADLINE_S):
-            while len(self.acknowledged) < wanted:
-                self._has_news.clear()
-                await self._has_news.wait()
 
 
 class Town:
@@ -147,11 +113,13 @@ def make_network(tmp_path: Path) -> Iterator[Callable[[int, int], LocalNetwork]]
         network.stop()
 
 
-async def play(network: LocalNetwork, workers: Sequence[str], scene: Callable[[Town, Load], Any]) -> Load:
+async def play(
+    network: LocalNetwork, workers: Sequence[str], scene: Callable[[Town, SwapLoad], Any]
+) -> SwapLoad:
     """Run a scene while swaps go on, and wait until all nodes agree."""
     async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
         await open_book(desk, load_catalog())
-        load = Load(desk)
+        load = SwapLoad(desk, DEADLINE_S)
         async with asyncio.TaskGroup() as group:
             for member in workers:
                 group.create_task(load.work(member))
@@ -164,7 +132,7 @@ async def play(network: LocalNetwork, workers: Sequence[str], scene: Callable[[T
     return load
 
 
-def check_chains(network: LocalNetwork, load: Load) -> list[int]:
+def check_chains(network: LocalNetwork, load: SwapLoad) -> list[int]:
     """Stop the network, compare what all nodes hold, and return the epochs of the chain."""
     network.stop()
     network_id = load_genesis(network.folder.genesis).network_id
@@ -191,7 +159,7 @@ async def test_validators_come_and_go_while_swaps_go_on(make_network: Any) -> No
     network = make_network(6, 4)
     first, second, third, fourth, fifth, sixth = network.members
 
-    async def scene(town: Town, load: Load) -> None:
+    async def scene(town: Town, load: SwapLoad) -> None:
         assert (await town.desk.read_status(fifth)).observer_reason
         await town.refuse((first, second, fifth, sixth), "QUORUM_LOST", kept=2, limit=3)
         await town.refuse((first, second, third, fourth), "VALIDATORS_UNCHANGED")
@@ -228,7 +196,7 @@ async def test_leaders_killed_at_the_change_of_epochs_lose_nothing(make_network:
     survivor, *others = network.members
     order: list[str] = list(network.members)
 
-    async def scene(town: Town, load: Load) -> None:
+    async def scene(town: Town, load: SwapLoad) -> None:
         for number in range(ROUNDS):
             # Another order is another set of validators, and another leader.
             order.insert(0, order.pop(chance.randrange(1, len(order))))

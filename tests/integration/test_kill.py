@@ -11,59 +11,23 @@ import os
 import random
 import secrets
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tanpo.cli.bench.book import FUND, SwapPress, open_book
+from tanpo.cli.bench.book import FUND, open_book
 from tanpo.cli.demo.desk import Desk
 from tanpo.cli.demo.journal import Journal, run_all
 from tanpo.cli.demo.stream import wait_agreed
 from tanpo.cli.network import LocalNetwork
 from tanpo.cli.provision import plan_network
 from tanpo.cli.samples import load_catalog
-from tanpo.client import Committed, OutcomeUnknown
+from tanpo.testing.swap_load import SwapLoad
 
 ROUNDS = int(os.environ.get("TANPO_KILL_ROUNDS", "3"))
 WORKERS = 8
-CHUNK = 20
 DEADLINE_S = 60.0
 
 pytestmark = pytest.mark.timeout(120 + 40 * ROUNDS)
-
-
-class Load:
-    """Swaps without end through every member's client, and every acknowledgement that came back."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._press = SwapPress(desk)
-        self._queue = self._press.sign(CHUNK)
-        self._is_stopping = False
-        self._has_news = asyncio.Event()
-        self.acknowledged: list[Committed] = []
-
-    def stop(self) -> None:
-        self._is_stopping = True
-
-    async def work(self, member: str) -> None:
-        client = self._desk.clients[member]
-        while not self._is_stopping:
-            if not self._queue:
-                self._queue = self._press.sign(CHUNK)
-            envelope = self._queue.pop()
-            with suppress(OutcomeUnknown):
-                (result,) = await client.submit_envelope(envelope, deadline_s=DEADLINE_S)
-                self.acknowledged.append(result.raise_for_failure())
-            self._has_news.set()
-
-    async def wait_more(self, count: int) -> None:
-        """Wait until so many more swaps are acknowledged."""
-        wanted = len(self.acknowledged) + count
-        async with asyncio.timeout(DEADLINE_S):
-            while len(self.acknowledged) < wanted:
-                self._has_news.clear()
-                await self._has_news.wait()
 
 
 @pytest.fixture
@@ -74,7 +38,7 @@ def network(tmp_path: Path) -> Iterator[LocalNetwork]:
     network.stop()
 
 
-async def kill_rounds(desk: Desk, load: Load, chance: random.Random) -> None:
+async def kill_rounds(desk: Desk, load: SwapLoad, chance: random.Random) -> None:
     network = desk.network
     for _ in range(ROUNDS):
         victim = chance.choice(network.members)
@@ -89,7 +53,7 @@ async def kill_rounds(desk: Desk, load: Load, chance: random.Random) -> None:
     await load.wait_more(10)
 
 
-async def check_ledger(desk: Desk, load: Load) -> None:
+async def check_ledger(desk: Desk, load: SwapLoad) -> None:
     statuses = await wait_agreed(desk)
     height = statuses[desk.network.members[0]].height
     found: dict[bytes, tuple[int, int]] = {}
@@ -125,7 +89,7 @@ async def test_killed_nodes_lose_nothing_and_never_fork(network: LocalNetwork) -
 async def play(network: LocalNetwork, chance: random.Random) -> None:
     async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
         await open_book(desk, load_catalog())
-        load = Load(desk)
+        load = SwapLoad(desk, DEADLINE_S)
         members = network.members * (WORKERS // len(network.members))
         async with asyncio.TaskGroup() as group:
             for member in members:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -11,33 +10,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tanpo.cli.processes import load_record
+from tanpo.testing.commands import read_json, run_tanpo
 
 pytestmark = pytest.mark.timeout(240)
 
 PROCESSES = Path("/proc")
 TIMEOUT_S = 120
-
-
-def run_tanpo(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TANPO_")}
-    return subprocess.run(
-        [sys.executable, "-m", "tanpo.cli", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT_S,
-        env=environment,
-    )
-
-
-def read_json(*arguments: str) -> Any:
-    done = run_tanpo(*arguments, "-o", "json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")

@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tanpo.testing.commands import read_json, run_tanpo
 
 pytestmark = pytest.mark.timeout(300)
-
-TIMEOUT_S = 150
-
-
-def run_tanpo(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TANPO_")}
-    return subprocess.run(
-        [sys.executable, "-m", "tanpo.cli", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT_S,
-        env=environment,
-    )
-
-
-def read_json(*arguments: str) -> Any:
-    done = run_tanpo(*arguments, "-o", "json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tanpo.ledger.evidence import (
     is_opening,
 )
 from tanpo.ledger.types import Term, ValidatorIndex
-from tanpo.ledger.vote import Vote
+from tanpo.ledger.vote import Vote, list_votes
 
 VOTES_MAX: Final = 16
 """Latest votes remembered of each validator: more than can be in flight at once."""
@@ -47,15 +47,7 @@ def note_vote(core: Core, vote: Vote, header: Header | None = None) -> None:
 
 def note_certificate(core: Core, certificate: QuorumCertificate, header: Header | None) -> None:
     """Remember the votes in a verified certificate."""
-    for index, signature in certificate.signatures:
-        vote = Vote(
-            kind=certificate.kind,
-            validator=index,
-            term=certificate.term,
-            height=certificate.height,
-            block_hash=certificate.block_hash,
-            signature=signature,
-        )
+    for vote in list_votes(certificate):
         note_vote(core, vote, header)
 
 

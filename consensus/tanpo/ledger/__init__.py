@@ -202,6 +202,7 @@ from tanpo.ledger.values import (
 )
 from tanpo.ledger.vote import (
     Vote,
+    list_votes,
     read_entry,
     read_vote,
     write_entry,
@@ -349,6 +350,7 @@ __all__ = [
     "index_key",
     "invariant",
     "is_opening",
+    "list_votes",
     "malformed",
     "path_of",
     "prove_leaf",

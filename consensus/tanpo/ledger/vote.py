@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tanpo.ledger.block import HASH_BYTES
-from tanpo.ledger.certificate import SignedKind, TimeoutEntry
+from tanpo.ledger.certificate import QuorumCertificate, SignedKind, TimeoutEntry
 from tanpo.ledger.codec import Reader, Writer, malformed
 from tanpo.ledger.keys import SIGNATURE_BYTES_MAX
 from tanpo.ledger.types import BlockHash, Height, Signature, Term, ValidatorIndex
@@ -26,6 +26,21 @@ class Vote:
     def rank(self) -> tuple[Term, Height]:
         """The order of votes inside one epoch."""
         return (self.term, self.height)
+
+
+def list_votes(certificate: QuorumCertificate) -> list[Vote]:
+    """Return the votes that a certificate is made of."""
+    return [
+        Vote(
+            kind=certificate.kind,
+            validator=index,
+            term=certificate.term,
+            height=certificate.height,
+            block_hash=certificate.block_hash,
+            signature=signature,
+        )
+        for index, signature in certificate.signatures
+    ]
 
 
 def write_vote(writer: Writer, vote: Vote) -> None:

@@ -75,27 +75,21 @@ def save_key(path: Path | str, key: PrivateKey) -> None:
     Raises:
         UsageError: the file exists, or cannot be written. An existing file is never touched.
     """
-    file = Path(path)
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(key.to_pem())
-            stream.flush()
-            os.fsync(stream.fileno())
-    except FileExistsError:
-        raise _unusable(file, "exists already", "choose another name; a key is never overwritten") from None
-    except OSError as error:
-        raise _unusable(
-            file, f"cannot be written: {error.strerror}", "choose a folder you may write"
-        ) from None
+    _write_new(Path(path), key.to_pem(), mode=0o600)
 
 
 def save_public_key(path: Path | str, key: PublicKey) -> None:
     """Write a public key to a new PEM file. Raises `UsageError` when it exists or cannot be written."""
-    file = Path(path)
+    _write_new(Path(path), key.to_pem(), mode=0o644)
+
+
+def _write_new(file: Path, pem: bytes, *, mode: int) -> None:
     try:
-        with file.open("xb") as stream:
-            stream.write(key.to_pem())
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(pem)
+            stream.flush()
+            os.fsync(stream.fileno())
     except FileExistsError:
         raise _unusable(file, "exists already", "choose another name; a key is never overwritten") from None
     except OSError as error:

@@ -32,7 +32,7 @@ from tanpo.ledger.certificate import (
     vote_bytes,
 )
 from tanpo.ledger.types import BlockHash, Epoch, NetworkId, Term, ValidatorIndex
-from tanpo.ledger.vote import Vote
+from tanpo.ledger.vote import Vote, list_votes
 
 FIRST_EPOCH: Final = Epoch(0)
 
@@ -99,15 +99,7 @@ class Attribution:
                 self._note_timeout(opening.term, entry)
             certificates = (*certificates, opening.high_qc)
         for one in certificates:
-            for index, signature in one.signatures:
-                vote = Vote(
-                    kind=one.kind,
-                    validator=index,
-                    term=one.term,
-                    height=one.height,
-                    block_hash=one.block_hash,
-                    signature=signature,
-                )
+            for vote in list_votes(one):
                 self._note_vote(vote)
 
     def _note_vote(self, vote: Vote) -> None:
