@@ -184,5 +184,7 @@ class Weather:
         """Empty the disk where the promises were, perhaps that with the chain too."""
         process.safety = SafetyDisk()
         process.has_forgotten = self._cluster.streams.get("rot").random() < 0.5
-        if not process.has_forgotten:
+        if process.has_forgotten:
+            self._cluster.checks.on_amnesia(process)
+        else:
             process.chain = ChainDisk(genesis=self._cluster.application.genesis)

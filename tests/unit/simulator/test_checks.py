@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tanpo.consensus import Roots, Timing
 from tanpo.consensus.messages import Append, Nudge, Status, StepDown
-from tanpo.ledger.block import EMPTY_ROOT, Block
+from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags
 from tanpo.ledger.certificate import CommitProof, TimeoutCertificate, genesis_certificate
 from tanpo.ledger.evidence import DoubleVote
 from tanpo.ledger.types import Epoch, Height, Signature, StateRoot, Term
@@ -19,10 +19,13 @@ from tanpo.simulator.checks import (
     Justifications,
     PromiseBook,
     Promiser,
+    Quorums,
+    Rebirths,
     Times,
     check_memory,
-    check_quorums,
+    check_results,
 )
+from tanpo.simulator.reigns import Reign
 
 ROOTS = Roots(state_root=StateRoot(bytes(32)), receipts_root=EMPTY_ROOT)
 OTHER_ROOTS = Roots(state_root=StateRoot(b"\x01" * 32), receipts_root=EMPTY_ROOT)
@@ -260,9 +263,21 @@ def test_a_certificate_that_is_none_is_found(forge: Any, signers: tuple[int, ...
     block = forge.block(1, 1)
     signatures = tuple((index, forge.vote(index, block).signature) for index in signers)
     certificate = replace(forge.certify(block), signatures=signatures)
+    keys = Reign.create([str(index) for index in range(count)]).keys
 
     with pytest.raises(Violation, match=f"no quorum of {count}"):
-        check_quorums("1", Nudge(certificate=certificate), count)
+        Quorums(forge.network_id).check("1", Nudge(certificate=certificate), keys)
+
+
+def test_a_forged_certificate_is_found(forge: Any) -> None:
+    """S1"""
+    certificate = forge.certify(forge.block(1, 1))
+    forged = tuple((index, Signature(b"forged")) for index, _ in certificate.signatures)
+
+    with pytest.raises(Violation, match="forged signature"):
+        Quorums(forge.network_id).check(
+            "1", Nudge(certificate=replace(certificate, signatures=forged)), forge.keys
+        )
 
 
 def test_a_quorum_and_a_base_certificate_are_certificates(forge: Any) -> None:
@@ -270,8 +285,36 @@ def test_a_quorum_and_a_base_certificate_are_certificates(forge: Any) -> None:
     block = forge.block(1, 1)
     base = genesis_certificate(block.header.network_id)
 
-    check_quorums("1", Nudge(certificate=forge.certify(block)), 4)
-    check_quorums("1", Nudge(certificate=base), 4)
+    for certificate in (forge.certify(block), base):
+        Quorums(forge.network_id).check("1", Nudge(certificate=certificate), forge.keys)
+
+
+def test_a_signature_of_a_term_that_is_forgotten_is_found(forge: Any) -> None:
+    """D6, D8"""
+    rebirths = Rebirths()
+    rebirths.check("1", 0, forge.reply(1, forge.block(5, 1)))
+    rebirths.note_loss("1")
+    rebirths.check("1", 0, forge.reply(1, forge.block(6, 1)))
+    rebirths.check("1", 1, forge.reply(1, forge.block(1, 1)))
+
+    with pytest.raises(Violation, match="signs in term 5 of epoch 0, and forgot"):
+        rebirths.check("1", 0, forge.reply(1, forge.block(5, 2)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"state_root": StateRoot(b"\x01" * 32)}, "other roots"),
+        ({"receipts_root": b"\x01" * 32}, "other roots"),
+        ({"flags": BlockFlags.EPOCH_END, "next_valset_hash": b"\x01" * 32}, "other marks"),
+    ],
+)
+def test_a_vote_against_the_results_is_found(forge: Any, changes: dict[str, Any], what: str) -> None:
+    """V4, V5"""
+    check_results("1", forge.block(1, 1).header, ROOTS, bytes(32))
+
+    with pytest.raises(Violation, match=what):
+        check_results("1", forge.block(1, 1, **changes).header, ROOTS, bytes(32))
 
 
 def test_a_vote_for_a_block_no_later_than_its_parent_is_found(forge: Any) -> None:

@@ -5,7 +5,9 @@ from tanpo.simulator.checks.attribution import Attribution
 from tanpo.simulator.checks.justification import Justifications
 from tanpo.simulator.checks.memory import check_memory
 from tanpo.simulator.checks.promises import PromiseBook, Promiser
-from tanpo.simulator.checks.quorums import check_quorums
+from tanpo.simulator.checks.quorums import Quorums
+from tanpo.simulator.checks.rebirths import Rebirths
+from tanpo.simulator.checks.results import check_results
 from tanpo.simulator.checks.suite import Checks, Disagreement
 from tanpo.simulator.checks.times import Times
 
@@ -17,7 +19,9 @@ __all__ = [
     "Justifications",
     "PromiseBook",
     "Promiser",
+    "Quorums",
+    "Rebirths",
     "Times",
     "check_memory",
-    "check_quorums",
+    "check_results",
 ]

@@ -19,7 +19,9 @@ from tanpo.simulator.checks.attribution import Attribution
 from tanpo.simulator.checks.justification import Justifications
 from tanpo.simulator.checks.memory import check_memory
 from tanpo.simulator.checks.promises import PromiseBook, Promiser
-from tanpo.simulator.checks.quorums import check_quorums
+from tanpo.simulator.checks.quorums import Quorums
+from tanpo.simulator.checks.rebirths import Rebirths
+from tanpo.simulator.checks.results import check_results
 from tanpo.simulator.checks.times import Times
 from tanpo.simulator.violation import Violation
 
@@ -50,6 +52,8 @@ class Checks:
         self._nodes_max = 2 * max(reign.validator_count for reign in cluster.reigns) + len(settings.nodes)
         self._ticks = 0
         self._times = Times(settings.timing)
+        self._quorums = Quorums(cluster.network_id)
+        self._rebirths = Rebirths()
         self.justifications = Justifications(cluster.network_id)
         self._committed: set[bytes] = set()
         self._promises = PromiseBook(cluster.annals.find_header)
@@ -79,11 +83,14 @@ class Checks:
         """Check that only a disk that may forget does."""
         if process.is_honest:
             raise Violation("restart", "a crash made the store believe that it forgot", process.name)
+        self._rebirths.note_loss(process.name)
 
     def on_say(self, process: Process, message: Message) -> None:
         """Check a message that is about to leave."""
         if self._attribution is not None and process.index is not None:
             self._attribution.note(process.index, message)
+        if process.node not in self._cluster.hostile:
+            self._rebirths.check(process.name, process.replica.epoch, message)
         if not process.is_honest:
             return
         promiser = Promiser(
@@ -95,7 +102,7 @@ class Checks:
             ),
         )
         self._promises.check(promiser, message)
-        check_quorums(process.name, message, process.reign.validator_count)
+        self._quorums.check(process.name, message, process.reign.keys)
         if isinstance(message, AppendReply) and message.vote.kind is SignedKind.VOTE_PREPARE:
             self._check_vote(process, message.vote)
 
@@ -171,6 +178,9 @@ class Checks:
         header = self._cluster.annals.find_header(vote.block_hash)
         if header is None:
             return
+        results = self._cluster.annals.results.get(header.parent_hash)
+        if results is not None and header.term == vote.term:
+            check_results(process.name, header, results, process.reign.valset_hash)
         self.justifications.check_vote(
             process.name, vote, header, base=process.base_certificate, keys=process.reign.keys
         )

@@ -76,6 +76,7 @@ class ProposeBad(Behaviour):
             lambda: forge(actor, message, header=replace(header, term=Term(header.term + 1))),
             lambda: forge(actor, message, header=replace(header, flags=BlockFlags.EPOCH_END)),
             lambda: forge(actor, message, header=replace(header, next_valset_hash=b"\x01" * 32)),
+            lambda: forge(actor, message, header=_end_epoch(header)),
             lambda: replace(message, justify=actor.draw_certificate()),
             lambda: replace(message, term_certificate=None),
         )
@@ -193,6 +194,10 @@ def propose(
     if justify.term > term or roots is None:
         return
     parent = actor.cluster.annals.blocks.get(justify.block_hash)
+    if parent is not None and _is_last(actor, parent):
+        if justify.term < term:
+            _put_forward(actor, term, parent, justify, receivers, dress)  # once more (E4)
+        return
     body = actor.random.choice(((), (b"tx forged %d" % actor.random.randrange(100),), (BAD_PREFIX,)))
     payload = build_payload(body)
     earliest = actor.cluster.genesis_ms if parent is None else parent.header.time_ms
@@ -219,7 +224,20 @@ def propose(
     )
     block = Block.create(header, payload.envelopes)
     actor.cluster.annals.note_block(block)
-    signature = actor.sign_vote(actor.index, SignedKind.VOTE_PREPARE, term, header.height, block.block_hash)
+    _put_forward(actor, term, block, justify, receivers, dress)
+
+
+def _put_forward(
+    actor: Actor,
+    term: Term,
+    block: Block,
+    justify: QuorumCertificate,
+    receivers: Sequence[ValidatorIndex],
+    dress: Dress,
+) -> None:
+    signature = actor.sign_vote(
+        actor.index, SignedKind.VOTE_PREPARE, term, block.header.height, block.block_hash
+    )
     opening = None if dress is Dress.BARE else actor.conspiracy.openings.get(term)
     if opening is not None and dress is Dress.FORGED:
         # A forged opening: nobody seems to hold a higher lock than the certificate we extend.
@@ -230,6 +248,15 @@ def propose(
         opening = replace(opening, entries=entries, high_qc=justify)
     append = Append(block=block, justify=justify, term_certificate=opening, signature=signature)
     actor.say(receivers, append, "propose-on-anything")
+
+
+def _end_epoch(header: Header) -> Header:
+    """Return the header with the marks of an epoch's end that nobody wanted."""
+    return replace(header, flags=BlockFlags.EPOCH_END, next_valset_hash=b"\x01" * 32)
+
+
+def _is_last(actor: Actor, block: Block) -> bool:
+    return block.header.epoch == actor.epoch and bool(block.header.flags & BlockFlags.EPOCH_END)
 
 
 def _find_parent_time(actor: Actor, header: Header) -> int:

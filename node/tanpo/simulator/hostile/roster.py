@@ -17,6 +17,7 @@ BEHAVIOURS: Final[Mapping[str, Callable[[], Behaviour]]] = MappingProxyType(
         "equivocate": proposing.Equivocate,
         "flood-future-terms": terms.FloodTerms,
         "hoard": voting.Hoard,
+        "lie-in-catch-up": terms.LieInCatchUp,
         "lie-in-status": terms.LieInStatus,
         "lie-in-timeouts": terms.LieInTimeouts,
         "open-below": proposing.open_below,

@@ -7,8 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tanpo.consensus import Message
-from tanpo.consensus.messages import AppendReply, Heartbeat, Status, Suspect, TermCertificate, Timeout
+from tanpo.consensus.messages import (
+    AppendReply,
+    Committed,
+    GetCommitted,
+    Heartbeat,
+    Status,
+    Suspect,
+    TermCertificate,
+    Timeout,
+)
 from tanpo.ledger.certificate import (
+    CommitProof,
     QuorumCertificate,
     SignedKind,
     TimeoutCertificate,
@@ -64,6 +74,27 @@ class LieInStatus(Behaviour):
             replace(message, nonce=message.nonce + 1),
         )
         return ((receivers, actor.random.choice(lies)),)
+
+
+class LieInCatchUp(Behaviour):
+    """Answers those who lack blocks with blocks that nobody committed, and proofs of nothing or of others."""
+
+    name = "lie-in-catch-up"
+
+    def hears(self, actor: Actor, sender: ValidatorIndex, message: Message) -> bool:
+        """Answer instead of the replica."""
+        if not isinstance(message, GetCommitted):
+            return True
+        found = [b for b in actor.cluster.annals.blocks.values() if b.header.height == message.from_height]
+        own = [block for block in found if block.header.epoch == actor.epoch]
+        if own:
+            block, certificate = actor.random.choice(own), actor.draw_certificate()
+            claimed = replace(certificate, kind=SignedKind.VOTE_COMMIT)
+            if actor.random.random() < 0.5:
+                claimed = replace(claimed, height=block.header.height, block_hash=block.block_hash)
+            proof = CommitProof(certificate=claimed)
+            actor.say((sender,), Committed(blocks=(block,), headers=(), proof=proof), self.name)
+        return False
 
 
 class FloodTerms(Behaviour):

@@ -117,7 +117,8 @@ class Collude(Behaviour):
 
 
 class Pad(Behaviour):
-    """Makes a certificate of the first vote it gets, by repeating a signature until there are enough."""
+    """Makes a certificate of the first vote it gets: by repeating a signature until there are enough, or with
+    signatures of others that it made up."""
 
     name = "pad-certificates"
 
@@ -127,8 +128,10 @@ class Pad(Behaviour):
             vote = message.vote
             own = actor.sign_vote(actor.index, vote.kind, vote.term, vote.height, vote.block_hash)
             signed = sorted({sender: vote.signature, actor.index: own}.items())
-            missing = compute_quorum(actor.process.reign.validator_count) - len(signed)
-            certificate = _certify(actor, vote, (*signed, *[signed[-1]] * missing))
+            quorum = compute_quorum(actor.process.reign.validator_count)
+            padded = (*signed, *[signed[-1]] * (quorum - len(signed)))
+            forged = tuple((ValidatorIndex(index), own) for index in range(quorum))
+            certificate = _certify(actor, vote, actor.random.choice((padded, forged)))
             actor.say(actor.draw_audience(), Nudge(certificate=certificate), self.name)
         return True
 
