@@ -288,7 +288,7 @@ def test_timeouts_of_unproven_later_terms_are_not_held(bench: Any, seen: Any) ->
         bench.receive(1, bench.timeout(1, term))
 
     assert bench.replica.term == 1
-    assert bench.replica._core.round.timeouts == {}
+    assert bench.replica._core.current.timeouts == {}
 
 
 def test_one_timeout_a_validator_is_held(bench: Any) -> None:
@@ -297,7 +297,7 @@ def test_one_timeout_a_validator_is_held(bench: Any) -> None:
     bench.receive(1, bench.timeout(1, 1))
     bench.receive(1, bench.timeout(1, 1, block))
 
-    assert list(bench.replica._core.round.timeouts) == [1]
+    assert list(bench.replica._core.current.timeouts) == [1]
 
 
 def test_votes_for_other_blocks_are_not_held(leader: Any) -> None:
@@ -306,7 +306,7 @@ def test_votes_for_other_blocks_are_not_held(leader: Any) -> None:
     for number in range(50):
         leader.receive(1, leader.reply(1, leader.block(1, envelopes=[b"%d" % number])))
 
-    assert list(leader.replica._core.round.prepare.votes) == [0]
+    assert list(leader.replica._core.current.prepare.votes) == [0]
 
 
 def test_a_late_timeout_still_brings_its_certificates(bench: Any, seen: Any) -> None:

@@ -355,7 +355,7 @@ def test_an_observer_signs_nothing(new_bench: Any, seen: Any) -> None:
 def test_a_commit_vote_is_not_a_prepare_vote(leader: Any, seen: Any) -> None:
     """S1: one signature counts for one purpose."""
     leader.submit(b"tx")
-    block = leader.replica._core.round.proposal
+    block = leader.replica._core.current.proposal
     assert block is None
     held = next(iter(leader.replica._core.chain.held()))
     vote = leader.vote(1, held.block, SignedKind.VOTE_COMMIT)

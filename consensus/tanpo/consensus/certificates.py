@@ -48,7 +48,7 @@ def accept_certificate(core: Core, certificate: QuorumCertificate) -> None:
     if certificate.term > core.term:
         # At least f+1 honest validators voted in that term, so it is safe to follow them.
         enter_term(core, certificate.term, None)
-    proposal = core.round.proposal
+    proposal = core.current.proposal
     is_near = certificate.height <= core.chain.stored_height + AHEAD_MAX
     if is_near and proposal is not None and proposal.append.block.block_hash == certificate.block_hash:
         core.chain.add(proposal.append.block)
@@ -113,7 +113,7 @@ def enter_term(core: Core, term: Term, certificate: TimeoutCertificate | None) -
         return
     core.record = replace(core.record, term=term, term_certificate=certificate)
     now_ms = core.clock.now_ms
-    core.round = TermState(entered_ms=now_ms)
+    core.current = TermState(entered_ms=now_ms)
     core.clock.heard_ms = core.clock.progress_ms = now_ms
     core.clock.linger_until_ms = None
     if certificate is not None:

@@ -72,7 +72,7 @@ def on_reply(core: Core, sender: ValidatorIndex, reply: AppendReply) -> None:
     if vote.term != core.term or not core.is_leader:
         return
     core.executed_heights[sender] = reply.executed_height
-    tally = core.round.prepare if vote.kind is SignedKind.VOTE_PREPARE else core.round.commit
+    tally = core.current.prepare if vote.kind is SignedKind.VOTE_PREPARE else core.current.commit
     if tally is None or tally.rank != vote.rank:
         return
     known = tally.votes.get(sender)
@@ -105,14 +105,14 @@ def on_tick(core: Core) -> None:
         send_heartbeat(core)
     if _is_proposal_open(core):
         _repeat_proposal(core)
-    commit = core.round.commit
+    commit = core.current.commit
     if commit is not None and commit.certificate is None and core.high_qc.rank == commit.rank:
         _repeat(core, commit, Nudge(certificate=core.high_qc))
 
 
 def announce_commit(core: Core) -> None:
     """Tell followers of a commit at once unless the next proposal or nudge does (P5)."""
-    commit = core.round.commit
+    commit = core.current.commit
     is_nudge_open = commit is not None and commit.certificate is None
     if core.can_sign and core.is_leader and not _is_proposal_open(core) and not is_nudge_open:
         send_heartbeat(core)
@@ -191,8 +191,8 @@ def _propose(core: Core, justify: QuorumCertificate, roots: Roots, payload: Payl
     core.clock.proposed_ms = core.clock.now_ms if payload.tx_count > 0 else None
     core.clock.linger_until_ms = None
     request_execution(core, core.chain.walk(block.block_hash, header.height).path)
-    core.round.prepare = _open_tally(core, vote)
-    count_vote(core, core.round.prepare, vote)
+    core.current.prepare = _open_tally(core, vote)
+    count_vote(core, core.current.prepare, vote)
 
 
 def _put_forward(core: Core, block: Block, justify: QuorumCertificate) -> Vote:
@@ -211,15 +211,15 @@ def _end_epoch(core: Core, justify: QuorumCertificate, last: Block) -> None:
         _nudge(core, justify)
         return
     vote = _put_forward(core, last, justify)
-    core.round.prepare = _open_tally(core, vote)
-    count_vote(core, core.round.prepare, vote)
+    core.current.prepare = _open_tally(core, vote)
+    count_vote(core, core.current.prepare, vote)
 
 
 def _nudge(core: Core, certificate: QuorumCertificate) -> None:
     """Ask once for commit votes on the last certified block, unless it is known to be final (P1)."""
     known = core.record.commit_proof
     final_height = max(core.chain.tip.height, 0 if known is None else known.height)
-    tally = core.round.commit
+    tally = core.current.commit
     is_asked = tally is not None and tally.block_hash == certificate.block_hash
     if certificate.term != core.term or certificate.height <= final_height or is_asked:
         return
@@ -228,8 +228,8 @@ def _nudge(core: Core, certificate: QuorumCertificate) -> None:
     )
     persist(core)  # The lock is durable before anyone may count on it (D1).
     broadcast(core, Nudge(certificate=certificate))
-    core.round.commit = _open_tally(core, vote)
-    count_vote(core, core.round.commit, vote)
+    core.current.commit = _open_tally(core, vote)
+    count_vote(core, core.current.commit, vote)
 
 
 def _repeat_proposal(core: Core) -> None:
@@ -238,12 +238,12 @@ def _repeat_proposal(core: Core) -> None:
     held = None if voted is None else core.chain.find(voted.block_hash)
     if voted is None or justify is None or held is None:
         return
-    if core.round.prepare is None:
-        core.round.prepare = _open_tally(core, voted)
-        core.round.prepare.sent_ms = core.clock.now_ms - core.config.timing.heartbeat_ms
-        count_vote(core, core.round.prepare, voted)
+    if core.current.prepare is None:
+        core.current.prepare = _open_tally(core, voted)
+        core.current.prepare.sent_ms = core.clock.now_ms - core.config.timing.heartbeat_ms
+        count_vote(core, core.current.prepare, voted)
     persist(core)
-    _repeat(core, core.round.prepare, _build_append(core, held.block, justify, voted))
+    _repeat(core, core.current.prepare, _build_append(core, held.block, justify, voted))
 
 
 def _repeat(core: Core, tally: Tally, message: Append | Nudge) -> None:

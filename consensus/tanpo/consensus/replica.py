@@ -144,7 +144,7 @@ class Replica:
 def _begin(core: Core) -> None:
     """Start all timers afresh, and make a first record durable: a later start without one is amnesia."""
     now_ms = core.clock.now_ms
-    core.round.entered_ms = core.clock.heard_ms = core.clock.progress_ms = now_ms
+    core.current.entered_ms = core.clock.heard_ms = core.clock.progress_ms = now_ms
     core.clock.heartbeat_ms = core.clock.complaint_ms = now_ms - core.config.timing.base_timeout_ms
     if core.is_restart or core.has_amnesia:
         amnesia.begin(core)

@@ -41,7 +41,7 @@ def build_core(
         has_amnesia=config.validator is not None and resumed.has_amnesia,
         is_behind=resumed.is_behind,
         is_restart=start.record is not None,
-        round=TermState(entered_ms=0),
+        current=TermState(entered_ms=0),
     )
     for block in sorted(start.blocks, key=lambda block: (block.header.height, block.block_hash)):
         if block.header.height > start.tip.height and block.header.epoch == config.epoch:

@@ -137,7 +137,7 @@ class Core:
     chain: Chain
     record: DurableRecord
     persisted: DurableRecord | None
-    round: TermState
+    current: TermState
     has_amnesia: bool = False
     """Promises we signed in this epoch are forgotten (D6)."""
     is_behind: bool = False

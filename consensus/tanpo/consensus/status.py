@@ -72,17 +72,17 @@ def _explain_timeout(core: Core, names: Sequence[str]) -> str:
             f"{_REJOINED} up to term {core.record.floor}, now {core.term}; "
             "each drain or restart of a leader ends a term"
         )
-    missing = [name for index, name in enumerate(names) if index not in core.round.timeouts]
+    missing = [name for index, name in enumerate(names) if index not in core.current.timeouts]
     return (
-        f"gave up term {core.term}: timeouts of {len(core.round.timeouts)} of {core.quorum} needed, "
+        f"gave up term {core.term}: timeouts of {len(core.current.timeouts)} of {core.quorum} needed, "
         f"missing those of {', '.join(missing)}"
     )
 
 
 def _explain_leader(core: Core, names: Sequence[str]) -> str:
-    tally = core.round.prepare
+    tally = core.current.prepare
     if tally is None or tally.certificate is not None:
-        tally = core.round.commit
+        tally = core.current.commit
     if tally is None or tally.certificate is not None:
         return _explain_execution(core)
     return f"; {_explain_votes(core, tally, names)}"
@@ -97,7 +97,7 @@ def _explain_votes(core: Core, tally: Tally, names: Sequence[str]) -> str:
 
 
 def _explain_follower(core: Core) -> str:
-    proposal = core.round.proposal
+    proposal = core.current.proposal
     if proposal is None or proposal.rank <= core.voted_rank:
         return _explain_execution(core) if has_work(core) else ""
     return f"; proposal at height {proposal.rank[1]} is not voted for: {_explain_proposal(core, proposal)}"

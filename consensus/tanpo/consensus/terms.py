@@ -55,7 +55,7 @@ def find_complaint(core: Core) -> str | None:
         return "the leader is silent"
     if has_work(core) and clock.now_ms - clock.progress_ms > patience_ms:
         return "nothing commits"
-    term_ms = clock.now_ms - core.round.entered_ms
+    term_ms = clock.now_ms - core.current.entered_ms
     if core.has_overdue and term_ms > max(patience_ms, timing.request_timeout_ms):
         return "the leader passes over a transaction"
     return None
@@ -94,11 +94,11 @@ def on_timeout(core: Core, sender: ValidatorIndex, timeout: Timeout) -> None:
         accept_term_certificate(core, certificate)
     if timeout.term < core.term:
         send_hint(core, sender)
-    if timeout.term != core.term or core.round.timeouts.get(sender) == timeout:
+    if timeout.term != core.term or core.current.timeouts.get(sender) == timeout:
         return
     check_entry(core, timeout.term, entry)
     note_timeout(core, timeout.term, entry)
-    core.round.timeouts[sender] = replace(timeout, high_qc=high)
+    core.current.timeouts[sender] = replace(timeout, high_qc=high)
     amplify(core)
     _complete(core)
 
@@ -135,7 +135,7 @@ def give_away(core: Core) -> None:
     if validator is None or not must_yield or core.config.validator_count == 1:
         return
     message = step_down_bytes(core.config.network_id, core.config.epoch, core.term)
-    core.round.step_down = StepDown(term=core.term, signature=core.signer(message))
+    core.current.step_down = StepDown(term=core.term, signature=core.signer(message))
     _time_out(core)
 
 
@@ -170,15 +170,15 @@ def amplify(core: Core) -> None:
     if not core.may_sign or core.has_timed_out:
         return
     oldest_ms = core.clock.now_ms - core.config.timing.base_timeout_ms
-    complaining = [index for index, at_ms in core.round.suspects.items() if at_ms >= oldest_ms]
-    complaining += [index for index in core.round.timeouts if index not in complaining]
+    complaining = [index for index, at_ms in core.current.suspects.items() if at_ms >= oldest_ms]
+    complaining += [index for index in core.current.timeouts if index not in complaining]
     if len(complaining) > core.faulty_max:
         _time_out(core)
 
 
 def _note_suspect(core: Core, validator: ValidatorIndex | None) -> None:
     if validator is not None:
-        core.round.suspects[validator] = core.clock.now_ms
+        core.current.suspects[validator] = core.clock.now_ms
 
 
 def _time_out(core: Core) -> None:
@@ -202,7 +202,7 @@ def _time_out(core: Core) -> None:
         term_certificate=core.record.term_certificate,
     )
     core.record = replace(core.record, timeout=timeout)
-    core.round.timeouts[validator] = timeout
+    core.current.timeouts[validator] = timeout
     _repeat_timeout(core)
 
 
@@ -210,11 +210,11 @@ def _repeat_timeout(core: Core) -> None:
     timeout = core.record.timeout
     if timeout is not None and timeout.term == core.term and core.config.validator is not None:
         core.clock.complaint_ms = core.clock.now_ms
-        core.round.timeouts.setdefault(core.config.validator, timeout)
+        core.current.timeouts.setdefault(core.config.validator, timeout)
         persist(core)  # The promise is durable before it leaves (D1).
         broadcast(core, timeout)
-        if core.round.step_down is not None:
-            broadcast(core, core.round.step_down)
+        if core.current.step_down is not None:
+            broadcast(core, core.current.step_down)
         _complete(core)
 
 
@@ -238,7 +238,7 @@ def check_entry(core: Core, term: Term, entry: TimeoutEntry) -> None:
 
 def _complete(core: Core) -> None:
     """Enter the next term with a quorum's timeouts, and show everybody (T1)."""
-    timeouts = core.round.timeouts
+    timeouts = core.current.timeouts
     if len(timeouts) < core.quorum:
         return
     ordered = [timeouts[index] for index in sorted(timeouts)]

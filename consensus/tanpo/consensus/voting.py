@@ -88,7 +88,7 @@ def on_nudge(core: Core, sender: ValidatorIndex, nudge: Nudge) -> None:
 
 def on_checked(core: Core, block_hash: bytes, fault: str | None) -> None:
     """Note the driver's verdict on the body of the proposal we hold."""
-    proposal = core.round.proposal
+    proposal = core.current.proposal
     if proposal is None or proposal.append.block.block_hash != block_hash:
         return
     proposal.is_checked = True
@@ -97,7 +97,7 @@ def on_checked(core: Core, block_hash: bytes, fault: str | None) -> None:
 
 def advance(core: Core) -> None:
     """Vote for the proposal we hold once everything it needs is here; wait or refuse otherwise."""
-    proposal = core.round.proposal
+    proposal = core.current.proposal
     if core.halted is not None or proposal is None or proposal.refusal is not None:
         return
     if not _is_vote_open(core, proposal):
@@ -184,7 +184,7 @@ def _check_leader_vote(core: Core, append: Append) -> Vote:
         block_hash=append.block.block_hash,
         signature=append.signature,
     )
-    proposal = core.round.proposal
+    proposal = core.current.proposal
     if proposal is None or proposal.leader_vote != vote:
         check_vote(core, vote)
     return vote
@@ -205,10 +205,10 @@ def _resend_vote(core: Core, append: Append) -> bool:
 
 def _keep(core: Core, append: Append, leader_vote: Vote) -> None:
     """Keep the leader's latest proposal; of two at one rank, the first."""
-    held = core.round.proposal
+    held = core.current.proposal
     if held is not None and leader_vote.rank <= held.rank:
         return
-    core.round.proposal = Proposal(
+    core.current.proposal = Proposal(
         append=append, leader_vote=leader_vote, received_wall_ms=core.clock.wall_ms
     )
 

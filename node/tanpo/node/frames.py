@@ -67,12 +67,12 @@ class FrameQueue:
     @property
     def queued_bytes(self) -> int:
         """How much waits."""
-        return self._consensus.queued_bytes + self._gossip.queued_bytes
+        return sum(outbox.queued_bytes for outbox in (self._consensus, self._gossip, self._evidence))
 
     @property
     def dropped_messages(self) -> int:
-        """How many messages and envelopes were dropped, for their number, size or age."""
-        return self._consensus.dropped + self._gossip.dropped
+        """How many messages, envelopes and pieces of evidence were dropped, for number, size or age."""
+        return sum(outbox.dropped for outbox in (self._consensus, self._gossip, self._evidence))
 
     def send(self, message: bytes) -> None:
         """Queue a consensus message; it takes along whatever waits."""

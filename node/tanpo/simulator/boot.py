@@ -53,7 +53,7 @@ def find_base(process: Process) -> BaseBlock | None:
     for stored in reversed(process.chain.blocks):
         if stored.block.header.epoch < epoch:
             return BaseBlock(height=stored.block.header.height, block_hash=stored.block.block_hash)
-    raise AssertionError("an epoch above the first starts from a block")
+    raise InvariantViolation("an epoch above the first starts from a block")
 
 
 def build_replica(process: Process, record: bytes | None, blocks: tuple[Block, ...]) -> Replica:

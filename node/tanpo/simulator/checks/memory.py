@@ -26,8 +26,8 @@ def check_memory(name: str, replica: Replica, durable_blocks: int, nodes_max: in
     sizes = (
         ("held blocks", held, blocks_max),
         ("durable blocks", durable_blocks, blocks_max),
-        ("timeouts", len(core.round.timeouts), count),
-        ("suspects", len(core.round.suspects), count),
+        ("timeouts", len(core.current.timeouts), count),
+        ("suspects", len(core.current.suspects), count),
         ("certificates", len(core.certificates), CERTIFICATES_MAX),
         ("fetches", len(core.catch_up.fetches), blocks_max),
         ("executed heights", len(core.executed_heights), count),
