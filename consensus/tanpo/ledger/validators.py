@@ -83,6 +83,14 @@ def validators_from_value(value: Value) -> tuple[Validator, ...]:
     )
 
 
+def keeps_quorum(count: int, kept: int, next_count: int) -> bool:
+    """Return whether enough validators stay for the next epoch to make progress without the newcomers (E2).
+
+    A set that tolerates no fault (under four) has none to lose.
+    """
+    return count < _FAULT_TOLERANT or kept >= compute_quorum(next_count)
+
+
 def verify_change(now: Sequence[Validator], then: Sequence[Validator]) -> None:
     """Raise `TransactionRejected` unless one validator set may follow another (E2).
 
@@ -103,7 +111,7 @@ def verify_change(now: Sequence[Validator], then: Sequence[Validator]) -> None:
         raise _refused("they are those of now", len(then), "a change", "nothing is to be done")
     kept = len(set(now) & set(then))
     quorum = compute_quorum(len(then))
-    if len(now) >= _FAULT_TOLERANT and kept < quorum:
+    if not keeps_quorum(len(now), kept, len(then)):
         remedy = "change fewer validators at a time: each change takes one block to be in force"
         raise _refused("too few stay as they are", kept, f"{quorum}, a quorum of the {len(then)}", remedy)
 

@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import Final
 
 from tanpo.consensus import Timing
-from tanpo.ledger.certificate import compute_faulty_max, compute_quorum
+from tanpo.ledger.certificate import compute_faulty_max
+from tanpo.ledger.validators import keeps_quorum
 from tanpo.simulator.faults import FaultKind
 from tanpo.simulator.hostile import BEHAVIOURS
 from tanpo.simulator.streams import Streams
@@ -252,7 +253,8 @@ def _is_allowed(now: tuple[str, ...], then: tuple[str, ...], faulty: AbstractSet
     if not REIGN_MIN <= len(then) <= REIGN_MAX:
         return False
     is_tolerable = sum(t.partition("#")[0] in faulty for t in then) <= compute_faulty_max(len(then))
-    return is_tolerable and sum(token in now for token in then) >= compute_quorum(len(then))
+    kept = sum(token in now for token in then)
+    return is_tolerable and keeps_quorum(len(now), kept, len(then))
 
 
 def _draw_all_hostile(rng: random.Random, faulty: Sequence[int], style: str) -> list[HostileValidator | None]:

@@ -13,9 +13,9 @@ from typing import Final
 
 from tanpo.consensus import Message, Roots, messages
 from tanpo.ledger.block import Block, BlockFlags
-from tanpo.ledger.certificate import compute_quorum
 from tanpo.ledger.evidence import decode_evidence
 from tanpo.ledger.types import BlockHash, Epoch, Height, MerkleRoot, NetworkId, StateRoot, Term
+from tanpo.ledger.validators import keeps_quorum
 from tanpo.testing.scenario.contents import find_certificates
 from tanpo.testing.scenario.keys import compute_valset_hash
 
@@ -148,4 +148,5 @@ def execute(parent: State, block: Block) -> State:
 def is_allowed(now: tuple[str, ...], then: tuple[str, ...]) -> bool:
     """Return whether one set of validators may follow another: those that stay are a quorum of it (E2)."""
     kept = [name for name in then if name in now]
-    return now != then and len(set(then)) == len(then) and len(kept) >= compute_quorum(len(then))
+    is_set = now != then and len(set(then)) == len(then)
+    return is_set and keeps_quorum(len(now), len(kept), len(then))
