@@ -127,6 +127,19 @@ def apply_wishes(
     return (*wanted.values(), *(_to_validator(wish) for wish in add))
 
 
+def check_strength(current: Sequence[Validator], wanted: Sequence[Validator]) -> None:
+    """Raise `UsageError` if the network would survive fewer faulty validators than it does now."""
+    now, then = compute_faulty_max(len(current)), compute_faulty_max(len(wanted))
+    if then < now:
+        raise UsageError(
+            Reason.VALIDATORS_REFUSED,
+            f"the network would survive {then} faulty validators, and survives {now} now",
+            value=f"{len(wanted)} validators",
+            limit=f"{3 * now + 1} or more",
+            remedy="add a validator in the same change, or say --weaken if it is meant",
+        )
+
+
 def check_change(
     current: Sequence[Validator], wanted: Sequence[Validator], members: Sequence[str], all_members: int
 ) -> None:

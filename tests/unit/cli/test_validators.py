@@ -10,6 +10,7 @@ from tanpo.cli.validators import (
     Wish,
     apply_wishes,
     check_change,
+    check_strength,
     describe_change,
     describe_validators,
     load_validators,
@@ -84,6 +85,16 @@ def test_nodes_leave_come_last_and_keep_their_place_with_another_key() -> None:
         "quorum": 3,
         "faulty_max": 1,
     }
+
+
+def test_a_change_that_survives_fewer_faults_is_refused_before_anybody_signs() -> None:
+    five = (*CURRENT, Validator(member=MemberId("epsilon"), node="n1", public_key=KEYS[4].encoded))
+    check_strength(five, CURRENT)
+
+    with pytest.raises(UsageError, match="would survive 0 faulty validators, and survives 1 now") as refused:
+        check_strength(CURRENT, CURRENT[:3])
+
+    assert "--weaken" in refused.value.remedy
 
 
 @pytest.mark.parametrize("kind", ["remove", "rekey"])

@@ -82,6 +82,9 @@ def replace(
     key: KeyOption = None,
     draft: DraftOption = None,
     signer: SignerOption = None,
+    weaken: Annotated[
+        bool, typer.Option("--weaken", help="Let the network survive fewer faulty validators than now.")
+    ] = False,
     valid_for: Annotated[float, typer.Option(min=1, help="Seconds in which it may be committed.")] = 1800.0,
     output: OutputOption = Format.TABLE,
 ) -> None:
@@ -116,6 +119,8 @@ def replace(
         members = sorted(
             {str(client.config.keys[one].member) for one in signing if one in client.config.keys}
         )
+        if not weaken:
+            wishes.check_strength(current, wanted)
         wishes.check_change(current, wanted, members, len(client.network.members()))
         call = Call.create(wishes.CONTRACT, "replace", {"validators": validators_to_value(wanted)})
         if draft is not None:
