@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tanpo.consensus import Roots, Timing
 from tanpo.consensus.messages import Append, Nudge, Status, StepDown
+from tanpo.consensus.record import decode_record
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags
 from tanpo.ledger.certificate import CommitProof, TimeoutCertificate, genesis_certificate
 from tanpo.ledger.evidence import DoubleVote
@@ -16,6 +17,7 @@ from tanpo.simulator import Cluster, Settings, Violation
 from tanpo.simulator.checks import (
     Agreement,
     Attribution,
+    Beginnings,
     Justifications,
     PromiseBook,
     Promiser,
@@ -287,6 +289,22 @@ def test_a_quorum_and_a_base_certificate_are_certificates(forge: Any) -> None:
 
     for certificate in (forge.certify(block), base):
         Quorums(forge.network_id).check("1", Nudge(certificate=certificate), forge.keys)
+
+
+def test_a_new_signature_before_the_others_answered_is_found(forge: Any) -> None:
+    """D7: what is in the record may be said again; two answers, or a base timeout, allow more."""
+    old, new = forge.block(1, 1), forge.block(2, 2)
+    beginnings = Beginnings(base_timeout_ms=1_000)
+    for name in ("asked", "waited", "hasty"):
+        beginnings.note_start(name, decode_record(forge.record(voted=forge.vote(1, old))), 100, quorum=3)
+        beginnings.note_answer(name, "0")
+        beginnings.check(name, forge.reply(1, old), 101)
+    beginnings.note_answer("asked", "2")
+    beginnings.check("asked", forge.reply(1, new), 101)
+    beginnings.check("waited", forge.reply(1, new), 1_100)
+
+    with pytest.raises(Violation, match="signs anew after a start and 1 answers of 2"):
+        beginnings.check("hasty", forge.reply(1, new), 1_099)
 
 
 def test_a_signature_of_a_term_that_is_forgotten_is_found(forge: Any) -> None:

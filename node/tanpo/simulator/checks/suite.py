@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tanpo.consensus import CommitBlock, Message, ReportFault
-from tanpo.consensus.messages import Append, AppendReply
+from tanpo.consensus.messages import Append, AppendReply, Status
 from tanpo.consensus.record import decode_record
 from tanpo.ledger.block import Block
-from tanpo.ledger.certificate import SignedKind, compute_faulty_max
+from tanpo.ledger.certificate import SignedKind, compute_faulty_max, compute_quorum
 from tanpo.ledger.errors import PeerFault
 from tanpo.ledger.evidence import Evidence, decode_evidence, encode_evidence, verify_evidence
 from tanpo.ledger.vote import Vote
@@ -16,6 +16,7 @@ from tanpo.simulator.addresses import number_of, resolve
 from tanpo.simulator.application import BAD_PREFIX, State
 from tanpo.simulator.checks.agreement import Agreement
 from tanpo.simulator.checks.attribution import Attribution
+from tanpo.simulator.checks.beginnings import Beginnings
 from tanpo.simulator.checks.justification import Justifications
 from tanpo.simulator.checks.memory import check_memory
 from tanpo.simulator.checks.promises import PromiseBook, Promiser
@@ -54,6 +55,7 @@ class Checks:
         self._times = Times(settings.timing)
         self._quorums = Quorums(cluster.network_id)
         self._rebirths = Rebirths()
+        self._beginnings = Beginnings(settings.timing.base_timeout_ms)
         self.justifications = Justifications(cluster.network_id)
         self._committed: set[bytes] = set()
         self._promises = PromiseBook(cluster.annals.find_header)
@@ -72,9 +74,11 @@ class Checks:
             raise Violation("restart", "starts with another record than the durable one", process.name)
         if replica.committed_height != process.chain.height:
             raise Violation("restart", "starts at another height than the stored one", process.name)
-        if durable is None:
+        known = None if durable is None else decode_record(durable)
+        quorum = compute_quorum(process.reign.validator_count)
+        self._beginnings.note_start(process.name, known, process.now_ms, quorum)
+        if known is None:
             return
-        known = decode_record(durable)
         is_same_epoch = known.epoch == replica.epoch
         if is_same_epoch and (replica.term < known.term or replica.high_rank < known.high_qc.rank):
             raise Violation("restart", f"starts below term {known.term} or its lock", process.name)
@@ -102,12 +106,15 @@ class Checks:
             ),
         )
         self._promises.check(promiser, message)
+        self._beginnings.check(process.name, message, process.now_ms)
         self._quorums.check(process.name, message, process.reign.keys)
         if isinstance(message, AppendReply) and message.vote.kind is SignedKind.VOTE_PREPARE:
             self._check_vote(process, message.vote)
 
     def on_delivered(self, sender: Process, receiver: Process, message: Message) -> None:
         """Note what an honest node receives, for when it must show who broke the protocol."""
+        if isinstance(message, Status):
+            self._beginnings.note_answer(receiver.name, sender.name)
         if isinstance(message, Append) and receiver.is_honest:
             tip_term = _find_tip_term(receiver, message.block.header.epoch)
             self._times.note_arrival(receiver.name, message.block.block_hash, receiver.wall_ms, tip_term)
