@@ -296,15 +296,15 @@ def test_a_new_signature_before_the_others_answered_is_found(forge: Any) -> None
     old, new = forge.block(1, 1), forge.block(2, 2)
     beginnings = Beginnings(base_timeout_ms=1_000)
     for name in ("asked", "waited", "hasty"):
-        beginnings.note_start(name, decode_record(forge.record(voted=forge.vote(1, old))), 100, quorum=3)
+        beginnings.note_start(name, decode_record(forge.record(voted=forge.vote(1, old))), 100)
         beginnings.note_answer(name, "0")
-        beginnings.check(name, forge.reply(1, old), 101)
+        beginnings.check(name, forge.reply(1, old), 101, quorum=3)
     beginnings.note_answer("asked", "2")
-    beginnings.check("asked", forge.reply(1, new), 101)
-    beginnings.check("waited", forge.reply(1, new), 1_100)
+    beginnings.check("asked", forge.reply(1, new), 101, quorum=3)
+    beginnings.check("waited", forge.reply(1, new), 1_100, quorum=3)
 
     with pytest.raises(Violation, match="signs anew after a start and 1 answers of 2"):
-        beginnings.check("hasty", forge.reply(1, new), 1_099)
+        beginnings.check("hasty", forge.reply(1, new), 1_099, quorum=3)
 
 
 def test_a_signature_of_a_term_that_is_forgotten_is_found(forge: Any) -> None:

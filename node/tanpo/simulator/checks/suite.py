@@ -75,8 +75,7 @@ class Checks:
         if replica.committed_height != process.chain.height:
             raise Violation("restart", "starts at another height than the stored one", process.name)
         known = None if durable is None else decode_record(durable)
-        quorum = compute_quorum(process.reign.validator_count)
-        self._beginnings.note_start(process.name, known, process.now_ms, quorum)
+        self._beginnings.note_start(process.name, known, process.now_ms)
         if known is None:
             return
         is_same_epoch = known.epoch == replica.epoch
@@ -106,7 +105,8 @@ class Checks:
             ),
         )
         self._promises.check(promiser, message)
-        self._beginnings.check(process.name, message, process.now_ms)
+        quorum = compute_quorum(process.reign.validator_count)
+        self._beginnings.check(process.name, message, process.now_ms, quorum)
         self._quorums.check(process.name, message, process.reign.keys)
         if isinstance(message, AppendReply) and message.vote.kind is SignedKind.VOTE_PREPARE:
             self._check_vote(process, message.vote)
