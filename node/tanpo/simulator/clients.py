@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tanpo.ledger.block import Block
 from tanpo.simulator.faults import FaultKind
+from tanpo.simulator.healing import can_go_on
 from tanpo.simulator.reigns import find_reign, make_reign_envelope
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Clients:
             self._cluster.clock.after(self._rng.randrange(200, REIGN_MAX_MS), self._ask_reign)
 
     def _ask_reign(self) -> None:
-        if self.is_open_for_more:
+        if self.is_open_for_more and can_go_on(self._cluster, self.reign_asked + 1):
             self.reign_asked += 1
             envelope = make_reign_envelope(self.reign_asked)
             self.open[envelope] = self._cluster.clock.now_ms

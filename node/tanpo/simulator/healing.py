@@ -38,6 +38,13 @@ def heal(cluster: Cluster) -> None:
             cluster.annals.trace(process, "is dead for ever")
 
 
+def can_go_on(cluster: Cluster, number: int) -> bool:
+    """Whether the core is a quorum of this epoch too; before it has healed, any epoch may begin."""
+    reign = cluster.reigns[number]
+    voting = len(cluster.core.intersection(reign.nodes))
+    return not cluster.core or voting >= compute_quorum(reign.validator_count)
+
+
 def has_converged(cluster: Cluster) -> bool:
     """Whether the core has committed all that was submitted, and nothing is under way in it."""
     core = list_core(cluster)

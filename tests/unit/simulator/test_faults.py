@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tanpo.simulator import FaultKind, HostileValidator, Settings, run_seed
+from tanpo.simulator import Cluster, FaultKind, HostileValidator, Settings, run_seed
+from tanpo.simulator.healing import can_go_on
 from tanpo.simulator.hostile import BEHAVIOURS
 from tanpo.simulator.settings import RATES
 
@@ -52,6 +53,16 @@ def test_twins_vote_with_one_key_and_split_nobody() -> None:
 
     assert report.violation is None
     assert report.commits > 0
+
+
+def test_after_the_healing_no_epoch_begins_that_the_core_is_no_quorum_of() -> None:
+    cluster = Cluster(replace(CALM, reigns=(("0", "1", "2", "3"), ("0", "1", "2", "4"))))
+    assert can_go_on(cluster, 1)
+
+    cluster.core = frozenset(("1", "2", "3"))
+
+    assert can_go_on(cluster, 0)
+    assert not can_go_on(cluster, 1)
 
 
 def test_two_of_four_hostile_validators_can_fork_and_stand_accused() -> None:

@@ -54,9 +54,7 @@ class Beginnings:
         wanted = quorum - 1
         if len(begun.answered) < wanted and now_ms - begun.began_ms < self._base_timeout_ms:
             count = len(begun.answered)
-            raise Violation(
-                "amnesia", f"signs anew after a start and {count} answers of {wanted}", name
-            )
+            raise Violation("amnesia", f"signs anew after a start and {count} answers of {wanted}", name)
         del self._begun[name]
 
 
