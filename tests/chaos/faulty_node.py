@@ -101,7 +101,7 @@ class LyingReplica(Replica):
     def _vote_for(self, block: Block) -> AppendReply:
         """Vote for whatever is proposed, whatever was voted for before."""
         vote = self._sign(SignedKind.VOTE_PREPARE, block)
-        return AppendReply(vote=vote, executed_height=self.committed_height)
+        return AppendReply(vote=vote)
 
     def _sign(self, kind: SignedKind, block: Block) -> Vote:
         header, config = block.header, self._config

@@ -132,7 +132,7 @@ MESSAGES: Any = st.one_of(
         term_certificate=st.none() | TERM_CERTIFICATES,
         signature=st.just(FORGED),
     ),
-    st.builds(AppendReply, vote=VOTES, executed_height=SMALL),
+    st.builds(AppendReply, vote=VOTES),
     st.builds(Nudge, certificate=CERTIFICATES),
     st.builds(
         Heartbeat,

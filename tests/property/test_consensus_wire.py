@@ -127,7 +127,7 @@ MESSAGES: Any = st.one_of(
         term_certificate=st.none() | TERM_CERTIFICATES,
         signature=SIGNATURES,
     ),
-    st.builds(AppendReply, vote=VOTES, executed_height=NUMBERS),
+    st.builds(AppendReply, vote=VOTES),
     st.builds(Nudge, certificate=CERTIFICATES),
     st.builds(
         Heartbeat,

@@ -161,7 +161,7 @@ class Bench:
         return Vote(kind=kind, validator=t.ValidatorIndex(signer), signature=signature, **claim)
 
     def reply(self, signer: int, block: Block, kind: cert.SignedKind = PREPARE) -> messages.AppendReply:
-        return messages.AppendReply(vote=self.vote(signer, block, kind), executed_height=t.Height(0))
+        return messages.AppendReply(vote=self.vote(signer, block, kind))
 
     def certify(
         self,
@@ -216,9 +216,10 @@ class Bench:
         return replace(entry, signature=sign(entry.validator, message))
 
     def give_up(self, term: int, *locks: Block | None) -> cert.TimeoutCertificate:
-        """A term certificate of validators 0, 1, 2 with the locks given, the last repeated."""
+        """A term certificate of three others with the locks given, the last repeated."""
         held = [*locks, *[locks[-1] if locks else None] * 3][:3]
-        timeouts = [self.timeout(signer, term, lock) for signer, lock in enumerate(held)]
+        others = [index for index in range(self.count) if index != self.index]
+        timeouts = [self.timeout(signer, term, lock) for signer, lock in zip(others, held, strict=False)]
         highest = max((timeout.high_qc for timeout in timeouts), key=lambda qc: qc.rank)
         return cert.TimeoutCertificate(
             epoch=self.epoch,

@@ -90,6 +90,63 @@ def test_a_forgotten_signature_in_an_answer_is_amnesia(bench: Any, seen: Any, ki
     assert seen.votes(effects) == []
 
 
+def old_copy(bench: Any) -> tuple[Any, Any]:
+    """The validator on a copy of its disk from after its vote for the block, no answers to be had."""
+    first = bench.block(1)
+    again = bench.restart(bench.tick() + bench.follow(first))
+    again.tick()
+    again.tick(again.timing.base_timeout_ms)
+    return again, first
+
+
+def test_a_forgotten_vote_in_a_term_certificate_is_amnesia(bench: Any) -> None:
+    """D6: its highest certificate is looked at like any other."""
+    again, first = old_copy(bench)
+    second = again.block(1, first)
+    others = [
+        again.timeout_fields(signer, 1, again.certify(second, signers=(1, 2, 3))) for signer in range(3)
+    ]
+    opening = replace(
+        again.give_up(1),
+        entries=tuple(fields["entry"] for fields in others),
+        high_qc=others[0]["high_qc"],
+    )
+
+    again.receive(0, TermCertificate(certificate=opening))
+
+    assert again.replica.has_amnesia
+
+
+def test_a_forgotten_timeout_in_a_term_certificate_is_amnesia(bench: Any) -> None:
+    """D6"""
+    again, _ = old_copy(bench)
+    opening = again.give_up(1)
+    entries = (*opening.entries[:2], again.timeout(3, 1).entry)
+
+    again.receive(0, TermCertificate(certificate=replace(opening, entries=entries)))
+
+    assert again.replica.has_amnesia
+
+
+def test_a_forgotten_commit_vote_in_a_certificate_is_amnesia(bench: Any) -> None:
+    """D6"""
+    again, first = old_copy(bench)
+
+    again.receive(0, again.heartbeat(high_qc=again.certify(first, COMMIT, signers=(1, 2, 3))))
+
+    assert again.replica.has_amnesia
+
+
+def test_a_lock_brings_back_what_a_commit_vote_promised(bench: Any) -> None:
+    """D6: whoever holds the lock has forgotten nothing that its commit vote said."""
+    again, first = old_copy(bench)
+    again.receive(0, again.heartbeat(high_qc=again.certify(first)))
+
+    again.receive(0, again.heartbeat(high_qc=again.certify(first, COMMIT, signers=(1, 2, 3))))
+
+    assert not again.replica.has_amnesia
+
+
 def test_signatures_it_remembers_are_no_amnesia(bench: Any, seen: Any) -> None:
     """D7"""
     block = bench.block(1)

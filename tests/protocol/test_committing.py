@@ -259,6 +259,20 @@ def test_two_commit_proofs_at_one_height_halt(bench: Any, seen: Any) -> None:
     assert effects == [] or seen.of(effects, Halt)
 
 
+def test_a_certificate_that_leaves_the_chain_below_the_tip_halts(bench: Any, seen: Any) -> None:
+    """H1: a quorum went on from another chain than the one a quorum committed."""
+    first = bench.block(1)
+    second, rival = bench.block(1, first), bench.block(2, envelopes=[b"rival"])
+    bench.follow(first)
+    bench.follow(second, first)
+    commit = bench.receive(0, bench.heartbeat(high_qc=bench.certify(second, SignedKind.VOTE_COMMIT)))
+
+    effects = bench.receive(0, bench.heartbeat(high_qc=bench.certify(rival)))
+
+    assert seen.commits(commit) == [1, 2]
+    assert "below height 2" in seen.of(effects, Halt)[0].reason
+
+
 def test_a_dead_branch_is_discarded(bench: Any, seen: Any) -> None:
     """B1"""
     loser = bench.block(1, envelopes=[b"loser"])

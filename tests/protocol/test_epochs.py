@@ -212,11 +212,11 @@ def test_a_later_leader_proposes_the_last_block_again(new_bench: Any, seen: Any)
     append = seen.sent(effects, Append)[0]
     assert append.is_repeat
     assert (append.term, append.block.block_hash) == (2, last.block_hash)
-    effects = later.receive(0, AppendReply(vote=later.vote(0, last, term=2), executed_height=Height(0)))
-    effects += later.receive(2, AppendReply(vote=later.vote(2, last, term=2), executed_height=Height(0)))
+    effects = later.receive(0, AppendReply(vote=later.vote(0, last, term=2)))
+    effects += later.receive(2, AppendReply(vote=later.vote(2, last, term=2)))
     assert seen.sent(effects, Nudge)[0].certificate.rank == (2, 2)
-    effects = later.receive(0, AppendReply(vote=later.vote(0, last, COMMIT, 2), executed_height=Height(0)))
-    effects += later.receive(2, AppendReply(vote=later.vote(2, last, COMMIT, 2), executed_height=Height(0)))
+    effects = later.receive(0, AppendReply(vote=later.vote(0, last, COMMIT, 2)))
+    effects += later.receive(2, AppendReply(vote=later.vote(2, last, COMMIT, 2)))
     assert seen.commits(effects)[-1] == 2
 
 

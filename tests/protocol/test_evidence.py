@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tanpo.consensus import ReportEvidence
-from tanpo.consensus.messages import Append, Timeout
+from tanpo.consensus.messages import Append, GetStatus, Status, Timeout
 from tanpo.consensus.seen import Seen
 from tanpo.consensus.witness import TIMEOUTS_MAX, VOTES_MAX
 from tanpo.ledger.certificate import SignedKind
@@ -143,6 +143,19 @@ def test_a_lie_in_a_term_certificate_is_found(bench: Any, seen: Any) -> None:
     check(bench, evidence[0], 0)
 
 
+def test_a_lie_after_the_truth_is_found(bench: Any, seen: Any) -> None:
+    """G3: the second of two timeouts in one term is the one that may count."""
+    first = bench.block(1)
+    bench.receive(0, bench.heartbeat(high_qc=bench.certify(first, COMMIT, signers=(0, 1, 2))))
+    bench.receive(2, bench.timeout(2, 1, first))
+
+    effects = bench.receive(2, bench.timeout(2, 1))
+
+    [lie] = found(seen, effects)
+    assert isinstance(lie, LyingTimeout)
+    check(bench, lie, 2)
+
+
 def test_a_timeout_that_names_the_lock_is_no_lie(bench: Any, seen: Any) -> None:
     """G3"""
     first = bench.block(1)
@@ -232,6 +245,20 @@ def test_an_honest_timeout_is_no_evidence(bench: Any) -> None:
     for evidence in (honest, earlier, replace(honest, header=None), replace(honest, header=first.header)):
         with pytest.raises(PeerFault, match="evidence"):
             verify_evidence(evidence, bench.config.network_id, bench.keys)
+
+
+def test_old_certificates_push_no_later_vote_out_of_memory(bench: Any, seen: Any) -> None:
+    """B3, D7: what a validator is told of itself must be the latest."""
+    blocks = [bench.block(1)]
+    for _ in range(VOTES_MAX + 1):
+        blocks.append(bench.block(1, blocks[-1]))
+    bench.receive(0, bench.heartbeat(high_qc=bench.certify(blocks[-1], signers=(0, 1, 2))))
+    for block in blocks[:-1]:
+        bench.receive(0, bench.timeout(0, 1, block))
+
+    [status] = seen.sent(bench.receive(1, GetStatus(nonce=7)), Status)
+
+    assert status.vote.rank == (1, len(blocks))
 
 
 def test_what_is_remembered_of_a_validator_is_bounded(bench: Any) -> None:

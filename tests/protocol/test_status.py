@@ -112,6 +112,17 @@ def test_one_liar_that_claims_a_later_epoch_makes_nobody_unready(bench: Any) -> 
     assert told == "catching up from height 1, asking b"
 
 
+def test_guests_that_claim_a_later_epoch_make_nobody_unready(bench: Any, seen: Any) -> None:
+    """E6: a member has as many of them as it likes; the question costs nothing."""
+    bench.follow(bench.block(1))
+    effects = []
+    for guest in (4, 5, 6):
+        effects += bench.receive(guest, Suspect(term=Term(1)), epoch=9)
+
+    assert len(seen.sent(effects, GetCommitted)) == 1
+    assert "catching up" not in (bench.replica.stalled or "")
+
+
 def test_a_proposal_without_our_vote_is_explained(bench: Any) -> None:
     first = bench.block(1)
     bench.tick()

@@ -24,6 +24,24 @@ def test_a_quorum_of_timeouts_opens_the_next_term_and_everybody_is_shown(bench: 
     assert [entry.validator for entry in shown.entries] == [0, 1, 3]
 
 
+def test_a_timeout_counts_only_with_a_certificate_that_stands(bench: Any, seen: Any) -> None:
+    """T1, S1: also when the timeout itself brings the proof that its term is ours."""
+    block = bench.block(1)
+    bench.receive(0, bench.heartbeat(high_qc=bench.certify(block)))
+    forged = replace(bench.certify(block), block_hash=bench.block(1, envelopes=[b"forged"]).block_hash)
+    lie = Timeout(**(bench.timeout_fields(0, 2, forged) | {"term_certificate": bench.give_up(1, block)}))
+
+    effects = bench.receive(0, lie)
+    effects += bench.receive(1, bench.timeout(1, 2, block))
+    alone = bench.replica.term
+    effects += bench.receive(2, bench.timeout(2, 2, block))
+
+    assert len(seen.faults(effects)) == 1
+    assert (alone, bench.replica.term) == (2, 3)
+    shown = seen.sent(effects, TermCertificate)[-1].certificate
+    assert ([entry.validator for entry in shown.entries], shown.high_qc) == ([1, 2, 3], bench.certify(block))
+
+
 def test_a_certificate_of_a_later_term_is_followed(bench: Any) -> None:
     """T1: f+1 honest validators are there already."""
     block = bench.block(5)

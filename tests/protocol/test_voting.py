@@ -12,7 +12,7 @@ from tanpo.consensus.messages import Heartbeat, Nudge, Suspect, Timeout
 from tanpo.ledger.block import BlockFlags
 from tanpo.ledger.certificate import SignedKind
 from tanpo.ledger.evidence import DoubleVote
-from tanpo.ledger.types import Height, Term
+from tanpo.ledger.types import Term
 
 
 def give_up(bench: Any) -> None:
@@ -315,17 +315,6 @@ def test_votes_stop_a_bounded_way_above_the_stored_height(bench: Any, seen: Any)
     assert [vote.height for vote in voted] == list(range(1, LAG_MAX + 1))
     bench.stored(1)
     assert [vote.height for vote in seen.votes(bench.check(parent))] == [LAG_MAX + 1]
-
-
-def test_a_vote_tells_how_far_its_sender_has_executed(bench: Any, seen: Any) -> None:
-    """L1"""
-    first = bench.block(1)
-    second = bench.block(1, first)
-    bench.follow(first)
-
-    replies = [e.message for e in bench.follow(second, first) if getattr(e, "to", None) == 0]
-
-    assert [reply.executed_height for reply in replies] == [Height(1)]
 
 
 def test_a_proposal_of_an_older_term_gets_help_and_no_vote(bench: Any, seen: Any) -> None:

@@ -33,13 +33,15 @@ def is_lagging(core: Core) -> bool:
 
 
 def is_known_to_lag(core: Core) -> bool:
-    """Whether we are far behind by a certificate, or by more claims than there are liars.
+    """Whether we are far behind by a certificate, or by more validators' claims than there are liars.
 
-    One liar claims a later epoch all day; a node must not call itself behind, and unready, for its word.
+    One liar claims a later epoch all day, and guests are as many as a member likes: a node must not call
+    itself behind, and unready, for their word.
     """
     far_height = core.chain.tip.height + LAG_MAX
     is_far = any(missing.height > far_height for missing in core.catch_up.wanted.values())
-    return is_far or (len(_find_claims(core)) > core.faulty_max and not core.chain.is_ended)
+    claims = sum(sender < core.config.validator_count for sender in _find_claims(core))
+    return is_far or (claims > core.faulty_max and not core.chain.is_ended)
 
 
 def on_get_block(core: Core, sender: ValidatorIndex, request: GetBlock) -> None:

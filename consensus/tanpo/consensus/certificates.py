@@ -44,6 +44,10 @@ def verify_quorum(core: Core, certificate: QuorumCertificate) -> QuorumCertifica
 def accept_certificate(core: Core, certificate: QuorumCertificate) -> None:
     """Take a verified certificate: lock on it, follow its term, commit what it commits (S3, S4, T1)."""
     if certificate.rank > core.high_qc.rank:
+        tip = core.chain.tip
+        if certificate.height <= tip.height and certificate.block_hash != tip.block_hash:
+            halt(core, f"a quorum left the chain below height {tip.height}: more are faulty than tolerated")
+            return
         core.record = replace(core.record, high_qc=certificate)
     if certificate.term > core.term:
         # At least f+1 honest validators voted in that term, so it is safe to follow them.
@@ -101,8 +105,12 @@ def accept_term_certificate(core: Core, certificate: TimeoutCertificate) -> None
     if certificate == core.record.term_certificate:
         return
     _check_epoch(core, certificate.epoch)
-    verify_timeout_certificate(certificate, core.config.network_id, core.checker, get_base_certificate(core))
+    base = get_base_certificate(core)
+    verify_timeout_certificate(certificate, core.config.network_id, core.checker, base)
+    _notice_timeout(core, certificate)
     note_timeout_certificate(core, certificate)
+    if certificate.high_qc != base:
+        _remember(core, certificate.high_qc)
     accept_certificate(core, certificate.high_qc)
     enter_term(core, Term(certificate.term + 1), certificate)
 
@@ -163,9 +171,20 @@ def _notice_amnesia(core: Core, certificate: QuorumCertificate) -> None:
     """
     if core.is_behind:
         return
-    is_vote = certificate.kind is SignedKind.VOTE_PREPARE and certificate.rank > core.voted_rank
-    is_open = is_vote and certificate.term > core.record.floor
+    is_prepare = certificate.kind is SignedKind.VOTE_PREPARE
+    # A commit vote is remembered by the lock that it promises.
+    remembered = core.voted_rank if is_prepare else core.high_qc.rank
+    is_open = certificate.rank > remembered and certificate.term > core.record.floor
     if is_open and any(index == core.config.validator for index, _ in certificate.signatures):
+        core.has_amnesia = True
+
+
+def _notice_timeout(core: Core, certificate: TimeoutCertificate) -> None:
+    """Stop signing when a quorum shows a timeout of ours that we do not remember (D6)."""
+    timeout = core.record.timeout
+    remembered = core.record.floor if timeout is None else max(timeout.term, core.record.floor)
+    is_open = certificate.term > remembered and not core.is_behind
+    if is_open and any(entry.validator == core.config.validator for entry in certificate.entries):
         core.has_amnesia = True
 
 

@@ -56,10 +56,9 @@ class Append:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppendReply:
-    """A vote for a proposal or a nudge, and how far its sender has executed."""
+    """A vote for a proposal or a nudge."""
 
     vote: Vote
-    executed_height: Height
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

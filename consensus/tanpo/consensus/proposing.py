@@ -71,7 +71,6 @@ def on_reply(core: Core, sender: ValidatorIndex, reply: AppendReply) -> None:
         raise PeerFault(Reason.PROTOCOL, "vote of another validator", value=vote.validator, limit=sender)
     if vote.term != core.term or not core.is_leader:
         return
-    core.executed_heights[sender] = reply.executed_height
     tally = core.current.prepare if vote.kind is SignedKind.VOTE_PREPARE else core.current.commit
     if tally is None or tally.rank != vote.rank:
         return

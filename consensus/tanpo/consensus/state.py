@@ -154,7 +154,6 @@ class Core:
     certificates: dict[tuple[SignedKind, Term, Height, BlockHash], QuorumCertificate] = field(
         default_factory=dict
     )
-    executed_heights: dict[ValidatorIndex, Height] = field(default_factory=dict)
     hinted_ms: dict[ValidatorIndex, int] = field(default_factory=dict)
     sender: ValidatorIndex | None = None
     has_pending: bool = False

@@ -86,12 +86,13 @@ def on_timeout(core: Core, sender: ValidatorIndex, timeout: Timeout) -> None:
     high = timeout.high_qc
     if (entry.high_term, entry.high_height, entry.high_hash) != (high.term, high.height, high.block_hash):
         raise PeerFault(Reason.PROTOCOL, "timeout names another certificate than it carries")
-    if high.rank > core.high_qc.rank or timeout.term == core.term:
-        high = verify_quorum(core, high)
-        accept_certificate(core, high)
     certificate = timeout.term_certificate
     if certificate is not None and certificate.term >= core.term:
         accept_term_certificate(core, certificate)
+    # Only now: its term may have become ours, and then it counts.
+    if high.rank > core.high_qc.rank or timeout.term == core.term:
+        high = verify_quorum(core, high)
+        accept_certificate(core, high)
     if timeout.term < core.term:
         send_hint(core, sender)
     if timeout.term != core.term or core.current.timeouts.get(sender) == timeout:

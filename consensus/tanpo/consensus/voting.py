@@ -31,7 +31,7 @@ from tanpo.consensus.witness import note_vote
 from tanpo.ledger.block import BlockFlags, Header
 from tanpo.ledger.certificate import QuorumCertificate, SignedKind, TimeoutCertificate, vote_bytes
 from tanpo.ledger.errors import PeerFault, Reason
-from tanpo.ledger.types import Height, ValidatorIndex
+from tanpo.ledger.types import ValidatorIndex
 from tanpo.ledger.vote import Vote
 
 _FIRST_TERM: Final = 1
@@ -83,7 +83,7 @@ def on_nudge(core: Core, sender: ValidatorIndex, nudge: Nudge) -> None:
         core, SignedKind.VOTE_COMMIT, certificate.term, certificate.height, certificate.block_hash
     )
     persist(core)  # The lock is durable before anyone may count on it (D1).
-    send(core, leader, AppendReply(vote=vote, executed_height=compute_executed_height(core)))
+    send(core, leader, AppendReply(vote=vote))
 
 
 def on_checked(core: Core, block_hash: bytes, fault: str | None) -> None:
@@ -123,16 +123,6 @@ def check_vote(core: Core, vote: Vote) -> None:
             f"bad vote signature of validator {vote.validator}",
             value=vote.validator,
         )
-
-
-def compute_executed_height(core: Core) -> Height:
-    """Return how far we have executed the branch of the highest certificate."""
-    height = core.chain.tip.height
-    for held in core.chain.walk(core.high_qc.block_hash, core.high_qc.height).path:
-        if held.roots is None:
-            break
-        height = held.height
-    return height
 
 
 def _check_form(core: Core, append: Append) -> None:
@@ -197,7 +187,7 @@ def _resend_vote(core: Core, append: Append) -> bool:
         return False
     if core.has_timed_out or not core.can_sign:
         return False
-    reply = AppendReply(vote=voted, executed_height=compute_executed_height(core))
+    reply = AppendReply(vote=voted)
     persist(core)
     send(core, compute_leader(core.config, core.term), reply)
     return True
@@ -291,7 +281,7 @@ def _vote(core: Core, proposal: Proposal) -> None:
     held.is_kept = True
     core.record = replace(core.record, voted=vote)
     persist(core)  # Vote, block and lock are durable before the vote leaves (D1).
-    reply = AppendReply(vote=vote, executed_height=compute_executed_height(core))
+    reply = AppendReply(vote=vote)
     send(core, compute_leader(core.config, append.term), reply)
     walk = core.chain.walk(proposal.append.block.block_hash, header.height)
     if walk.is_complete:

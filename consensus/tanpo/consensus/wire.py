@@ -141,7 +141,6 @@ def _write_normal(writer: Writer, message: Append | AppendReply | Nudge | Heartb
             writer.blob(message.signature)
         case AppendReply():
             write_vote(writer.u8(_APPEND_REPLY), message.vote)
-            writer.u64(message.executed_height)
         case Nudge():
             write_certificate(writer.u8(_NUDGE), message.certificate)
         case Heartbeat():
@@ -217,7 +216,7 @@ def _read_append(reader: Reader) -> Append:
 
 
 def _read_append_reply(reader: Reader) -> AppendReply:
-    return AppendReply(vote=read_vote(reader), executed_height=Height(reader.u64()))
+    return AppendReply(vote=read_vote(reader))
 
 
 def _read_nudge(reader: Reader) -> Nudge:

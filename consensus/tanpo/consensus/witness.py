@@ -38,7 +38,9 @@ def note_vote(core: Core, vote: Vote, header: Header | None = None) -> None:
     if known.block_hash != vote.block_hash:
         _report(core, DoubleVote(epoch=core.config.epoch, first=known, second=vote))
     while len(seen.votes) > VOTES_MAX:
-        del seen.votes[next(iter(seen.votes))]
+        # Not the oldest: whoever sends old certificates must not make us forget what came after them.
+        lowest = min(seen.votes.values(), key=lambda one: one.rank)
+        del seen.votes[lowest.kind, lowest.term, lowest.height]
     if vote.kind is SignedKind.VOTE_PREPARE and header is not None and is_opening(vote, header):
         _note_opening(core, seen, vote, header)
     if vote.kind is SignedKind.VOTE_COMMIT or header is not None:
@@ -52,9 +54,10 @@ def note_certificate(core: Core, certificate: QuorumCertificate, header: Header 
 
 
 def note_timeout(core: Core, term: Term, entry: TimeoutEntry) -> None:
-    """Remember a verified timeout."""
+    """Remember a verified timeout; of several in one term that which names the lowest lock."""
     seen = core.witness.setdefault(entry.validator, Seen())
-    if term in seen.timeouts:
+    known = seen.timeouts.get(term)
+    if known is not None and entry.high_rank >= known.high_rank:
         return
     seen.timeouts[term] = entry
     while len(seen.timeouts) > TIMEOUTS_MAX:
@@ -100,7 +103,7 @@ def _note_lock(core: Core, seen: Seen, vote: Vote, header: Header | None) -> Non
 
 def _compare(core: Core, vote: Vote, header: Header | None, term: Term, entry: TimeoutEntry) -> None:
     """Report a timeout that names a lower lock than a vote of its own or an earlier term implies (G3)."""
-    if term >= vote.term and (entry.high_term, entry.high_height) < compute_implied_lock(vote, header):
+    if term >= vote.term and entry.high_rank < compute_implied_lock(vote, header):
         _report(core, LyingTimeout(epoch=core.config.epoch, vote=vote, header=header, term=term, entry=entry))
 
 

@@ -59,6 +59,11 @@ class TimeoutEntry:
     high_hash: BlockHash
     signature: Signature
 
+    @property
+    def high_rank(self) -> tuple[Term, Height]:
+        """The rank of that certificate."""
+        return (self.high_term, self.high_height)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeoutCertificate:
@@ -72,7 +77,7 @@ class TimeoutCertificate:
     @property
     def high_rank(self) -> tuple[Term, Height]:
         """The highest rank that any signer reported."""
-        return max((entry.high_term, entry.high_height) for entry in self.entries)
+        return max(entry.high_rank for entry in self.entries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,7 +179,7 @@ def _check_lie(evidence: LyingTimeout) -> None:
         _require_header(vote, evidence.header, evidence.epoch)
     _require(evidence.term >= vote.term, "the timeout is of an earlier term than the vote")
     implied = compute_implied_lock(vote, evidence.header)
-    _require((entry.high_term, entry.high_height) < implied, "the timeout names a lock high enough")
+    _require(entry.high_rank < implied, "the timeout names a lock high enough")
 
 
 def _verify_timeout(evidence: LyingTimeout, network_id: NetworkId, checker: SignatureChecker) -> None:

@@ -239,7 +239,7 @@ class Network:
             )
             for block_hash in (message.block.block_hash, BlockHash(bytes(32)))
         ]
-        replies = [AppendReply(vote=vote, executed_height=Height(0)) for vote in votes]
+        replies = [AppendReply(vote=vote) for vote in votes]
         self.deliver(name, to, [encode_message(reply, epoch) for reply in replies], [])
 
     async def submit(self, core: Core, listener: Listener, *envelopes: Envelope) -> list[LedgerError | None]:

@@ -68,7 +68,7 @@ class Forge:
         )
 
     def reply(self, signer: int, block: Block, kind: cert.SignedKind = PREPARE) -> messages.AppendReply:
-        return messages.AppendReply(vote=self.vote(signer, block, kind), executed_height=t.Height(0))
+        return messages.AppendReply(vote=self.vote(signer, block, kind))
 
     def certify(
         self, block: Block, kind: cert.SignedKind = PREPARE, signers: Sequence[int] = (0, 1, 2)

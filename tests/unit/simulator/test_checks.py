@@ -12,7 +12,7 @@ from tanpo.consensus.record import decode_record
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags
 from tanpo.ledger.certificate import CommitProof, TimeoutCertificate, genesis_certificate
 from tanpo.ledger.evidence import DoubleVote
-from tanpo.ledger.types import Epoch, Height, Signature, StateRoot, Term
+from tanpo.ledger.types import Epoch, Signature, StateRoot, Term, ValidatorIndex
 from tanpo.simulator import Cluster, Settings, Violation
 from tanpo.simulator.checks import (
     Agreement,
@@ -455,8 +455,8 @@ def test_memory_beyond_its_bound_is_found() -> None:
 
     with pytest.raises(Violation, match="durable blocks"):
         check_memory("0", replica, durable_blocks=1_000, nodes_max=4)
-    replica._core.executed_heights.update({index: Height(0) for index in range(9)})  # type: ignore[misc] # any key
-    with pytest.raises(Violation, match="executed heights"):
+    replica._core.hinted_ms.update({ValidatorIndex(index): 0 for index in range(9)})
+    with pytest.raises(Violation, match="hints"):
         check_memory("0", replica, durable_blocks=0, nodes_max=4)
 
 

@@ -57,7 +57,7 @@ def vote_for(name: str, block: Block, kind: SignedKind = SignedKind.VOTE_PREPARE
 
 
 def send_vote(name: str, block: Block) -> Outgoing:
-    reply = messages.AppendReply(vote=vote_for(name, block), executed_height=Height(0))
+    reply = messages.AppendReply(vote=vote_for(name, block))
     return Outgoing(to=("alice",), epoch=Epoch(0), message=reply)
 
 

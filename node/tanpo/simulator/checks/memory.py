@@ -30,7 +30,6 @@ def check_memory(name: str, replica: Replica, durable_blocks: int, nodes_max: in
         ("suspects", len(core.current.suspects), count),
         ("certificates", len(core.certificates), CERTIFICATES_MAX),
         ("fetches", len(core.catch_up.fetches), blocks_max),
-        ("executed heights", len(core.executed_heights), count),
         ("hints", len(core.hinted_ms), nodes_max),
         ("witnessed validators", len(core.witness), count),
         ("witnessed votes", max((len(one.votes) for one in core.witness.values()), default=0), VOTES_MAX),

@@ -124,7 +124,7 @@ class FloodTerms(Behaviour):
             _timeout(actor, term, forged),
             Suspect(term=term),
             TermCertificate(certificate=forged),
-            AppendReply(vote=vote, executed_height=vote.height),
+            AppendReply(vote=vote),
             Heartbeat(term=term, high_qc=high, commit_proof=None, term_certificate=forged),
         )
         actor.say(actor.draw_audience(), rng.choice(nonsense), self.name)

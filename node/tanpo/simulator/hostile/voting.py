@@ -204,4 +204,4 @@ def _vote(actor: Actor, kind: SignedKind, term: Term, height: Height, block_hash
         block_hash=block_hash,
         signature=actor.sign_vote(actor.index, kind, term, height, block_hash),
     )
-    actor.say(actor.draw_audience(), AppendReply(vote=vote, executed_height=height), "vote-for-everything")
+    actor.say(actor.draw_audience(), AppendReply(vote=vote), "vote-for-everything")

@@ -133,7 +133,7 @@ def _forge_vote(forger: Forger) -> Message:
         vote = replace(vote, validator=forger.index_of(step.options["in-name-of"]))
     if step.options.get("signature", "good") == "bad":
         vote = replace(vote, signature=Signature(b"no signature"))
-    return messages.AppendReply(vote=vote, executed_height=Height(block.header.height - 1))
+    return messages.AppendReply(vote=vote)
 
 
 def _forge_timeout(forger: Forger) -> Message:
