@@ -13,6 +13,7 @@ from tanpo.ledger.certificate import CommitProof, QuorumCertificate, SignedKind,
 from tanpo.ledger.merkle import compute_merkle_root
 from tanpo.ledger.types import Epoch, Height, MerkleRoot, StateRoot, Term, ValidatorIndex
 from tanpo.ledger.vote import Vote
+from tanpo.simulator import Violation
 from tanpo.testing.scenario.__main__ import play_file
 from tanpo.testing.scenario.archive import GENESIS_HASH, NETWORK, Archive, execute, is_allowed
 from tanpo.testing.scenario.disk import Stored
@@ -20,7 +21,7 @@ from tanpo.testing.scenario.keys import sign
 from tanpo.testing.scenario.network import Choice, Letter, Network
 from tanpo.testing.scenario.process import Clock, Outgoing, Process
 from tanpo.testing.scenario.telling import Told, tell
-from tanpo.testing.scenario.witness import Violation, Witness
+from tanpo.testing.scenario.witness import Witness
 
 CAST = ("alice", "bob", "carol", "dave")
 
@@ -176,7 +177,7 @@ def test_different_commits_at_one_height_are_a_violation(archive: Archive, proce
 def test_a_commit_without_a_quorum_is_a_violation(archive: Archive, processes: list[Process]) -> None:
     store(processes[0], archive, build_block("a"), "alice", "bob")
 
-    with pytest.raises(Violation, match="alice committed without proof: too few signers"):
+    with pytest.raises(Violation, match="alice: committed without proof: too few signers"):
         Witness(archive).check_commits(processes)
 
 
@@ -187,7 +188,7 @@ def test_an_undone_commit_is_a_violation(archive: Archive, processes: list[Proce
     processes[0].disk.chain.clear()
     store(processes[0], archive, build_block("b"), "alice", "bob", "carol")
 
-    with pytest.raises(Violation, match="alice undid a commit"):
+    with pytest.raises(Violation, match="alice: undid a commit"):
         witness.check_commits(processes)
 
 
@@ -195,7 +196,7 @@ def test_a_vote_that_is_not_on_disk_is_a_violation(archive: Archive, processes: 
     block = build_block("a")
     archive.note(block)
 
-    with pytest.raises(Violation, match=r"bob voted for 1@1 before that was durable \(D1\)"):
+    with pytest.raises(Violation, match="bob: AppendReply leaves before anything is durable"):
         Witness(archive).check_message(processes[1], send_vote("bob", block))
 
 
@@ -203,7 +204,7 @@ def test_evidence_against_the_honest_is_a_violation(archive: Archive, processes:
     processes[0].evidence[b"made up"] = "bob"
 
     Witness(archive).check_accused(processes[0], ["bob"])
-    with pytest.raises(Violation, match="alice holds evidence against honest bob"):
+    with pytest.raises(Violation, match="alice: holds evidence against honest bob"):
         Witness(archive).check_accused(processes[0], ["carol"])
 
 

@@ -6,12 +6,12 @@ import difflib
 from dataclasses import dataclass
 
 from tanpo.ledger.errors import InvariantViolation
+from tanpo.simulator import Violation
 from tanpo.testing.scenario.claims import ClaimFailed, verify_claim
 from tanpo.testing.scenario.commands import act, is_close, is_telling
 from tanpo.testing.scenario.script import OUTCOME, ScenarioError, Script, Step
 from tanpo.testing.scenario.stage import Stage
 from tanpo.testing.scenario.telling import NOTHING, tell
-from tanpo.testing.scenario.witness import Violation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from tanpo.consensus.wire import decode_message, encode_message
 from tanpo.ledger.certificate import compute_faulty_max
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.types import Epoch, ValidatorIndex
+from tanpo.simulator import Violation
 from tanpo.testing.scenario.archive import Archive
 from tanpo.testing.scenario.contents import find_subject, name_kind
 from tanpo.testing.scenario.disk import Disk
@@ -18,7 +19,7 @@ from tanpo.testing.scenario.knowledge import Knowledge
 from tanpo.testing.scenario.network import Choice, Letter, Network
 from tanpo.testing.scenario.process import Clock, Outgoing, Process
 from tanpo.testing.scenario.telling import Told, describe_message
-from tanpo.testing.scenario.witness import Violation, Witness
+from tanpo.testing.scenario.witness import Witness
 
 TICK_MS: Final = 25
 """How often processes look at their clocks, as the driver of a node does."""
@@ -102,7 +103,7 @@ class Stage:
             if letter is None:
                 return
             self.arrive(letter)
-        raise Violation(f"the network does not come to rest within {DELIVERIES_MAX} letters")
+        raise Violation("rest", f"the network does not come to rest within {DELIVERIES_MAX} letters")
 
     def pass_time(self, duration_ms: int, names: Iterable[str], *, is_delivering: bool) -> None:
         """Let time pass for some processes, with or without letters arriving meanwhile."""
