@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
@@ -11,6 +12,7 @@ from typing import Final, Self
 from tanpo.cli.processes import read_resident_bytes
 from tanpo.client import NodeStatus
 from tanpo.testing.chaos.audit import Sighting
+from tanpo.testing.chaos.checks import Violation
 from tanpo.testing.chaos.network import ChaosNetwork
 from tanpo.testing.chaos.probes import Probes
 
@@ -19,6 +21,9 @@ STALLED_S: Final = 4.0
 """How long nothing commits before the nodes are asked why: longer than a change of term takes."""
 ASK_AGAIN_S: Final = 5.0
 SAMPLES_MAX: Final = 40
+NAMED_S: Final = 3.0
+"""How long a node must have been missing before others ought to name it: a paused one is called silent after
+two base timeouts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,35 @@ class Sightings:
     stalls: list[StallSample] = field(default_factory=list)
 
 
+class Missing:
+    """Which nodes do not run now, and since when; whoever breaks and mends notes it."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def note_broken(self, members: Iterable[str], now_s: float) -> None:
+        """Note that nodes stopped running."""
+        for member in members:
+            self._since.setdefault(member, now_s)
+
+    def note_mended(self) -> None:
+        """Note that all nodes run again, or soon will."""
+        self._since.clear()
+
+    def list_due(self, now_s: float) -> tuple[str, ...]:
+        """Return the nodes that have been missing for long enough that the others ought to name them."""
+        return tuple(member for member, since in self._since.items() if now_s - since >= NAMED_S)
+
+
+def check_stalls(stalls: Iterable[StallSample]) -> list[Violation]:
+    """Check that whoever was asked in a stall named all nodes that did not run."""
+    return [
+        Violation(check="why stalled", what=f"not all of {one.missing} are named: {one}")
+        for one in stalls
+        if not one.names_all
+    ]
+
+
 class Observer:
     """Samples every node in a task of its own, so that a stopped one holds up nobody.
 
@@ -68,7 +102,7 @@ class Observer:
         self._has_news = asyncio.Event()
         self.seen = Sightings()
         self.faults: list[str] = []
-        self.missing: list[str] = []
+        self.missing = Missing()
 
     async def __aenter__(self) -> Self:
         self.seen.progress_at = time.monotonic()
@@ -140,9 +174,11 @@ class Observer:
             seconds = time.monotonic() - self.seen.progress_at
             if seconds < STALLED_S or len(self.seen.stalls) >= SAMPLES_MAX:
                 continue
-            faults, missing = tuple(self.faults), tuple(self.missing)
+            faults, missing = tuple(self.faults), self.missing.list_due(time.monotonic())
             running = [member for member in self._network.honest if self._network.is_running(member)]
             answers = await asyncio.gather(*(self._probes.why_stalled(member) for member in running))
+            if not set(missing) <= set(self.missing.list_due(time.monotonic())):
+                continue  # Mended meanwhile: who was asked may have seen it already.
             self.seen.stalls += [
                 StallSample(
                     faults=faults, missing=missing, node=member, seconds=round(seconds, 1), reasons=reasons

@@ -25,13 +25,18 @@ from tanpo.testing.chaos.damage import mount_small_disk, unmount
 from tanpo.testing.chaos.linearizability import Finding, Verdict, check_registers
 from tanpo.testing.chaos.nemesis import FaultSource, Nemesis, Script
 from tanpo.testing.chaos.network import ChaosNetwork
-from tanpo.testing.chaos.observer import Observer, Sightings
+from tanpo.testing.chaos.observer import Observer, Sightings, check_stalls
 from tanpo.testing.chaos.operations import History, State
 from tanpo.testing.chaos.probes import Probes
 from tanpo.testing.chaos.processes import ClientProcesses, Load
 from tanpo.testing.chaos.repair import ensure_running
 from tanpo.testing.chaos.steps import Kill, Pause, Step
-from tanpo.testing.chaos.terms import TermFigures, compute_figures, measure_term_changes
+from tanpo.testing.chaos.terms import (
+    TermFigures,
+    check_term_changes,
+    compute_figures,
+    measure_term_changes,
+)
 from tanpo.testing.chaos.workloads import Book
 
 PROGRESS_S: Final = 40.0
@@ -161,8 +166,7 @@ async def _torment(network: ChaosNetwork, probes: Probes, source: FaultSource, r
             result.accuse("progress", "no node says that it committed anything")
         changes = await measure_term_changes(network, probes, plan.term_changes, chance)
         result.figures = compute_figures(changes, plan.base_timeout_ms)
-        if late := [one for one in changes if one.to_commit_s is None]:
-            result.accuse("progress", f"no commit after a leader's death: {late}")
+        result.violations += check_term_changes(changes, result.figures)
         deadline = time.monotonic() + plan.seconds
         while time.monotonic() < deadline and not source.is_done:
             steps = source.choose(observer.seen.leader)
@@ -183,11 +187,11 @@ async def _fault(
         await step.apply(network)
         observer.faults.append(describe(step))
         if isinstance(step, Kill | Pause):
-            observer.missing += step.victims
+            observer.missing.note_broken(step.victims, time.monotonic())
         await asyncio.sleep(chance.uniform(*result.plan.fault_s) / len(steps))
+    observer.missing.note_mended()
     for step in reversed(steps):
         await step.heal(network)
-    observer.missing.clear()
     await _recover(network, chance, observer, result)
     observer.faults.clear()
 
@@ -222,6 +226,7 @@ def _check(network: ChaosNetwork, history: History, book: Book, result: Result) 
     result.answered = Counter(str(one.action) for one in history.operations if one.state is State.OK)
     result.violations += audit.violations
     result.violations += check_logs(network)
+    result.violations += check_stalls(result.watched.stalls)
     found, result.registers = check_history(history, audit, book, network.renewals)
     result.violations += found
 
