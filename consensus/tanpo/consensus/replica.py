@@ -107,11 +107,6 @@ class Replica:
         return self._core.config.epoch
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the last block of the epoch is committed: the next replica goes on once it is stored."""
-        return self._core.chain.is_ended
-
-    @property
     def has_amnesia(self) -> bool:
         """Whether promises signed with our key are forgotten, so that it must not sign (D6)."""
         return self._core.has_amnesia

@@ -28,8 +28,6 @@ class SignedKind(IntEnum):
     VOTE_COMMIT = 0x02
     TIMEOUT = 0x03
     STEP_DOWN = 0x04
-    STATUS = 0x05
-    SNAPSHOT = 0x06
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,10 +37,6 @@ GENESIS_MS: Final = 1_767_225_600_000
 NETWORK_ID: Final = NetworkId(sha256(b"simulated network").digest())
 PARAMETERS: Final = Parameters(block_transactions_max=8)
 
-SLOW_SYNC_MS: Final = 400
-LAG_MS: Final = 600
-"""Longest delays of a slow disk and of lagging execution."""
-
 
 class ReplicaFactory(Protocol):
     """Makes the replica of a process: `Replica` itself, or another that a test puts in its place."""

@@ -115,6 +115,7 @@ def test_signed_strings_of_different_purposes_differ(network_id: NetworkId) -> N
 
     assert len(set(signed)) == len(signed)
     assert all(message.startswith(b"tanpo-v1") for message in signed)
+    assert {message[len(b"tanpo-v1")] for message in signed} == set(SignedKind)  # no purpose without use
 
 
 def test_certificate_of_a_quorum_verifies(
