@@ -254,7 +254,10 @@ class NetworkCalls:
         return await self._link.run(requests.validators(self._link.context))
 
     async def evidence(self) -> tuple[EvidenceView, ...]:
-        """Return what is known against validators, in the chain or waiting for a block, verified."""
+        """Return what is known against validators, in the chain or waiting for a block.
+
+        Each piece tells whether it was verified: of the genesis's epoch only, of later ones never.
+        """
         return await self._link.run(requests.evidence(self._link.context))
 
     async def parameters(self) -> Parameters:

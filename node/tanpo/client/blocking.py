@@ -250,7 +250,10 @@ class NetworkCalls:
         return self._link.run(requests.validators(self._link.context))
 
     def evidence(self) -> tuple[EvidenceView, ...]:
-        """Return what is known against validators, in the chain or waiting for a block, verified."""
+        """Return what is known against validators, in the chain or waiting for a block.
+
+        Each piece tells whether it was verified: of the genesis's epoch only, of later ones never.
+        """
         return self._link.run(requests.evidence(self._link.context))
 
     def parameters(self) -> Parameters:

@@ -187,8 +187,8 @@ class CommittedTransaction:
 class EvidenceView:
     """What a node knows against a validator. `height` is that of the block it stands in, None while it waits.
 
-    `is_verified` tells whether `evidence`, checked with the validators of the genesis, proves it: False for
-    epochs whose validators this client does not know. `height` is the node's word.
+    `is_verified` tells whether `evidence`, checked with the validators of the genesis, proves it: always
+    False for epochs after the first, whose validators the genesis does not name. `height` is the node's word.
     """
 
     epoch: int

@@ -274,6 +274,17 @@ def test_evidence_is_verified_by_the_client_and_a_false_accusation_shows(
     assert [one.height for one in found] == [7, None, 7, 7]
 
 
+def test_evidence_of_a_later_epoch_is_not_called_verified(client: Client, node: Any, chain: Any) -> None:
+    later = make_double_vote(chain.network_id, chain.validator_keys[1], 1, epoch=1)
+    node.evidence += [
+        network_pb2.Evidence(
+            epoch=epoch, accused="beta/n1", kind="double-vote", height=7, evidence=encode_evidence(later)
+        )
+        for epoch in (0, 1)
+    ]
+    assert [one.is_verified for one in client.network.evidence()] == [False, False]
+
+
 def test_draining_needs_a_client_of_one_node(client: Client) -> None:
     one_of_two = Client(replace(client.config, addresses=("127.0.0.1:1", "127.0.0.1:2")))
     with one_of_two, pytest.raises(UsageError, match="one node"):
