@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, Protocol
 import grpc
 import grpc.aio
 from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
-from tanpo.ledger.errors import LedgerError, PeerFault, Reason, Unavailable, clip
+from tanpo.ledger.errors import PeerFault, Reason, Unavailable, clip
 from tanpo.ledger.types import MemberId, NetworkId
 from tanpo.node.frames import FRAME_EVIDENCE_MAX, FRAME_MESSAGES_MAX, FrameQueue
 from tanpo.node.link_errors import explain_link_failure
@@ -49,6 +49,8 @@ class Inbox(Protocol):
         evidence: Sequence[bytes] = (),
     ) -> None:
         """Take one frame of an authenticated node, by its name; no more of it is read until this returns.
+
+        It writes nothing to disk, so it has no failures of our own to tell of.
 
         Raises:
             PeerFault: the frame breaks the protocol; it is dropped and counted.
@@ -162,7 +164,8 @@ class PeerLink:
             except grpc.aio.AioRpcError as error:
                 host_name = compute_host_name(self.peer.member, self.peer.node)
                 self._note_failure(explain_link_failure(error.code().name, error.details() or "", host_name))
-            except (LedgerError, grpc.aio.BaseError, OSError) as error:
+            except (PeerFault, Unavailable, grpc.aio.BaseError, OSError) as error:
+                # Not every error: `CorruptState` is ours, and ends the process by way of `on_fatal`.
                 self._note_failure(str(error))
             finally:
                 self._set_connected(False)

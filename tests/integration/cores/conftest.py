@@ -292,6 +292,14 @@ class Network:
         for _ in range(turns):
             await asyncio.sleep(0)
 
+    async def wait_end(self, index: int) -> None:
+        """Wait until a core ends by itself, close it, and raise what it ended with."""
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.wait([self._runs[index]])
+        del self._inboxes[self.names[index]]
+        self.cores.pop(index).close()
+        self._runs.pop(index).result()
+
     def check_runs(self) -> None:
         """Raise what ended a core."""
         for run in self._runs.values():

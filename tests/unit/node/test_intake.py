@@ -10,14 +10,23 @@ import pytest
 from tanpo.consensus import Received
 from tanpo.consensus.messages import GetCommitted
 from tanpo.consensus.wire import encode_message
+from tanpo.ledger.block import EVIDENCE_BYTES_MAX
 from tanpo.ledger.errors import PeerFault, Reason
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import Epoch, Height, MemberId
 from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.node.clock import Clock
-from tanpo.node.intake import GUEST_BYTES_MAX, GUEST_MESSAGES_MAX, SHARED_BATCH, SHARED_BYTES_MAX, Intake
+from tanpo.node.intake import (
+    EVIDENCE_MAX,
+    GUEST_BYTES_MAX,
+    GUEST_MESSAGES_MAX,
+    SHARED_BATCH,
+    SHARED_BYTES_MAX,
+    Intake,
+)
 from tanpo.node.metrics import Metrics
 from tanpo.node.roster import Roster
+from typing_extensions import override
 
 LIAR, HONEST, GUEST = "liar/n1", "honest/n1", "stranger/n1"
 
@@ -101,7 +110,33 @@ async def test_of_a_guest_fewer_messages_count_and_no_evidence() -> None:
     driver.senders.clear()
     await intake.receive(GUEST, frame, [], [b"proof"])
     assert driver.senders == [2] * GUEST_MESSAGES_MAX
+    await _run_until_idle(intake, lambda: bool(driver.evidence))
     assert driver.evidence == [(b"proof", HONEST)]
+
+
+async def test_evidence_of_a_validator_is_bounded_and_what_does_not_stand_is_held_against_it() -> None:
+    async def take(_: Sequence[bytes]) -> None:
+        raise AssertionError("nothing was shared")
+
+    class Checking(FakeDriver):
+        @override
+        def take_evidence(self, encoded: bytes, source: str) -> bool:
+            super().take_evidence(encoded, source)
+            if encoded == b"false":
+                raise PeerFault(Reason.PROOF_INVALID, "no evidence")
+            return True
+
+    driver = Checking()
+    intake, metrics = _make(take, driver)
+    await intake.receive(LIAR, [], [], [b"false"] * 10 * EVIDENCE_MAX)
+    await intake.receive(HONEST, [], [], [b"true"])
+    with pytest.raises(PeerFault, match="too long"):
+        await intake.receive(LIAR, [], [], [bytes(EVIDENCE_BYTES_MAX + 1)])
+    await _run_until_idle(intake, lambda: len(driver.evidence) == EVIDENCE_MAX + 1)
+    assert driver.evidence.index((b"true", HONEST)) == 1
+    faults: Any = metrics.peer_faults
+    assert faults.labels(LIAR)._value.get() == EVIDENCE_MAX
+    assert faults.labels(HONEST)._value.get() == 0
 
 
 async def test_what_a_validator_shares_is_held_up_to_a_number_of_bytes() -> None:

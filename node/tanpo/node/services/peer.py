@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
-from tanpo.ledger.errors import CorruptState, LedgerError, PeerFault, Reason, UsageError
+from tanpo.ledger.errors import PeerFault, Reason, UsageError
 from tanpo.node.identity import Caller
 from tanpo.node.logs import Milestones, get_logger
 from tanpo.node.metrics import Metrics
@@ -125,17 +125,16 @@ class PeerService(peer_pb2_grpc.PeerServicer):
             await self._inbox.receive(
                 sender, list(frame.messages), list(frame.envelopes), list(frame.evidence)
             )
-        except CorruptState:
-            raise
-        except LedgerError as error:
-            self._note_fault(sender, label, error)
+        except PeerFault as fault:
+            # Nothing else: what goes wrong on our side is not to be held against the peer.
+            self._note_fault(sender, label, fault)
 
     def _check(self, frame: peer_pb2.PeerFrame) -> None:
         if frame.HasField("hello"):
             raise PeerFault(Reason.PROTOCOL, "a second hello on one stream")
         check_frame(frame)
 
-    def _note_fault(self, sender: str, label: str, error: LedgerError) -> None:
+    def _note_fault(self, sender: str, label: str, fault: PeerFault) -> None:
         self._metrics.peer_faults.labels(label).inc()
         count = self._milestones.note(label)
         if count:
@@ -143,9 +142,9 @@ class PeerService(peer_pb2_grpc.PeerServicer):
             _LOG.warning(
                 "frame dropped",
                 peer=sender,
-                reason=error.reason,
-                why=error.message,
-                value=error.value,
+                reason=fault.reason,
+                why=fault.message,
+                value=fault.value,
                 frames_dropped=count,
             )
 
