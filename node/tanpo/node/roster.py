@@ -7,6 +7,8 @@ that of a validator of its epoch, or one above them all for a guest.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from tanpo.ledger.types import Epoch, MemberId, ValidatorIndex
@@ -19,6 +21,22 @@ GUESTS_MAX: Final = 64
 def compute_name(member: MemberId | str, node: str) -> str:
     """Return the name of a node."""
     return f"{member}/{node}"
+
+
+def find_crowding(guests: Sequence[str], newcomer: str) -> str | None:
+    """Return the guest that gives way to a newcomer when all places are taken, None when none has to.
+
+    It is the latest of the member that has most of them, and gives way only if that member keeps at least as
+    many as the newcomer's then has: so no member can keep the others out, and whoever had to give way and
+    comes back changes nothing. `guests` are in the order in which they came.
+    """
+    held = Counter(_find_member(guest) for guest in guests)
+    if not held:
+        return None
+    crowd = max(sorted(held), key=held.__getitem__)
+    if held[crowd] - 1 < held[_find_member(newcomer)] + 1:
+        return None
+    return next(guest for guest in reversed(guests) if _find_member(guest) == crowd)
 
 
 class Roster:
@@ -84,7 +102,7 @@ class Roster:
 
     def compute_label(self, name: str) -> str:
         """Return what a node is called in metrics; a member's guests share a label, or they would be many."""
-        return name if name in self._indices else f"{name.partition('/')[0]}/guest"
+        return name if name in self._indices else f"{_find_member(name)}/guest"
 
     def explain_silence(self) -> str:
         """Return why we do not vote; empty when we do."""
@@ -95,3 +113,7 @@ class Roster:
         if self.public_key is None:
             return "observer: a validator by name, but no signing_key is configured"
         return "observer: the validators of this epoch name another key for this node than its signing_key"
+
+
+def _find_member(name: str) -> str:
+    return name.partition("/")[0]

@@ -24,7 +24,7 @@ from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.node.outbox import CALLER_LIMITS
 from tanpo.node.pki import compute_host_name
-from tanpo.node.roster import GUESTS_MAX, Roster, compute_name
+from tanpo.node.roster import GUESTS_MAX, Roster, compute_name, find_crowding
 from tanpo.node.tls import compute_peer_channel_options
 
 PROTOCOL_VERSION: Final = 2
@@ -267,8 +267,11 @@ class PeerLink:
 class _Caller:
     """A node that has opened a stream to us, and what goes back on it if we have no link to it."""
 
-    def __init__(self, member: MemberId, node: str, queue: FrameQueue) -> None:
+    def __init__(
+        self, member: MemberId, node: str, queue: FrameQueue, on_evicted: Callable[[], None]
+    ) -> None:
         self.queue = queue
+        self.on_evicted = on_evicted
         self._member = member
         self._node = node
         self._now = asyncio.get_running_loop().time
@@ -351,25 +354,20 @@ class GrpcTransport:
         if peer is not None:
             peer.note_heard()
 
-    def open_caller(self, member: MemberId, node: str) -> FrameQueue:
+    def open_caller(self, member: MemberId, node: str, on_evicted: Callable[[], None]) -> FrameQueue:
         """Return the queue of a node that has just opened a stream to us, to be sent on that stream.
 
+        `on_evicted` ends the stream; it is called when another node needs the place more.
+
         Raises:
-            Unavailable: there are too many nodes that are no validators.
+            Unavailable: there are too many nodes that are no validators, and its member has its share.
         """
         name = compute_name(member, node)
-        guests = [one for one in self._callers if one != name and not self._is_expected(one)]
-        if not self._is_expected(name) and len(guests) >= GUESTS_MAX:
-            raise Unavailable(
-                Reason.GUESTS_FULL,
-                "too many nodes that are no validators are connected to this one",
-                value=name,
-                limit=GUESTS_MAX,
-                remedy="connect to another validator",
-            )
+        if not self._is_expected(name):
+            self._make_room(name)
         label = name if name in self._links else self._roster.compute_label(name)
         queue = FrameQueue(name=label, metrics=self._metrics, limits=CALLER_LIMITS)
-        self._callers[name] = _Caller(member, node, queue)
+        self._callers[name] = _Caller(member, node, queue, on_evicted)
         self._note_change()
         link = self._links.get(name)
         if link is not None:
@@ -403,6 +401,15 @@ class GrpcTransport:
     def _find_queue(self, name: str) -> FrameQueue | None:
         peer = self._links.get(name) or self._callers.get(name)
         return None if peer is None else peer.queue
+
+    def _make_room(self, newcomer: str) -> None:
+        guests = [name for name in self._callers if name != newcomer and not self._is_expected(name)]
+        if len(guests) < GUESTS_MAX:
+            return
+        crowding = find_crowding(guests, newcomer)
+        if crowding is None:
+            raise guests_full(newcomer)
+        self._callers.pop(crowding).on_evicted()
 
     def _is_expected(self, name: str) -> bool:
         return name in self._links or self._roster.is_validator(name)
@@ -442,6 +449,17 @@ def verify_greeting(own: peer_pb2.PeerHello, theirs: peer_pb2.PeerHello | peer_p
             limit=own.protocol_version,
             remedy="run compatible versions",
         )
+
+
+def guests_full(name: str) -> Unavailable:
+    """Return the error for a node that is no validator and has no place among the guests."""
+    return Unavailable(
+        Reason.GUESTS_FULL,
+        "too many nodes that are no validators are connected to this one",
+        value=name,
+        limit=GUESTS_MAX,
+        remedy="connect to another validator",
+    )
 
 
 def check_frame(frame: peer_pb2.PeerFrame | peer_pb2.PeerAnswer) -> None:

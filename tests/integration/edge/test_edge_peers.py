@@ -16,6 +16,7 @@ from tanpo.ledger.errors import InvariantViolation, PeerFault, Reason
 from tanpo.ledger.genesis import Genesis
 from tanpo.node.frames import FRAME_EVIDENCE_MAX, FRAME_MESSAGES_MAX
 from tanpo.node.metrics import Metrics
+from tanpo.node.roster import GUESTS_MAX
 from tanpo.node.tls import PEER_MESSAGE_BYTES_MAX
 from tanpo.node.transport import PROTOCOL_VERSION, GrpcTransport
 
@@ -370,3 +371,31 @@ async def test_guests_are_bounded_and_told_to_go_elsewhere(
                 await call.read()
     assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "GUESTS_FULL")
     assert refusal.metadata["remedy"] == "connect to another validator"
+
+
+async def test_a_member_that_takes_every_place_of_a_guest_keeps_no_other_out(
+    world: Any, start_node: Any, refused: Any
+) -> None:
+    names = [("delta", f"x{number}") for number in range(GUESTS_MAX)] + [
+        ("gamma", "late"),
+        ("gamma", "later"),
+    ]
+    async with start_node("alpha") as node, AsyncExitStack() as channels:
+        calls = []
+        for member, name in names:
+            channel = node.channel(world.issue(member, "node", name), port=node.servers.peer_port)
+            calls.append(await open_stream(node, await channels.enter_async_context(channel)))
+        endings = []
+        for call in calls[GUESTS_MAX - 2 : GUESTS_MAX]:
+            with refused() as refusal:
+                await call.read()
+            endings.append((refusal.code, refusal.reason))
+        for call, text in ((calls[0], b"of the first"), (calls[-1], b"of the last")):
+            await call.write(peer_pb2.PeerFrame(messages=[text]))
+        await node.inbox.wait_for(2)
+        connected = list(node.transport.connected())
+        for call in calls:
+            call.cancel()
+    assert endings == [("UNAVAILABLE", "GUESTS_FULL")] * 2
+    assert sorted(node.inbox.messages) == [("delta/x0", b"of the first"), ("gamma/later", b"of the last")]
+    assert connected == [f"{member}/{name}" for member, name in (*names[: GUESTS_MAX - 2], *names[-2:])]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import Epoch, MemberId, ValidatorIndex
 from tanpo.ledger.validators import Validator, ValidatorSet
-from tanpo.node.roster import GUESTS_MAX, Roster, compute_name
+from tanpo.node.roster import GUESTS_MAX, Roster, compute_name, find_crowding
 
 KEYS = [PrivateKey.generate().public_key.encoded for _ in range(6)]
 MEMBERS = ("alpha", "beta", "gamma", "delta", "epsilon")
@@ -85,3 +85,25 @@ def test_a_node_votes_once_the_validators_name_its_key() -> None:
     roster = make(key=5)
     roster.begin(Epoch(1), make_set("alpha", "beta", keys=(5, 1)))
     assert (roster.own, roster.explain_silence()) == (0, "")
+
+
+def test_the_member_with_most_guests_gives_way_by_its_latest() -> None:
+    guests = ["beta/1", "gamma/1", "beta/2", "beta/3", "gamma/2"]
+    assert find_crowding(guests, "delta/1") == "beta/3"
+    assert find_crowding(guests, "gamma/3") is None
+    assert find_crowding(guests, "beta/4") is None
+
+
+def test_who_gave_way_does_not_push_anybody_out_when_it_comes_back() -> None:
+    guests = [f"beta/{number}" for number in range(GUESTS_MAX)]
+    arrivals = 0
+    while (leaving := find_crowding(guests, f"gamma/{arrivals}")) is not None:
+        guests.remove(leaving)
+        guests.append(f"gamma/{arrivals}")
+        arrivals += 1
+        assert find_crowding(guests, leaving) is None
+    assert arrivals == GUESTS_MAX // 2
+
+
+def test_nobody_gives_way_when_each_member_has_one() -> None:
+    assert find_crowding([f"member-{number}/n1" for number in range(GUESTS_MAX)], "late/n1") is None

@@ -7,13 +7,20 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
-from tanpo.ledger.errors import PeerFault, Reason, UsageError
+from tanpo.ledger.errors import LedgerError, PeerFault, Reason, UsageError
 from tanpo.node.identity import Caller
 from tanpo.node.logs import Milestones, get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.node.roster import compute_name
 from tanpo.node.services.guard import Context, Policy
-from tanpo.node.transport import WELCOME_TIMEOUT_S, GrpcTransport, Inbox, check_frame, verify_greeting
+from tanpo.node.transport import (
+    WELCOME_TIMEOUT_S,
+    GrpcTransport,
+    Inbox,
+    check_frame,
+    guests_full,
+    verify_greeting,
+)
 from typing_extensions import override
 
 _LOG: Final = get_logger("peers")
@@ -51,7 +58,9 @@ class PeerService(peer_pb2_grpc.PeerServicer):
         sender = self._compute_sender(caller)
         await self._read_hello(request_iterator)
         task = asyncio.current_task()
-        queue = self._transport.open_caller(caller.member, caller.name)
+        queue = self._transport.open_caller(
+            caller.member, caller.name, on_evicted=lambda: self._evict(sender, task)
+        )
         older = self._streams.get(sender)
         if older is not None:
             # Half open after a crash of the peer: it would wait for a keepalive to fail.
@@ -73,14 +82,26 @@ class PeerService(peer_pb2_grpc.PeerServicer):
         except asyncio.CancelledError:
             if self._streams.get(sender) is task:
                 raise
-            raise UsageError(
-                Reason.PROTOCOL, "a newer stream of the same node took over", remedy="keep one stream"
-            ) from None
+            raise self._explain_end(sender) from None
         finally:
             reading.cancel()
             self._transport.close_caller(caller.member, caller.name, queue)
             if self._streams.get(sender) is task:
                 del self._streams[sender]
+
+    def _evict(self, sender: str, task: asyncio.Task[None] | None) -> None:
+        """End a guest's stream, even one that is held up because the guest does not read."""
+        if task is not None and self._streams.get(sender) is task:
+            del self._streams[sender]
+            task.cancel()
+
+    def _explain_end(self, sender: str) -> LedgerError:
+        """Return why we ended a stream of a node."""
+        if sender not in self._streams:
+            return guests_full(sender)
+        return UsageError(
+            Reason.PROTOCOL, "a newer stream of the same node took over", remedy="keep one stream"
+        )
 
     def _compute_sender(self, caller: Caller) -> str:
         name = compute_name(caller.member, caller.name)
