@@ -11,8 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from tanpo.consensus.record import encode_record, make_first_record
-from tanpo.ledger.certificate import QuorumCertificate, compute_quorum
+from tanpo.ledger.certificate import compute_quorum
 from tanpo.ledger.errors import CorruptState, Reason, UsageError, invariant
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.keys import PrivateKey
@@ -137,15 +136,6 @@ def create_promises(genesis: Genesis, data_dir: Path, public_key: bytes | None =
     finally:
         ledger.close()
     return path
-
-
-def encode_first_record(epoch: Epoch, base: QuorumCertificate) -> bytes:
-    """Return the record of a validator that has promised nothing yet in this epoch, which starts from `base`.
-
-    Beginning with one makes it ask the others first (D7): an emptied data directory that was initialised by
-    mistake is found out.
-    """
-    return encode_record(make_first_record(epoch, base))
 
 
 def verify_rejoin(validator_count: int) -> None:

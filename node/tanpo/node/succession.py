@@ -7,11 +7,9 @@ from tanpo.consensus import (
     PayloadSource,
     Replica,
     ReplicaConfig,
-    ReplicaStart,
     Roots,
     Timing,
 )
-from tanpo.ledger.block import decode_block
 from tanpo.ledger.certificate import compute_signed_digest, decode_commit_proof
 from tanpo.ledger.errors import InvariantViolation
 from tanpo.ledger.genesis import Genesis
@@ -21,9 +19,9 @@ from tanpo.node.epochs import EpochStart
 from tanpo.node.execution import Execution
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
-from tanpo.node.promises import AMNESIA_REMEDY, Promises, encode_first_record
+from tanpo.node.promises import AMNESIA_REMEDY, Promises
+from tanpo.node.resuming import resume
 from tanpo.node.roster import Roster
-from tanpo.storage import SafetyWrite
 
 _LOG = get_logger("epochs")
 
@@ -86,7 +84,7 @@ class Succession:
         return reason or ""
 
     def _make(self) -> Replica:
-        image, roster, place = self._promises.load(), self._roster, self._place
+        roster, place = self._roster, self._place
         config = ReplicaConfig(
             network_id=self._genesis.network_id,
             epoch=roster.epoch,
@@ -98,19 +96,15 @@ class Succession:
             base=place.base,
             may_rejoin=self._may_rejoin,
         )
-        record, has_forgotten = image.record, self._has_forgotten or self._promises.has_forgotten
-        # At the block that an epoch starts from, a key that is remembered at all has signed nothing in it.
-        is_base = self._execution.store.executed_height == config.base_certificate.height
-        if record is None and roster.own is not None and is_base and not has_forgotten:
-            record = encode_first_record(config.epoch, config.base_certificate)
-            self._promises.save(SafetyWrite(record=record))
-        start = ReplicaStart(
-            tip=self._read_tip(),
-            record=record,
-            blocks=tuple(decode_block(encoded) for _, encoded in sorted(image.blocks.items())),
-            has_forgotten=has_forgotten,
+        resumption = resume(
+            config,
+            self._read_tip(),
+            self._promises.load(),
+            has_forgotten=self._has_forgotten or self._promises.has_forgotten,
         )
-        return Replica(config, roster.validators, self._sign, self._payloads, start)
+        if resumption.write is not None:
+            self._promises.save(resumption.write)
+        return Replica(config, roster.validators, self._sign, self._payloads, resumption.start)
 
     def _sign(self, message: bytes) -> Signature:
         if self._signing_key is None:

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tanpo.consensus import BaseBlock, CommittedTip, Replica, ReplicaConfig, ReplicaStart
-from tanpo.ledger.block import Block, decode_block
+from tanpo.consensus import BaseBlock, CommittedTip, Replica, ReplicaConfig
 from tanpo.ledger.errors import InvariantViolation
 from tanpo.ledger.types import Epoch, Signature
+from tanpo.node.resuming import resume
 from tanpo.simulator.bodies import PoolSource
 from tanpo.simulator.disk import SafetyDisk
+from tanpo.storage import SafetyImage
 from tanpo.storage.recall import Forgotten
 
 if TYPE_CHECKING:
     from tanpo.simulator.process import Process
 
 
-def recall(process: Process) -> tuple[bytes | None, tuple[Block, ...]]:
+def recall(process: Process) -> SafetyImage:
     """Return what was promised. A store that may have forgotten is put aside for an empty one."""
     try:
-        image = process.safety.load()
+        return process.safety.load()
     except Forgotten as finding:
         process.cluster.annals.trace(process, f"amnesia: {finding.what}")
         process.cluster.checks.on_amnesia(process)
         process.has_forgotten = True
         process.safety = SafetyDisk()
-        return None, ()
-    return image.record, tuple(decode_block(encoded) for _, encoded in sorted(image.blocks.items()))
+        return process.safety.load()
 
 
 def read_tip(process: Process) -> CommittedTip:
@@ -56,31 +56,27 @@ def find_base(process: Process) -> BaseBlock | None:
     raise InvariantViolation("an epoch above the first starts from a block")
 
 
-def build_replica(process: Process, record: bytes | None, blocks: tuple[Block, ...]) -> Replica:
-    """Return the replica of the epoch that follows from the stored tip."""
+def build_replica(process: Process, image: SafetyImage) -> Replica:
+    """Return the replica of the epoch that follows from the stored tip, as `tanpo.node.succession` does."""
     cluster = process.cluster
     reign = cluster.reigns[process.chain.state.reign]
+    config = ReplicaConfig(
+        network_id=cluster.network_id,
+        epoch=Epoch(process.chain.state.reign),
+        validator=reign.find_index(process.node),
+        validator_count=reign.validator_count,
+        valset_hash=reign.valset_hash,
+        parameters=cluster.parameters,
+        timing=cluster.settings.timing,
+        base=find_base(process),
+        may_rejoin=process.node == cluster.settings.rejoining,
+    )
+    resumption = resume(config, read_tip(process), image, has_forgotten=process.has_forgotten)
+    if resumption.write is not None:
+        process.safety.begin(resumption.write)
+        process.safety.finish()
     return cluster.replica_factory(
-        ReplicaConfig(
-            network_id=cluster.network_id,
-            epoch=Epoch(process.chain.state.reign),
-            validator=reign.find_index(process.node),
-            validator_count=reign.validator_count,
-            valset_hash=reign.valset_hash,
-            parameters=cluster.parameters,
-            timing=cluster.settings.timing,
-            base=find_base(process),
-            may_rejoin=process.node == cluster.settings.rejoining,
-        ),
-        reign.keys,
-        lambda message: _sign(process, message),
-        PoolSource(process),
-        ReplicaStart(
-            tip=read_tip(process),
-            record=record,
-            blocks=blocks,
-            has_forgotten=process.has_forgotten and record is None,
-        ),
+        config, reign.keys, lambda message: _sign(process, message), PoolSource(process), resumption.start
     )
 
 

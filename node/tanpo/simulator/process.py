@@ -27,7 +27,7 @@ from tanpo.consensus import (
     Ticked,
     build_committed,
 )
-from tanpo.ledger.block import Block, BlockFlags
+from tanpo.ledger.block import BlockFlags
 from tanpo.ledger.certificate import QuorumCertificate, base_certificate, genesis_certificate
 from tanpo.ledger.types import Epoch, Height, ValidatorIndex
 from tanpo.node.agenda import Agenda, Turn
@@ -38,6 +38,7 @@ from tanpo.simulator.executor import Executor
 from tanpo.simulator.faults import FaultKind
 from tanpo.simulator.pool import Pool
 from tanpo.simulator.reigns import Reign
+from tanpo.storage import SafetyImage
 
 if TYPE_CHECKING:
     from tanpo.simulator.cluster import Cluster
@@ -64,7 +65,7 @@ class Process:
         self.backup: tuple[SafetyDisk, ChainDisk] | None = None
         self.skew_ms = 0
         self.has_forgotten = False
-        """The disk with its promises was lost, and it knows."""
+        """Promises were lost, and it knows; the next write ends it (D8)."""
         self.incarnation = 0
         self.is_up = self.is_writing = self._is_paused = False
         self.replica: Replica
@@ -117,9 +118,9 @@ class Process:
         self.is_writing = self._is_paused = self._is_stepping = False
         self.pool = Pool()
         self.evidence: list[bytes] = []
-        record, blocks = recall(self)
-        self._take_over(record, blocks)
-        self.cluster.checks.on_start(self, record, blocks)
+        image = recall(self)
+        self._take_over(image)
+        self.cluster.checks.on_start(self, image)
         self._later(self.cluster.streams.get("ticks").randrange(TICK_MS), self._tick)
 
     def crash(self) -> None:
@@ -132,12 +133,12 @@ class Process:
         self.is_up = False
         self.incarnation += 1
 
-    def _take_over(self, record: bytes | None, blocks: tuple[Block, ...]) -> None:
+    def _take_over(self, image: SafetyImage) -> None:
         """Put a replica in charge that goes on from the disks, with nothing of the one before."""
         self.agenda = Agenda()
         self._woken_ms: int | None = None
         self.executor = Executor(self)
-        self.replica = build_replica(self, record, blocks)
+        self.replica = build_replica(self, image)
 
     def _act(self, incarnation: int, replica: Replica | None, action: Callable[[], None]) -> None:
         if self.incarnation == incarnation and replica in (None, self.replica):
@@ -244,7 +245,7 @@ class Process:
 
     def _end_write(self, turn: Turn) -> None:
         self.safety.finish()
-        self.is_writing = False
+        self.is_writing = self.has_forgotten = False
         if self.cluster.luck.strikes(FaultKind.CRASH_AFTER_SYNC, self):
             self.cluster.crash(self)
             return
@@ -252,6 +253,8 @@ class Process:
         self._advance()
 
     def _do(self, turn: Turn) -> None:
+        # Over restarts and into the next epoch, too: the key may have signed there before it forgot.
+        self.has_forgotten = self.has_forgotten or self.replica.has_amnesia
         for effect in turn.effects:
             if self.is_up:
                 self._apply(effect)
@@ -309,7 +312,7 @@ class Process:
         self.cluster.on_stored(self, block)
         if block.header.flags & BlockFlags.EPOCH_END:
             self.cluster.annals.trace(self, f"enters epoch {self.chain.state.reign}")
-            self._take_over(self.safety.record, ())
+            self._take_over(recall(self))
             return
         height = Height(self.chain.height)
         self.post(CommitStored(height=height, now_ms=self.now_ms, wall_ms=self.wall_ms))

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tanpo.consensus.record import decode_record
 from tanpo.ledger.block import EMPTY_ROOT
-from tanpo.ledger.certificate import genesis_certificate
 from tanpo.ledger.errors import CorruptState, UsageError
 from tanpo.ledger.genesis import Genesis, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
-from tanpo.ledger.types import BlockHash, Epoch, Height, MemberId, NetworkId
-from tanpo.node.promises import Promises, create_promises, encode_first_record, verify_rejoin
+from tanpo.ledger.types import BlockHash, Height, MemberId
+from tanpo.node.promises import Promises, create_promises, verify_rejoin
 from tanpo.storage import LedgerStore, SafetyImage, SafetyStore, SafetyWrite, StoredBlock
 
 BLOCK = BlockHash(bytes(32))
@@ -131,11 +129,6 @@ def test_a_node_that_only_started_without_its_store_may_still_be_prepared(tmp_pa
     LedgerStore.open(tmp_path, network_id=genesis.network_id).close()
     create_promises(genesis, tmp_path)
     assert SafetyStore.is_present(tmp_path / "consensus")
-
-
-def test_the_first_record_promises_nothing() -> None:
-    record = decode_record(encode_first_record(Epoch(0), genesis_certificate(NetworkId(bytes(32)))))
-    assert (record.voted, record.timeout, record.floor, record.term) == (None, None, 0, 1)
 
 
 @pytest.mark.parametrize("validators", [1, 2])

@@ -28,6 +28,7 @@ from tanpo.simulator.checks import (
     check_results,
 )
 from tanpo.simulator.reigns import Reign
+from tanpo.storage import SafetyImage
 
 ROOTS = Roots(state_root=StateRoot(bytes(32)), receipts_root=EMPTY_ROOT)
 OTHER_ROOTS = Roots(state_root=StateRoot(b"\x01" * 32), receipts_root=EMPTY_ROOT)
@@ -466,7 +467,7 @@ def test_a_restart_on_another_record_is_found() -> None:
     process = cluster.processes[0]
 
     with pytest.raises(Violation, match="another record"):
-        cluster.checks.on_start(process, b"other", ())
+        cluster.checks.on_start(process, SafetyImage(record=b"other", blocks={}))
 
 
 def test_a_halt_of_an_honest_node_is_a_violation() -> None:

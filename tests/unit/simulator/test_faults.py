@@ -36,7 +36,7 @@ def test_a_hostile_validator_acts_and_breaks_nothing(name: str) -> None:
     acts = 0
 
     # Some acts wait for others to restart or to give up a term, which no single run is sure to bring.
-    for seed, settings in enumerate((calm, *[busy] * 9)):
+    for seed, settings in enumerate((calm, *[busy] * 39)):
         report = run_seed(seed, replace(settings, seed=seed))
         assert report.violation is None
         acts += sum(count for act, count in report.faults if act.startswith("hostile/"))
@@ -71,7 +71,7 @@ def test_two_of_four_hostile_validators_can_fork_and_stand_accused() -> None:
     hostile = tuple(HostileValidator(node=node, behaviours=behaviours) for node in ("0", "1"))
     settings = replace(CALM, hostile=hostile, latency_ms=20)
 
-    report = run_seed(2, replace(settings, seed=2))
+    reports = [run_seed(seed, replace(settings, seed=seed)) for seed in range(12)]
 
-    assert report.has_disagreed
-    assert report.violation is None
+    assert any(report.has_disagreed for report in reports)
+    assert [report.violation for report in reports] == [None] * 12

@@ -25,6 +25,7 @@ from tanpo.simulator.checks.rebirths import Rebirths
 from tanpo.simulator.checks.results import check_results
 from tanpo.simulator.checks.times import Times
 from tanpo.simulator.violation import Violation
+from tanpo.storage import SafetyImage
 
 if TYPE_CHECKING:
     from tanpo.simulator.cluster import Cluster
@@ -65,12 +66,13 @@ class Checks:
                 cluster.annals.find_header, cluster.reigns[0].keys, cluster.network_id
             )
 
-    def on_start(self, process: Process, record: bytes | None, blocks: tuple[Block, ...]) -> None:
+    def on_start(self, process: Process, image: SafetyImage) -> None:
         """Check that a process starts with what was durable."""
         replica, durable = process.replica, process.safety.record
         if not process.is_honest:
             return
-        if record != durable or {block.block_hash for block in blocks} != set(process.safety.blocks):
+        is_first = image.record is None and process.chain.height == 0
+        if not (is_first or image.record == durable) or set(image.blocks) != set(process.safety.blocks):
             raise Violation("restart", "starts with another record than the durable one", process.name)
         if replica.committed_height != process.chain.height:
             raise Violation("restart", "starts at another height than the stored one", process.name)
@@ -101,7 +103,9 @@ class Checks:
             epoch=process.replica.epoch,
             record=process.safety.record,
             is_durable=lambda block_hash, height: (
-                block_hash in process.safety.blocks or height <= process.chain.height
+                block_hash in process.safety.blocks
+                or height <= process.chain.height
+                or self.agreement.is_dead(block_hash, height)
             ),
         )
         self._promises.check(promiser, message)
