@@ -7,10 +7,23 @@ from typing import Any
 
 import pytest
 from tanpo.consensus import Roots, Timing
-from tanpo.consensus.messages import Append, Nudge, Status, StepDown
+from tanpo.consensus.messages import (
+    Append,
+    Committed,
+    Heartbeat,
+    Nudge,
+    Status,
+    StepDown,
+    TermCertificate,
+)
 from tanpo.consensus.record import decode_record
 from tanpo.ledger.block import EMPTY_ROOT, Block, BlockFlags
-from tanpo.ledger.certificate import CommitProof, TimeoutCertificate, genesis_certificate
+from tanpo.ledger.certificate import (
+    CommitProof,
+    QuorumCertificate,
+    TimeoutCertificate,
+    genesis_certificate,
+)
 from tanpo.ledger.evidence import DoubleVote
 from tanpo.ledger.types import Epoch, Signature, StateRoot, Term, ValidatorIndex
 from tanpo.simulator import Cluster, Settings, Violation
@@ -269,27 +282,68 @@ def test_a_certificate_that_is_none_is_found(forge: Any, signers: tuple[int, ...
     keys = Reign.create([str(index) for index in range(count)]).keys
 
     with pytest.raises(Violation, match=f"no quorum of {count}"):
-        Quorums(forge.network_id).check("1", Nudge(certificate=certificate), keys)
+        Quorums(forge.network_id, lambda _: keys).check("1", Nudge(certificate=certificate))
 
 
-def test_a_forged_certificate_is_found(forge: Any) -> None:
-    """S1"""
-    certificate = forge.certify(forge.block(1, 1))
-    forged = tuple((index, Signature(b"forged")) for index, _ in certificate.signatures)
+@pytest.fixture
+def quorums(forge: Any) -> Quorums:
+    return Quorums(forge.network_id, lambda _: forge.keys)
+
+
+def _open(forge: Any, high: QuorumCertificate, *, lock: Block | None = None) -> TimeoutCertificate:
+    """Return what opens term 2; those who sign it name `lock`."""
+    entries = tuple(forge.timeout(index, 1, lock).entry for index in range(3))
+    return TimeoutCertificate(epoch=Epoch(0), term=Term(1), entries=entries, high_qc=high)
+
+
+@pytest.mark.parametrize(
+    "kind", ["append", "committed", "heartbeat", "nudge", "proof", "status", "term", "term's lock", "timeout"]
+)
+def test_a_forged_certificate_is_found_in_every_message(forge: Any, quorums: Quorums, kind: str) -> None:
+    """S1, T1"""
+    block = forge.block(1, 1)
+    genuine = forge.certify(block)
+    forged = replace(
+        genuine, signatures=tuple((index, Signature(b"none")) for index, _ in genuine.signatures)
+    )
+    opening = _open(forge, forged, lock=block)
+    mixed = tuple(replace(one, signature=opening.entries[0].signature) for one in opening.entries)
+    proof = CommitProof(certificate=replace(forged, kind=forge.commit))
+    stand: dict[str, Any] = {"high_qc": genuine, "term": Term(2)}
+    own: dict[str, Any] = {"nonce": 1, "vote": None, "timeout_term": Term(0), "timeout": None}
+    messages = {
+        "append": Append(block=block, justify=forged, term_certificate=None, signature=Signature(b"")),
+        "committed": Committed(blocks=(), headers=(), proof=proof),
+        "heartbeat": Heartbeat(commit_proof=None, term_certificate=opening, **stand),
+        "nudge": Nudge(certificate=forged),
+        "proof": Heartbeat(commit_proof=proof, term_certificate=None, **stand),
+        "status": Status(term_certificate=opening, **stand, **own),
+        "term": TermCertificate(certificate=replace(opening, entries=mixed, high_qc=genuine)),
+        "term's lock": TermCertificate(certificate=opening),
+        "timeout": replace(forge.timeout(1, 2), high_qc=forged),
+    }
 
     with pytest.raises(Violation, match="forged signature"):
-        Quorums(forge.network_id).check(
-            "1", Nudge(certificate=replace(certificate, signatures=forged)), forge.keys
-        )
+        quorums.check("1", messages[kind])
 
 
-def test_a_quorum_and_a_base_certificate_are_certificates(forge: Any) -> None:
+def test_a_term_certificate_with_another_lock_than_it_lists_is_found(forge: Any, quorums: Quorums) -> None:
+    """T1"""
+    opening = _open(forge, genesis_certificate(forge.network_id), lock=forge.block(1, 1))
+
+    with pytest.raises(Violation, match="another lock than it lists"):
+        quorums.check("1", TermCertificate(certificate=opening))
+
+
+def test_genuine_certificates_and_base_certificates_are_fine(forge: Any, quorums: Quorums) -> None:
     """S1"""
     block = forge.block(1, 1)
-    base = genesis_certificate(block.header.network_id)
+    certificate, base = forge.certify(block), genesis_certificate(forge.network_id)
 
-    for certificate in (forge.certify(block), base):
-        Quorums(forge.network_id).check("1", Nudge(certificate=certificate), forge.keys)
+    for high in (certificate, base):
+        quorums.check("1", Nudge(certificate=high))
+    for high, lock in ((certificate, block), (base, None)):
+        quorums.check("1", TermCertificate(certificate=_open(forge, high, lock=lock)))
 
 
 def test_a_new_signature_before_the_others_answered_is_found(forge: Any) -> None:

@@ -1,15 +1,23 @@
 """Whether what counts as a certificate is one: of distinct signers whose signatures verify, so many that any
-two such groups share f + 1 (S1).
+two such groups share f + 1 (S1), and with the lock that its signers name if it opens a term (T1).
 
 The protocol's own count and its own verification are not used here, so that a fault in them shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tanpo.consensus import Message
-from tanpo.consensus.messages import Append, Heartbeat, Nudge, TermCertificate, Timeout
+from tanpo.consensus.messages import (
+    Append,
+    Committed,
+    Heartbeat,
+    Nudge,
+    Status,
+    TermCertificate,
+    Timeout,
+)
 from tanpo.ledger.certificate import (
     QuorumCertificate,
     SignatureChecker,
@@ -17,7 +25,7 @@ from tanpo.ledger.certificate import (
     timeout_bytes,
     vote_bytes,
 )
-from tanpo.ledger.types import NetworkId
+from tanpo.ledger.types import Epoch, NetworkId
 from tanpo.ledger.vote import list_votes
 from tanpo.simulator.violation import Violation
 
@@ -28,24 +36,29 @@ KEPT = 256
 
 
 class Quorums:
-    """Looks at every certificate in what honest processes say."""
+    """Looks at every certificate in what honest processes say. `find_keys` returns those of an epoch."""
 
-    def __init__(self, network_id: NetworkId) -> None:
+    def __init__(self, network_id: NetworkId, find_keys: Callable[[Epoch], SignatureChecker]) -> None:
         self._network_id = network_id
+        self._find_keys = find_keys
         self._verified: dict[Certificate, None] = {}
 
-    def check(self, name: str, message: Message, keys: SignatureChecker) -> None:
+    def check(self, name: str, message: Message) -> None:
         """Check every certificate in a message of an honest process.
 
         Raises:
-            Violation: one of them has too few distinct signers, or a signature that does not verify.
+            Violation: one of them has too few distinct signers, a signature that does not verify, or another
+                lock than its signers name.
         """
         for certificate in _list_certificates(message):
             if certificate in self._verified:
                 continue
+            keys = self._find_keys(certificate.epoch)
             self._check_count(name, certificate, keys.validator_count)
             if not self._is_signed(certificate, keys):
                 raise Violation("quorum", "holds a certificate with a forged signature", name)
+            if isinstance(certificate, TimeoutCertificate) and not _names_its_lock(certificate):
+                raise Violation("quorum", "holds a term certificate with another lock than it lists", name)
             self._verified[certificate] = None
             if len(self._verified) > KEPT:
                 del self._verified[next(iter(self._verified))]
@@ -82,24 +95,37 @@ class Quorums:
 
 def _list_certificates(message: Message) -> Iterator[Certificate]:
     """Return the certificates in a message; base certificates need no signers."""
-    certificates: tuple[QuorumCertificate | None, ...] = ()
+    certificate: QuorumCertificate | None = None
     opening: TimeoutCertificate | None = None
     match message:
-        case Append(justify=high, term_certificate=opening) | Timeout(high_qc=high, term_certificate=opening):
-            certificates = (high,)
-        case Heartbeat(high_qc=high, commit_proof=proof, term_certificate=opening):
-            certificates = (high, None if proof is None else proof.certificate)
-        case Nudge(certificate=high):
-            certificates = (high,)
+        case (
+            Append(justify=certificate, term_certificate=opening)
+            | Timeout(high_qc=certificate, term_certificate=opening)
+            | Status(high_qc=certificate, term_certificate=opening)
+        ):
+            pass
+        case Heartbeat(high_qc=certificate, commit_proof=proof, term_certificate=opening):
+            if proof is not None:
+                yield proof.certificate
+        case Nudge(certificate=certificate):
+            pass
+        case Committed(proof=proof):
+            certificate = proof.certificate
         case TermCertificate(certificate=opening):
-            certificates = (opening.high_qc,)
+            pass
         case _:
             return
-    for certificate in certificates:
-        if certificate is not None and certificate.term > 0:
-            yield certificate
+    if certificate is not None and certificate.term > 0:
+        yield certificate
     if opening is not None:
         yield opening
+        if opening.high_qc.term > 0:
+            yield opening.high_qc
+
+
+def _names_its_lock(certificate: TimeoutCertificate) -> bool:
+    """Whether the lock that a term certificate carries is the highest that its signers name."""
+    return certificate.high_qc.rank == max((one.high_term, one.high_height) for one in certificate.entries)
 
 
 def _list_signers(certificate: Certificate) -> Sequence[int]:

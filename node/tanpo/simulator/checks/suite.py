@@ -54,7 +54,7 @@ class Checks:
         self._nodes_max = 2 * max(reign.validator_count for reign in cluster.reigns) + len(settings.nodes)
         self._ticks = 0
         self._times = Times(settings.timing)
-        self._quorums = Quorums(cluster.network_id)
+        self._quorums = Quorums(cluster.network_id, lambda epoch: cluster.reigns[epoch].keys)
         self._rebirths = Rebirths()
         self._beginnings = Beginnings(settings.timing.base_timeout_ms)
         self.justifications = Justifications(cluster.network_id)
@@ -111,7 +111,7 @@ class Checks:
         self._promises.check(promiser, message)
         quorum = compute_quorum(process.reign.validator_count)
         self._beginnings.check(process.name, message, process.now_ms, quorum)
-        self._quorums.check(process.name, message, process.reign.keys)
+        self._quorums.check(process.name, message)
         if isinstance(message, AppendReply) and message.vote.kind is SignedKind.VOTE_PREPARE:
             self._check_vote(process, message.vote)
 
