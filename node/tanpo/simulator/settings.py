@@ -29,9 +29,6 @@ BEYOND_SHARE: Final = 0.03
 MOST_FAULTY_SHARE: Final = 0.7
 """How many runs have as many faulty validators as the protocol survives."""
 
-BEYOND_BEHAVIOURS: Final = ("collude", "equivocate", "lie-in-timeouts", "vote-for-everything")
-"""What those do: the most likely to make honest nodes disagree."""
-
 CONTRACTS_SHARE: Final = 0.15
 """How many runs of small networks execute real contracts: they cost more."""
 
@@ -45,11 +42,26 @@ CONTRACTS: Final = "contracts"
 EPOCHS_SHARE: Final = 0.3
 """How many runs change their validators."""
 
-STYLES: Final = ("hostile", "hostile", "conspiracy", "conspiracy", "heirs", "twins", "mixed", "victims")
-"""What the faulty validators of a run are; in a conspiracy all behave alike. Heirs lead one after the other:
-what one of them hides, the next can bring forward."""
+STYLES: Final = (
+    "hostile",
+    "hostile",
+    "conspiracy",
+    "conspiracy",
+    "heirs",
+    "liars",
+    "twins",
+    "mixed",
+    "victims",
+)
+"""What the faulty validators of a run are; in a conspiracy all behave alike. Heirs and liars lead one after
+the other: what one of them hides, the next can bring forward, and what the first of all say is listed first."""
 
-HEIR_BEHAVIOURS: Final = ("hoard",)
+SHARED_BEHAVIOURS: Final = {
+    "beyond": ("collude", "equivocate", "lie-in-timeouts", "vote-for-everything"),
+    "heirs": ("hoard",),
+    "liars": ("forge-locks", "repeat-old-certificates", "true-then-lie"),
+}
+"""What those do who do not behave at random; beyond what is survived, what is most likely to make a fork."""
 
 REIGN_MIN: Final = 4
 REIGN_MAX: Final = 16
@@ -202,7 +214,7 @@ def draw_settings(seed: int, mode: Mode) -> Settings:
     faulty_count = faulty_max if rng.random() < MOST_FAULTY_SHARE else rng.randint(0, faulty_max)
     faulty = rng.sample(range(count), faulty_max + 1 if is_beyond else faulty_count)
     style = "beyond" if is_beyond else rng.choice(STYLES)
-    if style == "heirs":
+    if style in ("heirs", "liars"):
         faulty = list(range(faulty_max))
     hostile = _draw_all_hostile(rng, faulty, style)
     victims = tuple(sorted(str(i) for i, one in zip(faulty, hostile, strict=True) if one is None))
@@ -258,7 +270,7 @@ def _is_allowed(now: tuple[str, ...], then: tuple[str, ...], faulty: AbstractSet
 
 
 def _draw_all_hostile(rng: random.Random, faulty: Sequence[int], style: str) -> list[HostileValidator | None]:
-    shared = {"beyond": BEYOND_BEHAVIOURS, "heirs": HEIR_BEHAVIOURS}.get(style)
+    shared = SHARED_BEHAVIOURS.get(style)
     if style == "conspiracy":
         shared = _draw_behaviours(rng)
     if shared is None:

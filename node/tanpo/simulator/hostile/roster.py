@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from tanpo.simulator.hostile import proposing, terms, voting
+from tanpo.simulator.hostile import mixing, proposing, terms, voting
 from tanpo.simulator.hostile.actor import Behaviour
 
 BEHAVIOURS: Final[Mapping[str, Callable[[], Behaviour]]] = MappingProxyType(
@@ -16,6 +16,7 @@ BEHAVIOURS: Final[Mapping[str, Callable[[], Behaviour]]] = MappingProxyType(
         "collude": voting.Collude,
         "equivocate": proposing.Equivocate,
         "flood-future-terms": terms.FloodTerms,
+        "forge-locks": mixing.ForgeLocks,
         "hoard": voting.Hoard,
         "lie-in-catch-up": terms.LieInCatchUp,
         "lie-in-status": terms.LieInStatus,
@@ -23,9 +24,11 @@ BEHAVIOURS: Final[Mapping[str, Callable[[], Behaviour]]] = MappingProxyType(
         "open-below": proposing.open_below,
         "open-twice": proposing.open_twice,
         "pad-certificates": voting.Pad,
+        "repeat-old-certificates": mixing.RepeatOld,
         "replay": terms.Replay,
         "silent": voting.be_silent,
         "suspect-always": terms.SuspectAlways,
+        "true-then-lie": mixing.TrueThenLie,
         "vote-for-everything": voting.VoteForEverything,
         "withhold-blocks": voting.withhold_blocks,
         "withhold-certificates": voting.withhold_certificates,

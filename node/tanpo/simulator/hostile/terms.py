@@ -109,7 +109,7 @@ class FloodTerms(Behaviour):
             return
         term = Term(actor.term + rng.randrange(1, _AHEAD_MAX))
         high = actor.draw_certificate()
-        entry = _entry(actor, term, high)
+        entry = make_entry(actor, actor.index, term, high)
         forged = TimeoutCertificate(epoch=actor.epoch, term=Term(term - 1), entries=(entry,), high_qc=high)
         vote = Vote(
             kind=SignedKind.VOTE_PREPARE,
@@ -167,21 +167,30 @@ class Replay(Behaviour):
             actor.say(actor.draw_audience(), actor.random.choice(self._past), self.name)
 
 
-def _timeout(actor: Actor, term: Term, opening: TimeoutCertificate | None) -> Timeout:
-    high = actor.draw_certificate()
-    if high.term > term:
-        high = actor.conspiracy.certificates[0]
-    return Timeout(term=term, entry=_entry(actor, term, high), high_qc=high, term_certificate=opening)
+def make_timeout(
+    actor: Actor, term: Term, high: QuorumCertificate, opening: TimeoutCertificate | None
+) -> Timeout:
+    """Return our timeout of a term that names this certificate, genuine or not."""
+    entry = make_entry(actor, actor.index, term, high)
+    return Timeout(term=term, entry=entry, high_qc=high, term_certificate=opening)
 
 
-def _entry(actor: Actor, term: Term, high: QuorumCertificate) -> TimeoutEntry:
+def make_entry(actor: Actor, index: ValidatorIndex, term: Term, high: QuorumCertificate) -> TimeoutEntry:
+    """Return what any of the conspirators signs to give up a term."""
     message = timeout_bytes(
         actor.cluster.network_id, actor.epoch, term, high.term, high.height, high.block_hash
     )
     return TimeoutEntry(
-        validator=actor.index,
+        validator=index,
         high_term=high.term,
         high_height=high.height,
         high_hash=high.block_hash,
-        signature=actor.process.reign.sign(actor.index, message),
+        signature=actor.process.reign.sign(index, message),
     )
+
+
+def _timeout(actor: Actor, term: Term, opening: TimeoutCertificate | None) -> Timeout:
+    high = actor.draw_certificate()
+    if high.term > term:
+        high = actor.conspiracy.certificates[0]
+    return make_timeout(actor, term, high, opening)
