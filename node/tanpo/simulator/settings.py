@@ -48,18 +48,20 @@ STYLES: Final = (
     "conspiracy",
     "conspiracy",
     "heirs",
+    "forgers",
     "liars",
     "twins",
     "mixed",
     "victims",
 )
-"""What the faulty validators of a run are; in a conspiracy all behave alike. Heirs and liars lead one after
-the other: what one of them hides, the next can bring forward, and what the first of all say is listed first."""
+"""What the faulty validators of a run are; in a conspiracy all behave alike. Heirs, forgers and liars lead
+one after the other: what one hides, the next can bring forward, and what the first say is listed first."""
 
 SHARED_BEHAVIOURS: Final = {
     "beyond": ("collude", "equivocate", "lie-in-timeouts", "vote-for-everything"),
     "heirs": ("hoard",),
-    "liars": ("forge-locks", "repeat-old-certificates", "true-then-lie"),
+    "forgers": ("forge-locks",),
+    "liars": ("repeat-old-certificates", "true-then-lie"),
 }
 """What those do who do not behave at random; beyond what is survived, what is most likely to make a fork."""
 
@@ -214,7 +216,7 @@ def draw_settings(seed: int, mode: Mode) -> Settings:
     faulty_count = faulty_max if rng.random() < MOST_FAULTY_SHARE else rng.randint(0, faulty_max)
     faulty = rng.sample(range(count), faulty_max + 1 if is_beyond else faulty_count)
     style = "beyond" if is_beyond else rng.choice(STYLES)
-    if style in ("heirs", "liars"):
+    if style in ("heirs", "forgers", "liars"):
         faulty = list(range(faulty_max))
     hostile = _draw_all_hostile(rng, faulty, style)
     victims = tuple(sorted(str(i) for i, one in zip(faulty, hostile, strict=True) if one is None))

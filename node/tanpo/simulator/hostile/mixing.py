@@ -42,15 +42,15 @@ class ForgeLocks(Behaviour):
             heard = self._heard.get(key, {}) | {sender: message}
             self._heard = {key: heard}
             opening = _open(actor, message.term, heard)
-            if opening is not None and self._struck < key:
-                self._struck = key
+            if opening is not None and self._struck <= key:
                 self._strike(actor, opening)
         return True
 
     def rewrites(self, actor: Actor, outgoing: Outgoing) -> Sequence[Outgoing]:
-        """Lead none of the terms that a forgery was sent in."""
-        is_struck = self._struck == (actor.epoch, actor.term - 1)
-        return () if is_struck and isinstance(outgoing[1], Append | Heartbeat | Nudge) else (outgoing,)
+        """In a term that a forgery was sent in, lead nobody, and take nothing back by a true timeout."""
+        is_struck = self._struck == (actor.epoch, actor.term)
+        is_kept = isinstance(outgoing[1], Append | Heartbeat | Nudge | Timeout)
+        return () if is_struck and is_kept else (outgoing,)
 
     def on_tick(self, actor: Actor) -> None:
         """Strike at whoever is late: it may still be in the term before."""
@@ -60,6 +60,7 @@ class ForgeLocks(Behaviour):
 
     def _strike(self, actor: Actor, opening: TimeoutCertificate) -> None:
         term, high = Term(opening.term + 1), opening.high_qc
+        self._struck = (actor.epoch, term)
         forged = _forge(actor, high if high.signatures else actor.draw_certificate())
         proof = CommitProof(certificate=replace(forged, kind=SignedKind.VOTE_COMMIT))
         others: Sequence[Message] = (
@@ -99,7 +100,7 @@ class RepeatOld(Behaviour):
 
     def on_tick(self, actor: Actor) -> None:
         """Send some of the oldest that are known."""
-        if actor.random.random() > 0.03:
+        if actor.random.random() > 0.02:
             return
         known = sorted(actor.conspiracy.certificates, key=lambda one: (one.rank, one.kind))
         audience = actor.draw_audience()
