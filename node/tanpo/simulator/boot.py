@@ -9,6 +9,7 @@ from tanpo.ledger.errors import InvariantViolation
 from tanpo.ledger.types import Epoch, Signature
 from tanpo.node.resuming import resume
 from tanpo.simulator.bodies import PoolSource
+from tanpo.simulator.checks import AttentiveReplica
 from tanpo.simulator.disk import SafetyDisk
 from tanpo.storage import SafetyImage
 from tanpo.storage.recall import Forgotten
@@ -75,7 +76,10 @@ def build_replica(process: Process, image: SafetyImage) -> Replica:
     if resumption.write is not None:
         process.safety.begin(resumption.write)
         process.safety.finish()
-    return cluster.replica_factory(
+    factory = cluster.replica_factory
+    if factory is Replica and cluster.faulty and process.is_honest:
+        factory = AttentiveReplica  # There is somebody to report.
+    return factory(
         config, reign.keys, lambda message: _sign(process, message), PoolSource(process), resumption.start
     )
 

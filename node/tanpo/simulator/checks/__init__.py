@@ -3,6 +3,7 @@
 from tanpo.simulator.checks.agreement import Agreement
 from tanpo.simulator.checks.attribution import Attribution
 from tanpo.simulator.checks.beginnings import Beginnings
+from tanpo.simulator.checks.diligence import AttentiveReplica
 from tanpo.simulator.checks.justification import Justifications
 from tanpo.simulator.checks.memory import check_memory
 from tanpo.simulator.checks.promises import PromiseBook, Promiser
@@ -14,6 +15,7 @@ from tanpo.simulator.checks.times import Times
 
 __all__ = [
     "Agreement",
+    "AttentiveReplica",
     "Attribution",
     "Beginnings",
     "Checks",
