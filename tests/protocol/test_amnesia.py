@@ -240,6 +240,21 @@ def test_what_an_answer_says_of_ourselves_is_durable_first(bench: Any, seen: Any
     assert seen.record(effects).term == 2
 
 
+def test_a_question_is_answered_with_one_of_ours_once_until_all_are_asked_again(
+    bench: Any, seen: Any
+) -> None:
+    """D7: the asker may have missed ours; but questions for questions would have no end."""
+    again = bench.restart(bench.tick())
+    again.tick()
+
+    first = again.receive(1, GetStatus(nonce=7)) + again.receive(1, GetStatus(nonce=8))
+    again.tick(again.timing.heartbeat_ms)
+    later = again.receive(1, GetStatus(nonce=9)) + again.receive(1, GetStatus(nonce=10))
+
+    assert [len(seen.sent(effects, GetStatus)) for effects in (first, later)] == [1, 1]
+    assert [len(seen.sent(effects, Status)) for effects in (first, later)] == [2, 2]
+
+
 def test_whoever_has_amnesia_does_not_answer(new_bench: Any, bench: Any, seen: Any) -> None:
     """D7: its word would stand for memory that it has not."""
     again = forget(new_bench, bench, may_rejoin=True)

@@ -54,9 +54,12 @@ def on_get_status(core: Core, sender: ValidatorIndex, request: GetStatus) -> Non
     """Tell a validator what we saw of it. Whoever has forgotten itself does not count, and is silent."""
     if not core.can_sign:
         return
-    if core.inquiry is not None and sender not in core.inquiry.answered:
-        # It has just started, perhaps into this epoch like us: what we asked it before may be lost.
-        send(core, sender, GetStatus(nonce=core.inquiry.nonce))
+    inquiry = core.inquiry
+    if inquiry is not None and sender not in inquiry.answered and sender not in inquiry.asked_back:
+        # It has just started, perhaps into this epoch like us: what we asked it before may be lost. Only once
+        # until we ask all again: two that each answer a question with one would never come to an end.
+        inquiry.asked_back.append(sender)
+        send(core, sender, GetStatus(nonce=inquiry.nonce))
     seen = find_seen(core, sender)
     timeout = seen.last_timeout
     answer = Status(
@@ -102,6 +105,7 @@ def on_status(core: Core, sender: ValidatorIndex, status: Status) -> None:
 
 
 def _ask(core: Core, inquiry: Inquiry) -> None:
+    inquiry.asked_back.clear()
     for index in range(core.config.validator_count):
         if index not in inquiry.answered:
             send(core, ValidatorIndex(index), GetStatus(nonce=inquiry.nonce))

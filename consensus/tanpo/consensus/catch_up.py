@@ -108,6 +108,8 @@ def advance(core: Core) -> None:
 
 def _find_claims(core: Core) -> dict[ValidatorIndex, int]:
     """Return who claimed of late to be in a later epoch, and when."""
+    if not core.catch_up.later_epochs:
+        return {}
     oldest_ms = core.clock.now_ms - core.config.timing.base_timeout_ms
     return {sender: at_ms for sender, at_ms in core.catch_up.later_epochs.items() if at_ms >= oldest_ms}
 

@@ -97,8 +97,8 @@ class CatchUp:
 
 @dataclass(slots=True)
 class Inquiry:
-    """What we ask the others after a start (D7): what we remembered then, who answered, and the latest term
-    in which somebody saw a signature of ours."""
+    """What we ask the others after a start (D7): what we remembered then, who answered, the latest term in
+    which somebody saw a signature of ours, and whom we asked once more because it asked us."""
 
     nonce: int
     began_ms: int
@@ -108,6 +108,7 @@ class Inquiry:
     timeout_term: Term
     signed_term: Term
     answered: list[ValidatorIndex] = field(default_factory=list)
+    asked_back: list[ValidatorIndex] = field(default_factory=list)
 
 
 @dataclass(slots=True)
