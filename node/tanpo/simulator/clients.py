@@ -41,6 +41,11 @@ class Clients:
         self._cluster.clock.after(RETRY_MS, self._retry)
         self._plan_reign()
 
+    def reopen(self) -> None:
+        """Submit again, from now on."""
+        self.is_open_for_more = True
+        self._submit()
+
     def note_stored(self, block: Block) -> None:
         """See transactions committed."""
         for envelope in block.envelopes:

@@ -14,6 +14,10 @@ HEALED_SKEW_MS: Final = 100
 """How far clocks of the core are off at most: any two well within the protocol's precision."""
 
 
+REPLACED_TERM: Final = 3
+"""From this term on it shows whether patience fell back after a commit."""
+
+
 def heal(cluster: Cluster) -> None:
     """Make a random core of a quorum healthy; the others are dead or hostile, or stay as they are.
 
@@ -36,6 +40,31 @@ def heal(cluster: Cluster) -> None:
             cluster.dead.add(process.name)
             process.crash()
             cluster.annals.trace(process, "is dead for ever")
+
+
+def replace_leader(cluster: Cluster) -> bool:
+    """Have the leader die after some terms, if another honest validator can come up in its place.
+
+    All is well by then, so the others must not wait for it as long as they did for the leaders before (T3).
+    """
+    core = list_core(cluster)
+    reign = cluster.reigns[cluster.clients.reign_asked]
+    term = max(process.replica.term for process in core)
+    leader = reign.nodes[core[0].replica.leader]
+    spare = [node for node in reign.nodes if node not in cluster.faulty and node not in cluster.core]
+    is_one_epoch = cluster.clients.reign_asked == 0
+    if term < REPLACED_TERM or not is_one_epoch or not spare or leader not in cluster.core:
+        return False
+    cluster.core = cluster.core - {leader} | {spare[0]}
+    cluster.annals.trace(None, f"{leader} dies for ever, {spare[0]} heals")
+    cluster.dead = {name for name in cluster.dead if name != spare[0]} | {leader}
+    cluster.links.cut = {pair for pair in cluster.links.cut if not cluster.is_core_pair(pair)}
+    for process in cluster.processes:
+        if process.node == leader:
+            process.crash()
+        elif process.node == spare[0]:
+            _heal_one(cluster, process)
+    return True
 
 
 def can_go_on(cluster: Cluster, number: int) -> bool:

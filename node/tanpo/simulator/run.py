@@ -9,18 +9,15 @@ from typing import Final
 from tanpo.consensus import Replica
 from tanpo.ledger.errors import InvariantViolation, LedgerError
 from tanpo.simulator.application import Application
+from tanpo.simulator.bounds import compute_bound_ms
 from tanpo.simulator.checks import Disagreement
 from tanpo.simulator.cluster import Cluster, ReplicaFactory
-from tanpo.simulator.healing import has_converged, heal, list_core
+from tanpo.simulator.healing import has_converged, heal, list_core, replace_leader
 from tanpo.simulator.settings import Mode, Settings
 from tanpo.simulator.violation import Violation
 
 AFTER_MS: Final = 3_000
 """How long clients go on submitting after a core has healed."""
-
-SLACK_MS: Final = 15_000
-"""What a healed core may take beyond the timeouts of the leaders that are not in it."""
-
 
 FINDINGS: Final = (
     ArithmeticError,
@@ -90,21 +87,6 @@ def report_on(seed: int, cluster: Cluster, drive: Callable[[], None]) -> Report:
     return _report(seed, cluster, found, disagreed=disagreed)
 
 
-def compute_bound_ms(cluster: Cluster) -> int:
-    """Return how long a core that heals now may take to commit all that is submitted.
-
-    In the worst case every leader that is not in it comes first, and each of their terms is waited out.
-    """
-    timing, settings = cluster.settings.timing, cluster.settings
-    core = list_core(cluster)
-    term = max(process.replica.term for process in core)
-    total_ms = SLACK_MS
-    for bad in range(max(map(len, settings.reigns)) - len(cluster.core) + 6):
-        timeout_ms = min(timing.timeout_max_ms, timing.base_timeout_ms << min(term + bad, 16))
-        total_ms += timeout_ms + timing.request_timeout_ms + timing.base_timeout_ms
-    return total_ms
-
-
 def settle(cluster: Cluster, step_max: int, after_ms: int = AFTER_MS) -> None:
     """Let clients go on for `after_ms`, and then the core commit all that was submitted.
 
@@ -132,6 +114,9 @@ def _run(cluster: Cluster, step_max: int | None) -> None:
         return
     heal(cluster)
     settle(cluster, limit)
+    if replace_leader(cluster):
+        cluster.clients.reopen()
+        settle(cluster, limit)
 
 
 def _describe_stall(cluster: Cluster) -> str:
