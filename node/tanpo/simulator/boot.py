@@ -77,7 +77,7 @@ def build_replica(process: Process, image: SafetyImage) -> Replica:
         process.safety.begin(resumption.write)
         process.safety.finish()
     factory = cluster.replica_factory
-    if factory is Replica and cluster.faulty and process.is_honest:
+    if factory is Replica and cluster.faulty and process.node not in cluster.hostile:
         factory = AttentiveReplica  # There is somebody to report.
     return factory(
         config, reign.keys, lambda message: _sign(process, message), PoolSource(process), resumption.start

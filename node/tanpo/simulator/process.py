@@ -234,6 +234,7 @@ class Process:
     def _write(self, turn: Turn) -> None:
         if turn.write is None:
             return
+        self.cluster.checks.on_write(self, turn)
         self.is_writing = True
         self.safety.begin(turn.write)
         if self.cluster.luck.strikes(FaultKind.CRASH_BEFORE_SYNC, self):

@@ -1,4 +1,5 @@
-"""Whoever verified two signatures that contradict each other reports it, at once (G4).
+"""Whoever verified two signatures that contradict each other reports it, at once (G4); whoever is shown one
+of its own that it does not remember signs no more (D6).
 
 What a replica verified is what it asked the keys about and was told to be true. From that alone the same
 three contradictions are looked for as there (SPEC G1 to G3), apart from the product's own search. A replica
@@ -13,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tanpo.consensus import (
+    Broadcast,
     Effect,
     Event,
+    Message,
     PayloadSource,
     Received,
     Replica,
@@ -22,8 +25,10 @@ from tanpo.consensus import (
     ReplicaStart,
     ReportEvidence,
     ReportFault,
+    Send,
 )
-from tanpo.consensus.messages import Append
+from tanpo.consensus.messages import Append, AppendReply, Nudge, StepDown, Timeout
+from tanpo.consensus.record import DurableRecord
 from tanpo.ledger.block import Header
 from tanpo.ledger.certificate import SignatureChecker, SignedKind
 from tanpo.ledger.types import BlockHash, Signature, ValidatorIndex
@@ -144,9 +149,9 @@ class Listener:
 
 
 class AttentiveReplica(Replica):
-    """A replica of an honest node, held to report what it could see."""
+    """A replica in nobody's hands, held to draw the consequences of what it could see."""
 
-    __slots__ = ("_claims", "_first_term", "_listener", "_memories")
+    __slots__ = ("_claims", "_first_term", "_has_forgotten", "_listener", "_memories")
 
     def __init__(
         self,
@@ -159,6 +164,7 @@ class AttentiveReplica(Replica):
         self._listener = Listener(checker, self._find_header)
         self._memories: dict[int, _Memory] = {}
         self._claims: set[tuple[int, str]] = set()
+        self._has_forgotten = False
         super().__init__(config, self._listener, signer, payloads, start)
         self._first_term = self.high_rank[0]
 
@@ -166,15 +172,19 @@ class AttentiveReplica(Replica):
         """Take one event, as any replica does.
 
         Raises:
-            Violation: it verified a contradiction and reported nothing.
+            Violation: it verified a contradiction and reported nothing, or goes on signing with amnesia.
         """
+        record = self._core.record
         effects = super().step(event)
         for effect in effects:
+            if self._has_forgotten and isinstance(effect, Send | Broadcast) and _is_signed(effect.message):
+                raise Violation("amnesia", "signs although it was shown what it has forgotten")
             if isinstance(effect, ReportEvidence):
                 self._claims.add((effect.evidence.accused, type(effect.evidence).__name__))
         if self._listener.said:
             said, self._listener.said = self._listener.said, []
             self._check(event, effects, said)
+            self._remember(record, said)
         return effects
 
     def _find_header(self, block_hash: BlockHash) -> Header | None:
@@ -192,6 +202,16 @@ class AttentiveReplica(Replica):
             if one.validator != self._core.config.validator:
                 self._note(one, is_sure=is_clean)
 
+    def _remember(self, record: DurableRecord, said: list[_Said]) -> None:
+        """Note whether it was shown a signature of its own that it does not remember (D6). It may come back
+        if the operator says so (D8): `Rebirths` looks at that."""
+        core = self._core
+        if core.is_behind or core.config.may_rejoin:
+            return
+        for one in said:
+            if one.validator == core.config.validator and one.term > record.floor:
+                self._has_forgotten |= _is_forgotten(record, one)
+
     def _note(self, said: _Said, *, is_sure: bool) -> None:
         memory = self._memories.setdefault(said.validator, _Memory(voted_term=self._first_term))
         note = memory.note_timeout if said.kind is SignedKind.TIMEOUT else memory.note_vote
@@ -199,6 +219,20 @@ class AttentiveReplica(Replica):
             if (said.validator, kind) not in self._claims:
                 what = f"saw a {kind} of validator {said.validator} in term {said.term} and reports nothing"
                 raise Violation("diligence", what)
+
+
+def _is_forgotten(record: DurableRecord, own: _Said) -> bool:
+    match own.kind:
+        case SignedKind.VOTE_PREPARE:
+            return record.voted is None or own.rank > record.voted.rank
+        case SignedKind.VOTE_COMMIT:
+            return own.rank > record.high_qc.rank
+        case _:
+            return record.timeout is None or own.term > record.timeout.term
+
+
+def _is_signed(message: Message) -> bool:
+    return isinstance(message, Append | AppendReply | Nudge | StepDown | Timeout)
 
 
 def _hear(validator: int, message: bytes, find_header: Callable[[BlockHash], Header | None]) -> _Said | None:

@@ -28,12 +28,17 @@ from tanpo.simulator.violation import Violation
 from tanpo.storage import SafetyImage
 
 if TYPE_CHECKING:
+    from tanpo.node.agenda import Turn
     from tanpo.simulator.cluster import Cluster
     from tanpo.simulator.process import Process
 
 
 MEMORY_TICKS: Final = 10
 """Ticks of all nodes between two looks at a replica's memory: what grows without end is seen anyway."""
+
+
+LAG_MAX: Final = 8
+"""How far a vote may be above what its voter has stored (L1)."""
 
 
 class Disagreement(Exception):
@@ -89,6 +94,14 @@ class Checks:
         if process.is_honest:
             raise Violation("restart", "a crash made the store believe that it forgot", process.name)
         self._rebirths.note_loss(process.name)
+
+    def on_write(self, process: Process, turn: Turn) -> None:
+        """Check that no block is let go of before it is stored (D4)."""
+        if turn.write is None or not turn.write.dropped or not process.is_honest:
+            return
+        committed = {one.block.block_hash for one in turn.effects if isinstance(one, CommitBlock)}
+        if committed.intersection(turn.write.dropped):
+            raise Violation("durability", "lets go of a block before it is stored", process.name)
 
     def on_say(self, process: Process, message: Message) -> None:
         """Check a message that is about to leave."""
@@ -186,6 +199,9 @@ class Checks:
 
     def _check_vote(self, process: Process, vote: Vote) -> None:
         self.on_clock(process)
+        if vote.height > process.chain.height + LAG_MAX:
+            what = f"votes for height {vote.height}, {process.chain.height} is stored"
+            raise Violation("lag", what, process.name)
         header = self._cluster.annals.find_header(vote.block_hash)
         if header is None:
             return

@@ -17,6 +17,7 @@ BEHAVIOURS: Final[Mapping[str, Callable[[], Behaviour]]] = MappingProxyType(
         "equivocate": proposing.Equivocate,
         "flood-future-terms": terms.FloodTerms,
         "forge-locks": mixing.ForgeLocks,
+        "forge-step-downs": terms.ForgeStepDowns,
         "hoard": voting.Hoard,
         "lie-in-catch-up": terms.LieInCatchUp,
         "lie-in-status": terms.LieInStatus,

@@ -8,11 +8,13 @@ from dataclasses import replace
 
 from tanpo.consensus import Message
 from tanpo.consensus.messages import (
+    Append,
     AppendReply,
     Committed,
     GetCommitted,
     Heartbeat,
     Status,
+    StepDown,
     Suspect,
     TermCertificate,
     Timeout,
@@ -23,6 +25,7 @@ from tanpo.ledger.certificate import (
     SignedKind,
     TimeoutCertificate,
     TimeoutEntry,
+    step_down_bytes,
     timeout_bytes,
 )
 from tanpo.ledger.types import Height, Term, ValidatorIndex
@@ -139,6 +142,25 @@ class SuspectAlways(Behaviour):
         """Complain."""
         if actor.random.random() < 0.3:
             actor.say(list_others(actor.process), Suspect(term=actor.term), self.name)
+
+
+class ForgeStepDowns(Behaviour):
+    """Gives the terms of others away, as soon as it sees them begin."""
+
+    name = "forge-step-downs"
+
+    def __init__(self) -> None:
+        self._done: tuple[int, int] = (0, 0)
+
+    def hears(self, actor: Actor, _sender: ValidatorIndex, message: Message) -> bool:
+        """Sign in the place of a leader that shows itself."""
+        term = message.term if isinstance(message, Append | Heartbeat) else actor.term
+        if self._done < (actor.epoch, term):
+            self._done = (actor.epoch, term)
+            signed = step_down_bytes(actor.cluster.network_id, actor.epoch, Term(term))
+            signature = actor.process.reign.sign(actor.index, signed)
+            actor.say(list_others(actor.process), StepDown(term=Term(term), signature=signature), self.name)
+        return True
 
 
 class Replay(Behaviour):
