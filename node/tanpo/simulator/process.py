@@ -33,6 +33,7 @@ from tanpo.ledger.types import Epoch, Height, ValidatorIndex
 from tanpo.node.agenda import Agenda, Turn
 from tanpo.simulator.addresses import list_others, number_of
 from tanpo.simulator.boot import build_replica, find_base, recall
+from tanpo.simulator.checks import check_write
 from tanpo.simulator.disk import ChainDisk, SafetyDisk, Stored
 from tanpo.simulator.executor import Executor
 from tanpo.simulator.faults import FaultKind
@@ -234,7 +235,8 @@ class Process:
     def _write(self, turn: Turn) -> None:
         if turn.write is None:
             return
-        self.cluster.checks.on_write(self, turn)
+        if self.is_honest:
+            check_write(self.name, turn)
         self.is_writing = True
         self.safety.begin(turn.write)
         if self.cluster.luck.strikes(FaultKind.CRASH_BEFORE_SYNC, self):

@@ -6,7 +6,7 @@ from tanpo.simulator.checks.beginnings import Beginnings
 from tanpo.simulator.checks.diligence import AttentiveReplica
 from tanpo.simulator.checks.justification import Justifications
 from tanpo.simulator.checks.memory import check_memory
-from tanpo.simulator.checks.promises import PromiseBook, Promiser
+from tanpo.simulator.checks.promises import PromiseBook, Promiser, check_write
 from tanpo.simulator.checks.quorums import Quorums
 from tanpo.simulator.checks.rebirths import Rebirths
 from tanpo.simulator.checks.results import check_results
@@ -28,4 +28,5 @@ __all__ = [
     "Times",
     "check_memory",
     "check_results",
+    "check_write",
 ]

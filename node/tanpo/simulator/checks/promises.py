@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from tanpo.consensus import Message
+from tanpo.consensus import CommitBlock, Message
 from tanpo.consensus.messages import Append, AppendReply, Nudge, Status, StepDown, Timeout
 from tanpo.consensus.record import DurableRecord, decode_record
 from tanpo.ledger.block import Header
 from tanpo.ledger.certificate import SignedKind
 from tanpo.ledger.types import BlockHash
 from tanpo.ledger.vote import Vote
+from tanpo.node.agenda import Turn
 from tanpo.simulator.violation import Violation
 
 Rank = tuple[int, int]
@@ -163,6 +164,19 @@ class PromiseBook:
         if known is not None and known != block_hash:
             raise Violation("promises", f"two votes at {_show(rank)}", name)
         self._votes[key] = block_hash
+
+
+def check_write(name: str, turn: Turn) -> None:
+    """Check what an honest process is about to write.
+
+    Raises:
+        Violation: it lets go of a block that it has yet to store (D4).
+    """
+    if turn.write is None or not turn.write.dropped:
+        return
+    committed = {one.block.block_hash for one in turn.effects if isinstance(one, CommitBlock)}
+    if committed.intersection(turn.write.dropped):
+        raise Violation("durability", "lets go of a block before it is stored", name)
 
 
 def _show(rank: Rank) -> str:

@@ -28,7 +28,6 @@ from tanpo.simulator.violation import Violation
 from tanpo.storage import SafetyImage
 
 if TYPE_CHECKING:
-    from tanpo.node.agenda import Turn
     from tanpo.simulator.cluster import Cluster
     from tanpo.simulator.process import Process
 
@@ -94,14 +93,6 @@ class Checks:
         if process.is_honest:
             raise Violation("restart", "a crash made the store believe that it forgot", process.name)
         self._rebirths.note_loss(process.name)
-
-    def on_write(self, process: Process, turn: Turn) -> None:
-        """Check that no block is let go of before it is stored (D4)."""
-        if turn.write is None or not turn.write.dropped or not process.is_honest:
-            return
-        committed = {one.block.block_hash for one in turn.effects if isinstance(one, CommitBlock)}
-        if committed.intersection(turn.write.dropped):
-            raise Violation("durability", "lets go of a block before it is stored", process.name)
 
     def on_say(self, process: Process, message: Message) -> None:
         """Check a message that is about to leave."""
