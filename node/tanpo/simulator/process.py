@@ -120,8 +120,9 @@ class Process:
         self.pool = Pool()
         self.evidence: list[bytes] = []
         image = recall(self)
+        self.cluster.checks.on_recall(self, image)
         self._take_over(image)
-        self.cluster.checks.on_start(self, image)
+        self.cluster.checks.on_start(self)
         self._later(self.cluster.streams.get("ticks").randrange(TICK_MS), self._tick)
 
     def crash(self) -> None:

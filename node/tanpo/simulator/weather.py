@@ -170,12 +170,17 @@ class Weather:
         """Do what the operator is told when blocks are damaged: take those of another node, keep the rest.
 
         What is damaged is always noticed: each block has its hash and each state its root. A chain that is
-        shorter than ours would not do: we let go of uncommitted blocks that it lacks.
+        shorter than ours would not do: we let go of uncommitted blocks that it lacks. Nor would one of another
+        epoch: promises of an earlier one look like a copy from before it began (D6).
         """
+        own = process.chain
         others = [
             other
             for other in self._cluster.processes
-            if other.is_honest and other is not process and other.chain.height >= process.chain.height
+            if other.is_honest
+            and other is not process
+            and other.chain.height >= own.height
+            and other.chain.state.reign == own.state.reign
         ]
         if others:
             process.chain = self._cluster.streams.get("rot").choice(others).chain.copy()
@@ -188,3 +193,4 @@ class Weather:
             self._cluster.checks.on_amnesia(process)
         else:
             process.chain = ChainDisk(genesis=self._cluster.application.genesis)
+            self._cluster.checks.on_emptied(process)

@@ -521,7 +521,7 @@ def test_a_restart_on_another_record_is_found() -> None:
     process = cluster.processes[0]
 
     with pytest.raises(Violation, match="another record"):
-        cluster.checks.on_start(process, SafetyImage(record=b"other", blocks={}))
+        cluster.checks.on_recall(process, SafetyImage(record=b"other", blocks={}))
 
 
 def test_a_halt_of_an_honest_node_is_a_violation() -> None:

@@ -18,6 +18,10 @@ class Rebirths:
         """Note that a process lost its promises, and knows."""
         self._forgotten[name] = dict(self._signed.get(name, {}))
 
+    def note_emptied(self, name: str) -> None:
+        """Note that a process lost everything, and does not know."""
+        self._forgotten.pop(name, None)
+
     def check(self, name: str, epoch: int, message: Message) -> None:
         """Note what a process signs.
 

@@ -70,14 +70,17 @@ class Checks:
                 cluster.annals.find_header, cluster.reigns[0].keys, cluster.network_id
             )
 
-    def on_start(self, process: Process, image: SafetyImage) -> None:
-        """Check that a process starts with what was durable."""
+    def on_recall(self, process: Process, image: SafetyImage) -> None:
+        """Check that a process that starts finds what was durable."""
+        durable = (process.safety.record, set(process.safety.blocks))
+        if process.is_honest and (image.record, set(image.blocks)) != durable:
+            raise Violation("restart", "finds another record than the durable one", process.name)
+
+    def on_start(self, process: Process) -> None:
+        """Check that a replica starts where it was."""
         replica, durable = process.replica, process.safety.record
         if not process.is_honest:
             return
-        is_first = image.record is None and process.chain.height == 0
-        if not (is_first or image.record == durable) or set(image.blocks) != set(process.safety.blocks):
-            raise Violation("restart", "starts with another record than the durable one", process.name)
         if replica.committed_height != process.chain.height:
             raise Violation("restart", "starts at another height than the stored one", process.name)
         known = None if durable is None else decode_record(durable)
@@ -93,6 +96,10 @@ class Checks:
         if process.is_honest:
             raise Violation("restart", "a crash made the store believe that it forgot", process.name)
         self._rebirths.note_loss(process.name)
+
+    def on_emptied(self, process: Process) -> None:
+        """Note that a node was made anew after a loss, against all advice: it knows of none (D7 may tell)."""
+        self._rebirths.note_emptied(process.name)
 
     def on_say(self, process: Process, message: Message) -> None:
         """Check a message that is about to leave."""
