@@ -170,8 +170,8 @@ class Weather:
         """Do what the operator is told when blocks are damaged: take those of another node, keep the rest.
 
         What is damaged is always noticed: each block has its hash and each state its root. A chain that is
-        shorter than ours would not do: we let go of uncommitted blocks that it lacks. Nor would one of another
-        epoch: promises of an earlier one look like a copy from before it began (D6).
+        shorter than ours would not do: we let go of uncommitted blocks that it lacks. Nor would
+        one of a later epoch: promises of an earlier one look like a copy from before it began (D6).
         """
         own = process.chain
         others = [
