@@ -77,11 +77,19 @@ def build_replica(process: Process, image: SafetyImage) -> Replica:
         process.safety.begin(resumption.write)
         process.safety.finish()
     factory = cluster.replica_factory
-    if factory is Replica and cluster.faulty and process.node not in cluster.hostile:
-        factory = AttentiveReplica  # There is somebody to report.
+    if factory is Replica and _is_watched(process):
+        factory = AttentiveReplica
     return factory(
         config, reign.keys, lambda message: _sign(process, message), PoolSource(process), resumption.start
     )
+
+
+def _is_watched(process: Process) -> bool:
+    """Whether a replica is held to draw the consequences of what it sees: where there is anything to see, of
+    those in nobody's hands those that may forget, and every other one, because it costs time."""
+    cluster = process.cluster
+    is_drawn = (process.number + cluster.settings.seed) % 2 == 0 or process.node in cluster.settings.victims
+    return bool(cluster.faulty) and process.node not in cluster.hostile and is_drawn
 
 
 def _sign(process: Process, message: bytes) -> Signature:

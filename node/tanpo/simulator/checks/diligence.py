@@ -9,9 +9,11 @@ proved to it (B2), or so old that it need not remember them (B3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from functools import lru_cache
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from tanpo.consensus import (
     Broadcast,
@@ -35,13 +37,16 @@ from tanpo.ledger.types import BlockHash, Signature, ValidatorIndex
 from tanpo.simulator.violation import Violation
 
 Rank = tuple[int, int]
-Claim = tuple[SignedKind, int, int]
+Claim = tuple[SignedKind, Rank]
 
 VOTES_MAX: Final = 15
 """So many votes of the highest ranks must be remembered of each validator: one less than B3 says, because two
 of one rank have no order."""
 
 TIMEOUTS_MAX: Final = 8
+
+_KEPT: Final = 64
+"""Votes kept of each validator before the lowest ranks go, all at once because that is cheaper."""
 
 _HASH_BYTES: Final = 32
 _NUMBER_BYTES: Final = 8
@@ -52,17 +57,13 @@ _BODY_AT: Final = _KIND_AT + 1 + _HASH_BYTES + _NUMBER_BYTES
 _DOUBLE_VOTE, _DOUBLE_OPENING, _LYING_TIMEOUT = "DoubleVote", "DoubleOpening", "LyingTimeout"
 
 
-@dataclass(slots=True, kw_only=True)
-class _Said:
-    """A signature that the replica found good. `rank` is that of the vote, or of the lock a timeout names.
-    `header` is that of the block, if the replica knew it then."""
+class _Said(NamedTuple):
+    """A signed string. `rank` is that of the vote, or of the lock that a timeout names."""
 
-    validator: int
     kind: SignedKind
     term: int
     rank: Rank
     block_hash: BlockHash
-    header: Header | None
 
 
 @dataclass(slots=True)
@@ -76,8 +77,8 @@ class _Memory:
     lock: Rank = (0, 0)
     voted_term: int = 0
 
-    def note_timeout(self, said: _Said, *, is_sure: bool) -> Iterator[str]:
-        """Remember a timeout; yield what it contradicts."""
+    def note_timeout(self, said: _Said, *, is_sure: bool) -> list[str]:
+        """Remember a timeout; return what it contradicts."""
         known = self.timeouts.get(said.term)
         if is_sure:
             self.timeouts[said.term] = said.rank if known is None else min(known, said.rank)
@@ -86,44 +87,57 @@ class _Memory:
         if len(self.timeouts) > TIMEOUTS_MAX:
             del self.timeouts[min(self.timeouts)]
         # A vote of a later term than the timeout may have taken the place of the one that it contradicts.
-        if is_sure and said.term >= self.voted_term and said.rank < self.lock:
-            yield _LYING_TIMEOUT
+        is_lie = is_sure and said.term >= self.voted_term and said.rank < self.lock
+        return [_LYING_TIMEOUT] if is_lie else []
 
-    def note_vote(self, said: _Said, *, is_sure: bool) -> Iterator[str]:
-        """Remember a vote; yield what it contradicts."""
-        claim = (said.kind, *said.rank)
+    def note_vote(self, said: _Said, header: Header | None, *, is_sure: bool) -> list[str]:
+        """Remember a vote; return what it contradicts. `header` is its block's, if the replica knew that."""
+        claim, found = (said.kind, said.rank), []
         known = self.votes.get(claim)
-        if is_sure and known is not None and known != said.block_hash:
-            yield _DOUBLE_VOTE
         if known is None:
-            self.votes[claim] = said.block_hash if is_sure else None
-        if len(self.votes) > VOTES_MAX:
-            del self.votes[min(self.votes, key=lambda one: one[1:])]
+            self._keep(claim, said.block_hash if is_sure else None)
+        elif is_sure and known != said.block_hash and self._is_fresh(said.rank):
+            found.append(_DOUBLE_VOTE)
         self.voted_term = max(self.voted_term, said.term)
-        if said.kind is SignedKind.VOTE_COMMIT:
-            yield from self._note_lock(said.term, said.rank, is_sure=is_sure)
-        elif said.header is not None:
-            lock = (said.header.parent_term, said.header.height - 1)
-            yield from self._note_lock(said.term, lock, is_sure=is_sure)
-            if said.header.term < said.term or said.header.parent_term < said.term:
-                yield from self._note_opening(said, is_sure=is_sure)
+        lock = said.rank
+        if said.kind is SignedKind.VOTE_PREPARE:
+            if header is None:
+                return found
+            lock = (header.parent_term, header.height - 1)
+            if (header.term < said.term or header.parent_term < said.term) and self._opens_twice(
+                said, is_sure
+            ):
+                found.append(_DOUBLE_OPENING)
+        if is_sure and lock > (0, 0):
+            self.lock = max(self.lock, lock)
+            if any(
+                at >= said.term and high is not None and high < lock for at, high in self.timeouts.items()
+            ):
+                found.append(_LYING_TIMEOUT)
+        return found
 
-    def _note_lock(self, term: int, lock: Rank, *, is_sure: bool) -> Iterator[str]:
-        if not is_sure:
-            return
-        self.lock = max(self.lock, lock)
-        named = (high for at, high in self.timeouts.items() if at >= term and high is not None)
-        if any(high < lock for high in named):
-            yield _LYING_TIMEOUT
+    def _keep(self, claim: Claim, block_hash: BlockHash | None) -> None:
+        self.votes[claim] = block_hash
+        if len(self.votes) > _KEPT:
+            for old in sorted(self.votes, key=itemgetter(1))[:-VOTES_MAX]:
+                del self.votes[old]
 
-    def _note_opening(self, said: _Said, *, is_sure: bool) -> Iterator[str]:
+    def _is_fresh(self, rank: Rank) -> bool:
+        """Whether a vote is among those that must be remembered."""
+        return sum(other > rank for _, other in self.votes) < VOTES_MAX
+
+    def _opens_twice(self, said: _Said, is_sure: bool) -> bool:
         term, height = self.opening
         if said.term > term:
             self.opening = (said.term, said.rank[1] if is_sure else None)
         elif said.term == term and is_sure:
-            if height is not None and height != said.rank[1]:
-                yield _DOUBLE_OPENING
             self.opening = (term, said.rank[1] if height is None else height)
+            return height is not None and height != said.rank[1]
+        return False
+
+
+Heard = tuple[ValidatorIndex, _Said, Header | None]
+"""Who signed what, and the header of the block of a prepare vote if the replica knew it."""
 
 
 class Listener:
@@ -132,7 +146,7 @@ class Listener:
     def __init__(self, keys: SignatureChecker, find_header: Callable[[BlockHash], Header | None]) -> None:
         self._keys = keys
         self._find_header = find_header
-        self.said: list[_Said] = []
+        self.said: list[Heard] = []
 
     @property
     def validator_count(self) -> int:
@@ -142,9 +156,10 @@ class Listener:
     def verify(self, validator: ValidatorIndex, message: bytes, signature: Signature) -> bool:
         """Return whether the validator signed the message."""
         is_good = self._keys.verify(validator, message, signature)
-        said = _hear(validator, message, self._find_header) if is_good else None
+        said = _read(message) if is_good else None
         if said is not None:
-            self.said.append(said)
+            is_prepare = said.kind is SignedKind.VOTE_PREPARE
+            self.said.append((validator, said, self._find_header(said.block_hash) if is_prepare else None))
         return is_good
 
 
@@ -183,41 +198,46 @@ class AttentiveReplica(Replica):
                 self._claims.add((effect.evidence.accused, type(effect.evidence).__name__))
         if self._listener.said:
             said, self._listener.said = self._listener.said, []
-            self._check(event, effects, said)
-            self._remember(record, said)
+            self._check(event, effects, record, said)
         return effects
 
     def _find_header(self, block_hash: BlockHash) -> Header | None:
         held = self._core.chain.find(block_hash)
         return None if held is None else held.block.header
 
-    def _check(self, event: Event, effects: list[Effect], said: list[_Said]) -> None:
+    def _check(self, event: Event, effects: list[Effect], record: DurableRecord, said: list[Heard]) -> None:
         is_clean = self._core.halted is None and not any(isinstance(one, ReportFault) for one in effects)
         append = event.message if isinstance(event, Received) and isinstance(event.message, Append) else None
-        for one in said:
+        own = self._core.config.validator
+        for validator, one, header in said:
+            known = header
             if append is not None and (one.term, one.block_hash) == (append.term, append.block.block_hash):
                 if append.term != self.term:
                     continue  # The leader's vote, without proof of its term.
-                one.header = append.block.header
-            if one.validator != self._core.config.validator:
-                self._note(one, is_sure=is_clean)
+                known = append.block.header
+            if validator == own:
+                self._remember(record, one)
+            else:
+                self._note(validator, one, known, is_sure=is_clean)
 
-    def _remember(self, record: DurableRecord, said: list[_Said]) -> None:
+    def _remember(self, record: DurableRecord, own: _Said) -> None:
         """Note whether it was shown a signature of its own that it does not remember (D6). It may come back
         if the operator says so (D8): `Rebirths` looks at that."""
         core = self._core
-        if core.is_behind or core.config.may_rejoin:
-            return
-        for one in said:
-            if one.validator == core.config.validator and one.term > record.floor:
-                self._has_forgotten |= _is_forgotten(record, one)
+        if not core.is_behind and not core.config.may_rejoin and own.term > record.floor:
+            self._has_forgotten |= _is_forgotten(record, own)
 
-    def _note(self, said: _Said, *, is_sure: bool) -> None:
-        memory = self._memories.setdefault(said.validator, _Memory(voted_term=self._first_term))
-        note = memory.note_timeout if said.kind is SignedKind.TIMEOUT else memory.note_vote
-        for kind in note(said, is_sure=is_sure):
-            if (said.validator, kind) not in self._claims:
-                what = f"saw a {kind} of validator {said.validator} in term {said.term} and reports nothing"
+    def _note(self, validator: ValidatorIndex, said: _Said, header: Header | None, *, is_sure: bool) -> None:
+        memory = self._memories.get(validator)
+        if memory is None:
+            memory = self._memories[validator] = _Memory(voted_term=self._first_term)
+        if said.kind is SignedKind.TIMEOUT:
+            found = memory.note_timeout(said, is_sure=is_sure)
+        else:
+            found = memory.note_vote(said, header, is_sure=is_sure)
+        for kind in found:
+            if (validator, kind) not in self._claims:
+                what = f"saw a {kind} of validator {validator} in term {said.term} and reports nothing"
                 raise Violation("diligence", what)
 
 
@@ -235,16 +255,14 @@ def _is_signed(message: Message) -> bool:
     return isinstance(message, Append | AppendReply | Nudge | StepDown | Timeout)
 
 
-def _hear(validator: int, message: bytes, find_header: Callable[[BlockHash], Header | None]) -> _Said | None:
+@lru_cache(maxsize=1_024)
+def _read(message: bytes) -> _Said | None:
     """Return what a signed string says, None if it is neither vote nor timeout."""
     if message[_KIND_AT] > SignedKind.TIMEOUT:
         return None
-    kind, body = SignedKind(message[_KIND_AT]), message[_BODY_AT:]
-    is_vote = kind is not SignedKind.TIMEOUT
-    numbers, block_hash = body[:-_HASH_BYTES], BlockHash(body[-_HASH_BYTES:])
+    numbers, block_hash = message[_BODY_AT:-_HASH_BYTES], BlockHash(message[-_HASH_BYTES:])
     return _Said(
-        validator=validator,
-        kind=kind,
+        kind=SignedKind(message[_KIND_AT]),
         term=int.from_bytes(numbers[:_NUMBER_BYTES], "big"),
         # A vote's own term and height; behind a timeout's term, those of the lock that it names.
         rank=(
@@ -252,5 +270,4 @@ def _hear(validator: int, message: bytes, find_header: Callable[[BlockHash], Hea
             int.from_bytes(numbers[-_NUMBER_BYTES:], "big"),
         ),
         block_hash=block_hash,
-        header=find_header(block_hash) if is_vote else None,
     )
