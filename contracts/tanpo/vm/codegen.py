@@ -7,7 +7,7 @@ line of its own, so that a traceback names the source line on every version of P
 
 from __future__ import annotations
 
-from types import CodeType, TracebackType
+from types import CodeType
 from typing import Final
 
 from tanpo.ledger.errors import invariant
@@ -63,24 +63,22 @@ class GeneratedProgram:
         make = module["make"]
         invariant(callable(make), "generated module has no make")
         bind, functions = make(**environment)  # type: ignore[operator]  # checked above
-        return Instance(bind=bind, functions=functions)
+        return Instance(bind=bind, functions=functions, find_line=self._find_line, find_code=self._find_code)
 
-    def find_line(self, traceback: TracebackType | None) -> int:
-        """Return the source line at which a failure left this contract, 0 if it never ran."""
-        line = 0
+    def _find_line(self, error: Exception) -> int:
+        line, traceback = 0, error.__traceback__
         while traceback is not None:
             if traceback.tb_frame.f_code.co_filename == self._filename:
                 line = self._lines[traceback.tb_lineno - 1] or line
             traceback = traceback.tb_next
         return line
 
-    def find_code(self, error: ZeroDivisionError | IndexError) -> str:
-        """Return the runtime code for an error that the running program itself met, empty if another did."""
+    def _find_code(self, error: Exception) -> str:
         traceback = error.__traceback__
         while traceback is not None and traceback.tb_next is not None:
             traceback = traceback.tb_next
         is_own = traceback is not None and traceback.tb_frame.f_code.co_filename == self._filename
-        return _CODES[type(error)] if is_own else ""
+        return _CODES.get(type(error), "") if is_own else ""
 
 
 _CODES: Final[dict[type[Exception], str]] = {ZeroDivisionError: "DIV_ZERO", IndexError: "INDEX"}

@@ -14,6 +14,7 @@ from tanpo.vm.declare import declare_module
 from tanpo.vm.faults import ContractRefused, Fault, FaultLog
 from tanpo.vm.graph import check_graph
 from tanpo.vm.interface import EventShape, Function, Interface, Parameter
+from tanpo.vm.isolation import place_copies
 from tanpo.vm.lexer import scan
 from tanpo.vm.limits import GAS_TABLE_VERSION, LANGUAGE_VERSION
 from tanpo.vm.scope import ModuleScope
@@ -54,7 +55,7 @@ def compile_contract(source: str, *, name: str, interfaces: Mapping[str, Interfa
         language_version=LANGUAGE_VERSION,
         gas_table_version=GAS_TABLE_VERSION,
         interface=unit.interface,
-        unit=unit,
+        unit=place_copies(unit),
     )
 
 

@@ -68,46 +68,41 @@ class Emitter:
 
     def _simple_text(self, node: ir.Statement) -> str:
         """Return the text of a statement that takes one line and changes locals only, or jumps."""
-        own, borrow = self._texts.own, self._texts.borrow
+        text = self._texts.text
         match node:
             case ir.Assign():
-                return f"v_{node.name} = {own(node.value)}"
+                return f"v_{node.name} = {text(node.value)}"
             case ir.Unpack():
-                return f"{''.join(f'v_{name}, ' for name in node.names)}= {own(node.value)}"
+                return f"{''.join(f'v_{name}, ' for name in node.names)}= {text(node.value)}"
             case ir.SetField():
-                return f"{borrow(node.base)}[{node.position}] = {own(node.value)}"
+                return f"{text(node.base)}[{node.position}] = {text(node.value)}"
             case ir.SetItem() if isinstance(node.base.type, ListOf):
-                return f"{borrow(node.base)}[{borrow(node.key)}] = {own(node.value)}"
+                return f"{text(node.base)}[{text(node.key)}] = {text(node.value)}"
             case ir.Evaluate():
-                return borrow(node.value)
+                return text(node.value)
             case ir.Jump():
                 return node.kind
             case ir.Return():
-                return "return ()" if node.value is None else f"return {own(node.value)}"
+                return "return ()" if node.value is None else f"return {text(node.value)}"
         return self._keyed_text(node)
 
     def _keyed_text(self, node: ir.Statement) -> str:
         """Return the text of a write to a dict or to the state: the value comes first, the key last."""
-        borrow, isolated = self._texts.borrow, self._texts.isolated
+        text = self._texts.text
         match node:
             case ir.SetItem():
-                value, base, key = (
-                    self._texts.own(node.value),
-                    borrow(node.base),
-                    self._texts.dict_key(node.key),
-                )
-                return f"h_set_key({value}, {base}, {key})"
+                return f"h_set_key({text(node.value)}, {text(node.base)}, {self._texts.dict_key(node.key)})"
             case ir.DeleteItem():
-                return f"h_del_key({borrow(node.base)}, {borrow(node.key)})"
+                return f"h_del_key({text(node.base)}, {text(node.key)})"
             case ir.Store():
-                key = "" if node.key is None else f", {borrow(node.key)}"
-                return f"s_put_{node.slot}({isolated(node.value)}{key})"
+                key = "" if node.key is None else f", {text(node.key)}"
+                return f"s_put_{node.slot}({text(node.value)}{key})"
             case ir.Erase():
-                return f"s_erase_{node.slot}({borrow(node.key)})"
+                return f"s_erase_{node.slot}({text(node.key)})"
         raise InvariantViolation(f"no text for {type(node).__name__}")
 
     def _write_if(self, node: ir.If, keyword: str) -> None:
-        self.write(f"{keyword} {self._texts.borrow(node.test)}:", node.line)
+        self.write(f"{keyword} {self._texts.text(node.test)}:", node.line)
         self._write_block(node.then, node.line)
         if node.otherwise is None:
             return
@@ -122,7 +117,7 @@ class Emitter:
         self.write("while True:", node.line)
         self._depth += 1
         self._write_charge(node.cost, node.line)
-        self.write(f"if not {self._texts.borrow(node.test)}: break", node.line)
+        self.write(f"if not {self._texts.text(node.test)}: break", node.line)
         self._depth -= 1
         self._write_block(node.body, node.line, charged=True)
 
@@ -132,17 +127,15 @@ class Emitter:
 
     def _write_fail(self, node: ir.Fail) -> None:
         details = ", ".join(
-            f"{literal_text(name)}: {self._texts.borrow(value)}" for name, value in node.details
+            f"{literal_text(name)}: {self._texts.text(value)}" for name, value in node.details
         )
         call = f"h_fail({literal_text(node.code)}, {{{details}}})"
-        self.write(
-            call if node.test is None else f"if not {self._texts.borrow(node.test)}: {call}", node.line
-        )
+        self.write(call if node.test is None else f"if not {self._texts.text(node.test)}: {call}", node.line)
 
     def _write_emit(self, node: ir.Emit) -> None:
         """Emit with the values in ascending order of field; they are evaluated in the order written."""
         names = [name for name, _ in node.fields]
-        values = [self._texts.borrow(value) for _, value in node.fields]
+        values = [self._texts.text(value) for _, value in node.fields]
         if names != sorted(names) and not all(
             isinstance(value, ir.Const | ir.Local) for _, value in node.fields
         ):

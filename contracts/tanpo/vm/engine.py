@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol
 
 from tanpo.vm import ir
@@ -35,10 +34,17 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One contract in one session. `bind` sets sender, signers, time, height and tx_id for later calls."""
+    """One contract in one session.
+
+    `bind` sets sender, signers, time, height and tx_id for later calls. When a call has failed, `find_line`
+    returns the source line at which the failure left this contract, 0 if it never ran, and `find_code` the
+    runtime code of an error of CPython's that the contract itself met, empty if another did.
+    """
 
     bind: Callable[[str, list[str], int, int, bytes], None]
     functions: Mapping[str, Native]
+    find_line: Callable[[Exception], int]
+    find_code: Callable[[Exception], str]
 
 
 class Program(Protocol):
@@ -46,12 +52,6 @@ class Program(Protocol):
 
     def open(self, host: Host) -> Instance:
         """Return an instance that works on the state of one session."""
-
-    def find_line(self, traceback: TracebackType | None) -> int:
-        """Return the source line at which a failure left this contract, 0 if it never ran."""
-
-    def find_code(self, error: ZeroDivisionError | IndexError) -> str:
-        """Return the runtime code for an error that the running program itself met, empty if another did."""
 
 
 Engine = Callable[[ir.Unit], Program]

@@ -5,10 +5,13 @@ meaning of every node are fixed by this module and `tanpo.vm.gas`, so that any e
 code, gas and line:
 
 - arguments are evaluated left to right; in a store the value comes first, then the base, then the key;
-- `bool.and`, `bool.or`, `choose` and the details of an abort are evaluated only when needed;
+- `bool.and`, `bool.or`, `choose`, the rest of a chain in `compare` and the details of an abort are evaluated
+  only when needed;
 - a block charges `cost` when it is entered, a `While` before each test, a `For` before each turn of its
   body, a `Comprehension` for all its turns before the first one;
-- operations whose work depends on the size of their operands charge for it before they run.
+- operations whose work depends on the size of their operands charge for it before they run;
+- values are copied where `copy` and `pass` say so (`tanpo.vm.isolation`), and nowhere else;
+- a failure has the line of its statement; one that a block cannot be paid for, of its first statement.
 """
 
 from __future__ import annotations

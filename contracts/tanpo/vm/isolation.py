@@ -1,17 +1,58 @@
-"""Which values are shared with the state, and which nobody else can change: where copies are needed."""
+"""Where values are copied: the one place that decides it, for every engine.
+
+Values held by the state are never changed in place, and a contract never holds a value that the state or
+another contract can see. Between checking and execution this pass writes every copy that this takes into the
+typed program, as an operation of its own:
+
+- `copy`: a copy so deep that no change to one is seen in the other; what it costs is part of reading;
+- `pass`: the same for an argument of another contract, charged by its weight.
+
+An engine copies there and nowhere else.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
+from tanpo.ledger.errors import invariant
 from tanpo.vm import ir
-from tanpo.vm.types import ListOf, is_mutable
+from tanpo.vm.types import ListOf, TupleOf, is_mutable
 
 _INSIDE: Final = frozenset(("field", "item.list", "item.dict", "dict.get", "slice"))
 """Operations whose result lies inside, or shares parts with, their first operand."""
 
 _FROM_STATE: Final = frozenset(("state.get", "state.find", "ctx.signers"))
 _NEW_LISTS: Final = frozenset(("concat.list", "sort.list", "sort.dict", "index.page", "index.first"))
+
+_READS_ONLY: Final = frozenset(
+    [
+        "field",
+        "item.list",
+        "item.dict",
+        "item.str",
+        "item.bytes",
+        "contains.list",
+        "contains.dict",
+        "compare",
+        "same",
+        "order",
+        "len",
+        "sort.list",
+        "sort.dict",
+        "str.join",
+        "slice",
+        "state.find",
+    ]
+)
+"""Operations that keep no reference to mutable operands, or whose result is copied instead."""
+
+
+def place_copies(unit: ir.Unit) -> ir.Unit:
+    """Return the same contract with every copy written out."""
+    return replace(
+        unit, functions=tuple(replace(function, body=_block(function.body)) for function in unit.functions)
+    )
 
 
 def is_borrowed(node: ir.Expr) -> bool:
@@ -34,3 +75,99 @@ def is_isolated(node: ir.Expr) -> bool:
     if node.op in _NEW_LISTS:
         return isinstance(node.type, ListOf) and not is_mutable(node.type.item)
     return node.op in ("call.cross", "state.get", "ctx.signers")
+
+
+def _read(node: ir.Expr) -> ir.Expr:
+    """Return an expression whose value is looked at and forgotten, its operands in the care they need."""
+    match node:
+        case ir.Const() | ir.Local():
+            return node
+        case ir.Comprehension():
+            test = None if node.test is None else _read(node.test)
+            return replace(node, element=_keep(node.element), source=_source(node.source), test=test)
+        case ir.Op(op="dict.get", args=(base, key, default)):
+            return _with_args(node, (_read(base), _read(key), _keep(default)))
+        case ir.Op(op="call.cross", args=args):
+            return _with_args(node, tuple([_hand_over(part) for part in args]))
+    care = _read if node.op in _READS_ONLY else _keep
+    return _with_args(node, tuple([care(part) for part in node.args]))
+
+
+def _with_args(node: ir.Op, args: tuple[ir.Expr, ...]) -> ir.Op:
+    return ir.Op(node.type, node.op, args, node.detail)
+
+
+def _keep(node: ir.Expr) -> ir.Expr:
+    """Return an expression whose value the receiver may keep and change."""
+    value = _read(node)
+    return _copy(value) if is_mutable(node.type) and is_borrowed(node) else value
+
+
+def _store(node: ir.Expr) -> ir.Expr:
+    """Return an expression whose value nobody else can change."""
+    value = _read(node)
+    return value if is_isolated(node) else _copy(value)
+
+
+def _hand_over(node: ir.Expr) -> ir.Expr:
+    """Return an argument of another contract."""
+    value = _read(node)
+    return ir.Op(node.type, "pass", (value,)) if is_mutable(node.type) else value
+
+
+def _copy(value: ir.Expr) -> ir.Expr:
+    return ir.Op(value.type, "copy", (value,))
+
+
+def _source(node: ir.Expr) -> ir.Expr:
+    """Return what a loop runs over: its items are kept, the list itself is not."""
+    invariant(not isinstance(node.type, TupleOf), "a loop over a tuple")
+    holds_mutable = isinstance(node.type, ListOf) and is_mutable(node.type.item)
+    return _keep(node) if holds_mutable else _read(node)
+
+
+def _block(block: ir.Block) -> ir.Block:
+    return ir.Block(tuple([_statement(node) for node in block.statements]), block.cost)
+
+
+def _statement(node: ir.Statement) -> ir.Statement:
+    match node:
+        case ir.Assign(value=value) | ir.Unpack(value=value):
+            return replace(node, value=_keep(value))
+        case ir.Return(value=value):
+            return node if value is None else replace(node, value=_keep(value))
+        case ir.Evaluate(value=value):
+            return replace(node, value=_read(value))
+        case ir.If(test=test, then=then, otherwise=otherwise):
+            other = None if otherwise is None else _block(otherwise)
+            return replace(node, test=_read(test), then=_block(then), otherwise=other)
+        case ir.While(test=test, body=body):
+            return replace(node, test=_read(test), body=_block(body))
+        case ir.For(source=source, body=body):
+            return replace(node, source=_source(source), body=_block(body))
+        case ir.Jump():
+            return node
+    return _effect(node)
+
+
+def _effect(node: ir.Statement) -> ir.Statement:
+    match node:
+        case ir.SetField(base=base, value=value):
+            return replace(node, base=_read(base), value=_keep(value))
+        case ir.SetItem(base=base, key=key, value=value):
+            return replace(node, base=_read(base), key=_read(key), value=_keep(value))
+        case ir.DeleteItem(base=base, key=key):
+            return replace(node, base=_read(base), key=_read(key))
+        case ir.Store(key=key, value=value):
+            return replace(node, key=None if key is None else _read(key), value=_store(value))
+        case ir.Erase(key=key):
+            return replace(node, key=_read(key))
+        case ir.Fail(test=test, details=details):
+            return replace(node, test=None if test is None else _read(test), details=_named(details))
+        case ir.Emit(fields=fields):
+            return replace(node, fields=_named(fields))
+    return node
+
+
+def _named(values: tuple[tuple[str, ir.Expr], ...]) -> tuple[tuple[str, ir.Expr], ...]:
+    return tuple([(name, _read(value)) for name, value in values])

@@ -125,9 +125,8 @@ class Session:
         except Abort as abort:
             return self._undo(abort, abort.code, abort.details, contract, gas_limit)
         except (ZeroDivisionError, IndexError) as error:
-            code = (
-                self._contracts[self._work.active[-1]].program.find_code(error) if self._work.active else ""
-            )
+            active = self._work.active
+            code = self._instances[active[-1]].find_code(error) if active else ""
             invariant(code != "", f"{type(error).__name__} beside contract {contract}")
             return self._undo(error, code, (), contract, gas_limit)
         except (
@@ -161,7 +160,7 @@ class Session:
         self._work.events.clear()
         place, line = contract, 0
         for name in self._work.active:
-            found = self._contracts[name].program.find_line(error.__traceback__)
+            found = self._instances[name].find_line(error)
             if found:
                 place, line = name, found
         self._work.active.clear()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from tanpo.ledger.errors import InvariantViolation, invariant
+from tanpo.ledger.errors import InvariantViolation
 from tanpo.vm import ir
-from tanpo.vm.isolation import is_borrowed, is_isolated
-from tanpo.vm.types import INT, DictOf, ListOf, Record, TupleOf, Type, is_mutable
+from tanpo.vm.types import INT, DictOf, ListOf, Record, Type, is_mutable
 
 _TEMPLATES: Final[dict[str, str]] = {
     "int.div": "({} // {})",
@@ -61,28 +60,6 @@ _STATE: Final = {
     "index.page": "page",
     "index.first": "first",
 }
-_READS_ONLY: Final = frozenset(
-    [
-        "field",
-        "item.list",
-        "item.dict",
-        "item.str",
-        "item.bytes",
-        "contains.list",
-        "contains.dict",
-        "compare",
-        "same",
-        "order",
-        "len",
-        "sort.list",
-        "sort.dict",
-        "str.join",
-        "slice",
-        "call.cross",
-        "state.find",
-    ]
-)
-"""Operations that keep no reference to mutable operands, or whose result is copied instead."""
 
 
 def literal_text(value: object) -> str:
@@ -107,16 +84,6 @@ class ExpressionText:
         }
         self._in_source = False
 
-    def own(self, node: ir.Expr) -> str:
-        """Return the text of an expression whose value the receiver may keep and change."""
-        text = self.borrow(node)
-        return self._copy_text(node.type, text) if is_mutable(node.type) and is_borrowed(node) else text
-
-    def isolated(self, node: ir.Expr) -> str:
-        """Return the text of an expression whose value nobody else can change."""
-        text = self.borrow(node)
-        return text if is_isolated(node) else self._copy_text(node.type, text)
-
     def _copy_text(self, kind: Type, text: str) -> str:
         match kind:
             case Record(fields=fields) if not any(is_mutable(part) for _, part in fields):
@@ -128,8 +95,8 @@ class ExpressionText:
     def _need(self, purpose: str, kind: Type) -> str:
         return self.needs.setdefault((purpose, kind), f"k_{len(self.needs)}")
 
-    def borrow(self, node: ir.Expr) -> str:
-        """Return the text of an expression whose value is only looked at."""
+    def text(self, node: ir.Expr) -> str:
+        """Return the text of an expression."""
         match node:
             case ir.Const(value=value):
                 return literal_text(value)
@@ -137,17 +104,13 @@ class ExpressionText:
                 return f"v_{name}"
             case ir.Comprehension():
                 return self._comprehension_text(node)
-            case ir.Op(op="dict.get"):
-                base, key, default = node.args
-                return self._op_text(node, [self.borrow(base), self.borrow(key), self.own(default)])
             case ir.Op():
-                read = self.borrow if node.op in _READS_ONLY else self.own
-                return self._op_text(node, [read(part) for part in node.args])
+                return self._op_text(node, [self.text(part) for part in node.args])
 
     def _comprehension_text(self, node: ir.Comprehension) -> str:
         source = self.source(node.source, node.cost)
-        test = "" if node.test is None else f" if {self.borrow(node.test)}"
-        return f"h_bounded([{self.own(node.element)} for v_{node.variable} in {source}{test}])"
+        test = "" if node.test is None else f" if {self.text(node.test)}"
+        return f"h_bounded([{self.text(node.element)} for v_{node.variable} in {source}{test}])"
 
     def _op_text(self, node: ir.Op, args: list[str]) -> str:
         op = node.op
@@ -160,7 +123,7 @@ class ExpressionText:
         family = op.partition(".")[0]
         if family == "make":
             return self._display_text(node, args)
-        if family in ("call", "sort", "contains", "same", "order"):
+        if family in ("call", "sort", "contains", "same", "order", "copy", "pass"):
             return self._helper_text(node, args)
         return self._other_text(node, args)
 
@@ -179,7 +142,7 @@ class ExpressionText:
 
     def dict_key(self, key: ir.Expr) -> str:
         """Return the text of a key that enters a dict; integers are checked against crafted collisions."""
-        text = self.borrow(key)
+        text = self.text(key)
         return f"h_key_int({text})" if key.type == INT else text
 
     def _helper_text(self, node: ir.Op, args: list[str]) -> str:
@@ -189,7 +152,11 @@ class ExpressionText:
             case "call":
                 return f"f_{node.detail}({listed})"
             case "call.cross":
-                return self._cross_text(node, args)
+                return f"x_{self._imports[node.detail]}({listed})"
+            case "copy":
+                return self._copy_text(kind, listed)
+            case "pass":
+                return f"{self._need('pass', kind)}({listed})"
             case "sort.list":
                 return f"{self._need('sort', kind)}({listed})"
             case "sort.dict" if isinstance(kind, DictOf):
@@ -211,14 +178,6 @@ class ExpressionText:
         }[operator]
         call = f"{self._need(purpose, kind)}({', '.join(args)})"
         return f"(not {call})" if negated else call
-
-    def _cross_text(self, node: ir.Op, args: list[str]) -> str:
-        place = self._imports[node.detail]
-        passed = [
-            f"{self._need('pass', part.type)}({text})" if is_mutable(part.type) else text
-            for part, text in zip(node.args, args, strict=True)
-        ]
-        return f"x_{place}({', '.join(passed)})"
 
     def _other_text(self, node: ir.Op, args: list[str]) -> str:
         match node.op:
@@ -251,15 +210,10 @@ class ExpressionText:
         """Return what a loop runs over; a comprehension pays for all its turns here."""
         outer, self._in_source = self._in_source, self._in_source or prepaid is not None
         if isinstance(source, ir.Op) and source.op == "range":
-            bounds = ", ".join(self.borrow(part) for part in source.args)
+            bounds = ", ".join(self.text(part) for part in source.args)
             text = f"h_b_range({bounds})" if prepaid is None else f"h_prepay_range({prepaid}, {bounds})"
         else:
-            items = self.own(source) if _holds_mutable(source.type) else self.borrow(source)
+            items = self.text(source)
             text = items if prepaid is None else f"h_prepay({prepaid}, {items})"
         self._in_source = outer
         return text
-
-
-def _holds_mutable(kind: Type) -> bool:
-    invariant(not isinstance(kind, TupleOf), "a loop over a tuple")
-    return isinstance(kind, ListOf) and is_mutable(kind.item)
