@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.values import Value
-from tanpo.vm import CallContext, Machine, Session, compile_contract
+from tanpo.vm import ENGINES, CallContext, Machine, Session, compile_contract
 from tanpo.vm.border import build_exporter, build_importer, export_value
 from tanpo.vm.keycodec import build_key_encoder, build_member_codec
 from tanpo.vm.types import BOOL, BYTES, INT, STR, DictOf, ListOf, Record, TupleOf
@@ -59,7 +60,8 @@ def page(after: int, limit: int) -> list[int]:
 def first(limit: int) -> list[int]:
     return held.first("g", limit)
 """
-MACHINE = Machine({"t": compile_contract(SOURCE, name="t", interfaces={})})
+COMPILED = compile_contract(SOURCE, name="t", interfaces={})
+MACHINES = [Machine({"t": COMPILED}, engine=engine) for engine in ENGINES.values()]
 CONTEXT = CallContext(sender="alice", signers=("alice",), time_ms=1, height=1, tx_id=bytes(32))
 
 
@@ -129,10 +131,11 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.parametrize("machine", MACHINES, ids=list(ENGINES))
 @given(STEPS)
-def test_any_history_agrees_with_the_model(steps: list[tuple[str, str, int, bool]]) -> None:
+def test_any_history_agrees_with_the_model(machine: Machine, steps: list[tuple[str, str, int, bool]]) -> None:
     state, model = MemoryState(), Model()
-    session = MACHINE.open_session(state)
+    session = machine.open_session(state)
     for step, key, count, fails in steps:
         if step == "commit":
             for name, value in session.collect_changes().items():
@@ -140,7 +143,7 @@ def test_any_history_agrees_with_the_model(steps: list[tuple[str, str, int, bool
                     state.entries.pop(name, None)
                 else:
                     state.entries[name] = value
-            session = MACHINE.open_session(state)
+            session = machine.open_session(state)
             continue
         arguments: dict[str, Value] = {"key": key, "count": count, "fails": fails}
         outcome = session.run(Call.create("t", step, arguments), CONTEXT, 1_000_000)
@@ -150,11 +153,14 @@ def test_any_history_agrees_with_the_model(steps: list[tuple[str, str, int, bool
     compare(session, model, KEYS, COUNTS)
 
 
+@pytest.mark.parametrize("machine", MACHINES, ids=list(ENGINES))
 @given(STEPS)
-def test_a_restarted_session_is_as_good_as_a_new_one(steps: list[tuple[str, str, int, bool]]) -> None:
+def test_a_restarted_session_is_as_good_as_a_new_one(
+    machine: Machine, steps: list[tuple[str, str, int, bool]]
+) -> None:
     """A node that has run for a year and one that has just started must agree, gas included."""
     state = MemoryState()
-    kept, fresh = MACHINE.open_session(state), MACHINE.open_session(state)
+    kept, fresh = machine.open_session(state), machine.open_session(state)
     for step, key, count, fails in steps:
         if step == "commit":
             changes = kept.collect_changes()
@@ -169,7 +175,7 @@ def test_a_restarted_session_is_as_good_as_a_new_one(steps: list[tuple[str, str,
             state.entries.clear()  # Nothing may still be read from the state before.
             state = after
             kept.restart(state)
-            fresh = MACHINE.open_session(state)
+            fresh = machine.open_session(state)
             continue
         call = Call.create("t", step, {"key": key, "count": count, "fails": fails})
         assert kept.run(call, CONTEXT, 1_000_000) == fresh.run(call, CONTEXT, 1_000_000)

@@ -10,8 +10,10 @@ import pytest
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.values import Value
 from tanpo.vm import (
+    ENGINES,
     CallContext,
     CompiledContract,
+    Engine,
     Fault,
     Interface,
     Machine,
@@ -40,7 +42,8 @@ class MemoryState:
 class Chain:
     """Contracts over a state in memory, one session a block."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
         self.contracts: dict[str, CompiledContract] = {}
         self.state = MemoryState()
         self.context = CallContext(
@@ -59,7 +62,7 @@ class Chain:
     @property
     def machine(self) -> Machine:
         if self._machine is None:
-            self._machine = Machine(self.contracts)
+            self._machine = Machine(self.contracts, engine=self.engine)
         return self._machine
 
     @property
@@ -101,9 +104,9 @@ class Chain:
         return outcome.code
 
 
-@pytest.fixture
-def chain() -> Chain:
-    return Chain()
+@pytest.fixture(params=sorted(ENGINES))
+def chain(request: pytest.FixtureRequest) -> Chain:
+    return Chain(ENGINES[request.param])
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ LEDGER.__path__ = [str(ROOT / "consensus" / "tanpo" / "ledger")]
 sys.modules["tanpo.ledger"] = LEDGER
 
 from tanpo.ledger.values import Fields  # noqa: E402 - paths come first
-from tanpo.vm import CallContext, Machine, check_contract, compile_contract  # noqa: E402 - paths come first
+from tanpo.vm import ENGINES, CallContext, Machine, check_contract, compile_contract  # noqa: E402 - paths come first
 
 SOURCE = """
 @record
@@ -103,7 +103,14 @@ class State:
 
 
 def main() -> None:
-    machine = Machine({"t": compile_contract(SOURCE, name="t", interfaces={})})
+    compiled = compile_contract(SOURCE, name="t", interfaces={})
+    digests = {name: digest(Machine({"t": compiled}, engine=engine)) for name, engine in ENGINES.items()}
+    if len(set(digests.values())) != 1:
+        raise SystemExit(f"the engines differ: {digests}")
+    sys.stdout.write(digests["codegen"])
+
+
+def digest(machine: Machine) -> str:
     session = machine.open_session(State())
     context = CallContext(sender="alice", signers=("alice", "bob"), time_ms=5, height=3, tx_id=b"i" * 32)
     seen: list[object] = [session.run(Call("t", "fill", (("n", 12),)), context, 500_000)]
@@ -117,7 +124,7 @@ def main() -> None:
     seen.append(
         [str(fault) for fault in check_contract("x = 1.5\nclass A:\n    pass\n", name="t", interfaces={})]
     )
-    sys.stdout.write(sha256(repr(seen).encode("utf-8")).hexdigest())
+    return sha256(repr(seen).encode("utf-8")).hexdigest()
 
 
 main()

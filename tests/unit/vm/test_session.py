@@ -214,7 +214,7 @@ def test_fault_of_the_node_is_never_an_outcome(chain: Chain) -> None:
         def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
             return []
 
-    session = Machine(chain.contracts).open_session(Broken())
+    session = Machine(chain.contracts, engine=chain.engine).open_session(Broken())
     with pytest.raises(InvariantViolation, match="MemoryError"):
         session.run(Call.create("t", "add", {"who": "a", "amount": 1}), chain.context, 100_000)
 
@@ -229,7 +229,7 @@ def test_error_of_the_state_reader_is_never_blamed_on_the_contract(chain: Chain)
         def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
             return []
 
-    session = Machine(chain.contracts).open_session(Broken())
+    session = Machine(chain.contracts, engine=chain.engine).open_session(Broken())
     with pytest.raises(InvariantViolation, match="IndexError"):
         session.run(Call.create("t", "add", {"who": "a", "amount": 1}), chain.context, 100_000)
 
