@@ -10,4 +10,4 @@ from tanpo.vm.codegen import build_program
 from tanpo.vm.engine import Engine
 
 ENGINES: Final[Mapping[str, Engine]] = {"codegen": build_program, "closures": build_closures}
-"""`codegen` writes Python and compiles it, and is the default; `closures` is the reference it must agree with."""
+"""`codegen` writes Python and compiles it, and is the default; `closures` the reference for it."""

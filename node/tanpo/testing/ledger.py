@@ -14,11 +14,15 @@ from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.receipt import Event
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.values import Value
+from tanpo.testing.compared import ComparedSession, build_machines
 from tanpo.testing.state import MemoryState
-from tanpo.vm import CallContext, CompiledContract, Interface, Machine, Outcome, Session, compile_contract
+from tanpo.vm import CallContext, CompiledContract, Interface, Outcome, compile_contract
 
 GAS_LIMIT: Final = 1_000_000
 """What every call may spend; tests look at what it did spend."""
+
+BLOCK_CHANGES_MAX: Final = 16
+"""After a call, changes beyond these end the block: they are encoded and compared after every call."""
 
 START_MS: Final = 1_767_225_600_000
 """The time at which a new ledger stands: 2026-01-01 00:00 UTC."""
@@ -46,11 +50,6 @@ def _compile(source: str, contract: str, known: tuple[tuple[str, Interface], ...
     return compile_contract(source, name=contract, interfaces=dict(known))
 
 
-@lru_cache(maxsize=64)
-def _build_machine(contracts: tuple[CompiledContract, ...]) -> Machine:
-    return Machine({one.name: one for one in contracts})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GasUse:
     """What one call spent."""
@@ -70,7 +69,10 @@ def build_validator(member: str, node: str = "node-1", *, key: str = "") -> dict
 
 
 class Ledger:
-    """Contracts and their state in memory. A call is a transaction: it takes effect whole or not at all."""
+    """Contracts and their state in memory. A call is a transaction: it takes effect whole or not at all.
+
+    Every call runs on each engine of the machine, and a difference between them is an `EnginesDiffer`.
+    """
 
     def __init__(self) -> None:
         self.time_ms = START_MS
@@ -78,9 +80,9 @@ class Ledger:
         self.events: list[Event] = []
         self.gas_report: list[GasUse] = []
         self._contracts: dict[str, CompiledContract] = {}
-        self._machine = _build_machine(())
+        self._machines = build_machines(())
         self._state = MemoryState()
-        self._session: Session | None = None
+        self._session: ComparedSession | None = None
         self._calls = 0
         self._before_failure: dict[bytes, bytes] | None = None
 
@@ -98,13 +100,14 @@ class Ledger:
         known = tuple((name, one.interface) for name, one in self._contracts.items())
         compiled = _compile(load_source(contract) if source is None else source, contract, known)
         self._flush()
+        self._session = None
         self._contracts[contract] = compiled
-        self._machine = _build_machine(tuple(self._contracts.values()))
+        self._machines = build_machines(tuple(self._contracts.values()))
         given = tuple(sorted((arguments or {}).items()))
         outcome = self._open_session().initialise(contract, given, self._context("genesis", ()), GAS_LIMIT)
         if not outcome.ok:
             del self._contracts[contract]
-            self._machine = _build_machine(tuple(self._contracts.values()))
+            self._machines = build_machines(tuple(self._contracts.values()))
             self._session = None
             raise CallFailed(f"{contract}.@init", outcome)
         self.events.extend(outcome.events)
@@ -145,11 +148,15 @@ class Ledger:
         """
         signed = (sender,) if signers is None else tuple(sorted(set(signers)))
         call = Call.create(contract, entry, arguments)
-        outcome = self._open_session().run(call, self._context(sender, signed), GAS_LIMIT)
+        session = self._open_session()
+        outcome = session.run(call, self._context(sender, signed), GAS_LIMIT)
         self.gas_report.append(GasUse(contract=contract, entry=entry, gas=outcome.gas_used))
         if not outcome.ok:
             raise CallFailed(f"{contract}.{entry}", outcome)
         self.events.extend(outcome.events)
+        # Compares what the engines have changed, at once; short blocks keep that cheap.
+        if len(session.collect_changes()) > BLOCK_CHANGES_MAX:
+            self._flush()
         if self._before_failure is not None:
             self._before_failure = self.copy_state()
         return outcome.value
@@ -208,13 +215,13 @@ class Ledger:
             tx_id=sha256(self._calls.to_bytes(8, "big")).digest(),
         )
 
-    def _open_session(self) -> Session:
+    def _open_session(self) -> ComparedSession:
         if self._session is None:
-            self._session = self._machine.open_session(self._state)
+            self._session = ComparedSession(self._machines, self._state)
         return self._session
 
     def _flush(self) -> None:
-        """Store what the session holds. The next call opens a new one, as the next block would."""
+        """Store what the session holds. The next call begins another block."""
         if self._session is not None:
             self._state.apply(self._session.collect_changes().items())
-            self._session = None
+            self._session.restart(self._state)

@@ -130,7 +130,7 @@ def _logic(*, deciding: bool) -> _Build:
         def holds(frame: Frame) -> bool:
             # No generator here: it would nest calls on the stack of C, which is not as deep as Python's.
             for operand in operands:
-                if operand(frame) is deciding:
+                if bool(operand(frame)) is deciding:
                     return deciding
             return not deciding
 

@@ -29,23 +29,35 @@ class ClosureProgram:
         self._frames = measure_frames(unit)
 
     def open(self, host: Host) -> Instance:
-        """Return an instance that works on the state of one session.
-
-        Raises Python's limit of nested calls, if need be, to what the deepest program of the dialect may
-        take: closures nest where generated code does not, and must not fail where it succeeds.
-        """
-        needed = FRAMES_SPARE + CALL_DEPTH_MAX * self._frames
-        if sys.getrecursionlimit() < needed:
-            sys.setrecursionlimit(needed)
+        """Return an instance that works on the state of one session."""
         functions = _Functions(self._bodies)
         world = open_world(self._unit, host, functions)
         functions.world = world
         return Instance(
             bind=_build_bind(world),
-            functions={name: _build_door(world, name) for name in self._bodies},
+            functions={name: self._build_door(world, name) for name in self._bodies},
             find_line=lambda _: world.line[0],
             find_code=lambda _: "",
         )
+
+    def _build_door(self, world: World, name: str) -> Native:
+        """Return the function through which a session calls `name`.
+
+        While it runs, Python's limit of nested calls is as high as this contract may need: closures nest
+        where generated code does not, and must not fail where it succeeds.
+        """
+        needed = FRAMES_SPARE + CALL_DEPTH_MAX * self._frames
+
+        def enter(*arguments: object) -> object:
+            world.line[0] = 0
+            limit = sys.getrecursionlimit()
+            sys.setrecursionlimit(max(limit, needed))
+            try:
+                return world.functions[name](list(arguments))
+            finally:
+                sys.setrecursionlimit(limit)
+
+        return enter
 
 
 def build_closures(unit: ir.Unit) -> ClosureProgram:
@@ -73,13 +85,3 @@ def _build_bind(world: World) -> Callable[[str, list[str], int, int, bytes], Non
         world.context.update(sender=sender, signers=signers, time=time, height=height, tx_id=tx_id)
 
     return bind
-
-
-def _build_door(world: World, name: str) -> Native:
-    """Return the function through which a session calls `name`."""
-
-    def enter(*arguments: object) -> object:
-        world.line[0] = 0
-        return world.functions[name](list(arguments))
-
-    return enter
