@@ -24,8 +24,8 @@ def build_expression(world: World, node: ir.Expr) -> Compute:
             return lambda frame: frame[name]
         case ir.Comprehension():
             return _build_comprehension(world, node)
-    invariant(node.op in _OPERATIONS, f"no closure for {node.op}")
-    return _OPERATIONS[node.op](world, node)
+    invariant(node.op in OPERATIONS, f"no closure for {node.op}")
+    return OPERATIONS[node.op](world, node)
 
 
 def build_source(world: World, node: ir.Expr, prepaid: int | None) -> Callable[[Frame], Iterable[Any]]:
@@ -278,7 +278,7 @@ def _get_or(entries: dict[object, object], key: object, default: object) -> obje
     return entries.get(key, default)
 
 
-_OPERATIONS: Final[dict[str, _Build]] = {
+OPERATIONS: Final[dict[str, _Build]] = {
     "int.add": _checked(operator.add),
     "int.sub": _checked(operator.sub),
     "int.mul": _checked(operator.mul),

@@ -60,7 +60,7 @@ def _build_sequence(world: World, block: ir.Block) -> Run:
 
 
 def _build_statement(world: World, node: ir.Statement) -> Run:
-    work, at, line = _STATEMENTS[type(node)](world, node), world.line, node.line
+    work, at, line = STATEMENTS[type(node)](world, node), world.line, node.line
 
     def run(frame: Frame) -> Ending:
         at[0] = line
@@ -224,7 +224,7 @@ def _build_emit(world: World, node: ir.Emit) -> Run:
 
 
 _Build = Callable[[World, Any], Run]
-_STATEMENTS: Final[dict[type[ir.Statement], _Build]] = {
+STATEMENTS: Final[dict[type[ir.Statement], _Build]] = {
     ir.Assign: _build_assign,
     ir.Unpack: _build_unpack,
     ir.SetField: _build_set_field,
