@@ -18,7 +18,7 @@ _TEXTS: Final = (
     *("'\\xe9'", "'\\n\\''", '"q"', f"'{'long' * 12}'", f"'{'ab' * 80}'"),
 )
 _BYTES: Final = ("b''", "b'a'", "b'ab'", "b'\\x00'", "b'\\xff\\x01'", f"b'{'z' * 40}'")
-_ARITHMETIC: Final = ("+", "+", "+", "-", "-", "*", "*", "//", "%", "&", "|", "^", "<<", ">>")
+_ARITHMETIC: Final = ("+", "+", "-", "-", "*", "*", "//", "//", "%", "%", "&", "|", "^", "<<", ">>")
 _ORDER: Final = ("<", "<=", ">", ">=", "==", "!=")
 _MODES: Final = ("DOWN", "UP", "HALF_EVEN")
 _KEYS: Final = {"str": ("'a'", "'a'", "'b'"), "int": ("0", "0", "1", "(-1)"), "bytes": ("b'a'", "b''")}
@@ -90,9 +90,7 @@ class ExpressionWriter:
         if depth <= 0 or chance < 0.3:
             return self.leaf(kind)
         if chance < 0.55:
-            taken = self._take(kind, depth - 1)
-            if taken:
-                return taken
+            return self.take(kind, depth - 1)
         methods = self._methods[kind.form]
         return methods[int(self.random.random() * len(methods))](kind, depth - 1)
 
@@ -148,7 +146,7 @@ class ExpressionWriter:
         parts = ", ".join(self.leaf(part) for part in kind.parts)
         return f"({parts},)" if kind.form == "tuple" else f"{kind.text}({parts})"
 
-    def _take(self, kind: Kind, depth: int) -> str:
+    def take(self, kind: Kind, depth: int) -> str:
         """Return something that gives this type out of another: an item, a field, state, a call."""
         sources = self.module.sources.get(kind)
         if not sources or self.random.random() < 0.15:

@@ -105,6 +105,11 @@ class Scope:
         self.names.setdefault(kind, []).append(name)
         self._trail.append(kind)
 
+    def drop(self, kind: Kind) -> None:
+        """Forget the name that was added last; it is of this type."""
+        self.names[kind].pop()
+        self._trail.pop()
+
     def enter(self) -> int:
         """Return a mark to leave by."""
         return len(self._trail)

@@ -9,6 +9,9 @@ from tanpo.testing.programs.kinds import BOOL, INT, NOTHING, STR, Kind
 from tanpo.testing.programs.model import Statement
 
 _LINE_MAX: Final = 300
+_ATTEMPTS_MAX: Final = 60
+"""How often a line is written anew: enough but where what stands around the expression is itself too long."""
+
 _DETAILS_MAX: Final = 150
 _BRACKETS_MAX: Final = 14
 _OPENING: Final = "([{"
@@ -50,13 +53,15 @@ class StatementWriter(ExpressionWriter):
 
     def fit(self, head: str, kind: Kind, tail: str = "", depth: int = 2) -> str:
         """Return a line with one expression in it, written anew with less depth where it is too long."""
-        if self.random.random() < 0.2:
+        if depth and self.random.random() < 0.2:
             depth += 1
-        while True:
-            line = f"{head}{self.write(kind, depth)}{tail}"
+        line = f"{head}{self.write(kind, depth)}{tail}"
+        for _ in range(_ATTEMPTS_MAX):
             if fits(line):
-                return line
+                break
             depth = max(depth - 1, 0)
+            line = f"{head}{self.write(kind, depth)}{tail}"
+        return line
 
     def _statement(self, depth: int) -> tuple[list[Statement], bool]:
         chance = self.random.random()
@@ -66,7 +71,9 @@ class StatementWriter(ExpressionWriter):
             return self._loop(depth - 1)
         if chance < 0.35 and self._loops:
             return [Statement(self.pick(("break", "continue")))], True
-        if chance < 0.37:
+        if chance < 0.365:
+            return self._grow(), False
+        if chance < 0.38:
             return [Statement(f"abort('{self.pick(_CODES)}'{self._details()})")], True
         if chance < 0.40 and self._returns is not None:
             return [self._return(self._returns)], True
@@ -74,7 +81,7 @@ class StatementWriter(ExpressionWriter):
             *(self._new, self._new, self._new, self._annotated, self._assign, self._assign, self._change),
             *(self._change, self._unpack, self._field, self._item, self._item, self._delete, self._append),
             *(self._append, self._require, self._call_statement, self._state, self._state, self._state),
-            *(self._state_change, self._erase, self._index, self._emit, self._empty),
+            *(self._state_change, self._erase, self._index, self._emit, self._share, self._share),
         )
         written = simple[int(self.random.random() * len(simple))]()
         # Only lines that declare nothing can still be too long.
@@ -200,25 +207,52 @@ class StatementWriter(ExpressionWriter):
 
     def _field(self) -> list[Statement]:
         place = self._place("record")
-        if place is None:
-            return self._new_of("record")
-        name, kind = place
-        field, part = kind.fields[int(self.random.random() * len(kind.fields))]
-        if part.form in _CHANGES and self.random.random() < 0.4:
-            return [Statement(self._changed(f"{name}.{field}", part))]
-        return [Statement(self.fit(f"{name}.{field} = ", part))]
+        return self._new_of("record") if place is None else [self._change_inside(*place)]
 
     def _item(self) -> list[Statement]:
         form = self.pick(("list", "dict"))
         place = self._place(form)
-        if place is None:
-            return self._new_of(form)
-        name, kind = place
-        item = kind.parts[-1]
-        key = self.key(kind.parts[0], 1) if kind.form == "dict" else self.place(1)
-        if item.form in _CHANGES and self.random.random() < 0.4:
-            return [Statement(self._changed(f"{name}[{key}]", item))]
-        return [Statement(self.fit(f"{name}[{key}] = ", item, depth=2))]
+        return self._new_of(form) if place is None else [self._change_inside(*place)]
+
+    def _share(self) -> list[Statement]:
+        """Take a value out of another, or out of the state, and change it: who sees that?"""
+        kinds = [kind for kind in self.module.pool.kinds.values() if kind.form in ("list", "dict", "record")]
+        kind, name = kinds[int(self.random.random() * len(kinds))], self.scope.fresh("v")
+        taken = Statement(f"{name} = {self.take(kind, 1)}")
+        self.scope.add(kind, name)
+        changed = self._change_inside(name, kind)
+        return [taken, changed] if fits(taken.line) and fits(changed.line) else self._unused(kind)
+
+    def _unused(self, kind: Kind) -> list[Statement]:
+        self.scope.drop(kind)
+        return [Statement("pass")]
+
+    def _change_inside(self, name: str, kind: Kind) -> Statement:
+        """Return a change of a field or item of a local."""
+        if kind.form == "record":
+            field, part = kind.fields[int(self.random.random() * len(kind.fields))]
+            place = f"{name}.{field}"
+        else:
+            part = kind.parts[-1]
+            key = self.key(kind.parts[0], 1) if kind.form == "dict" else self.place(1)
+            place = f"{name}[{key}]"
+        if part.form in _CHANGES and self.random.random() < 0.4:
+            return Statement(self._changed(place, part))
+        if kind.form == "list" and self.random.random() < 0.4:
+            return Statement(self.fit(f"{name}.append(", part, ")", 1))
+        return Statement(self.fit(f"{place} = ", part, depth=1))
+
+    def _grow(self) -> list[Statement]:
+        """Double a value until it reaches the limits on sizes, or nearly."""
+        kind = self.module.draw("sized")
+        names = self.scope.names.get(kind)
+        if not names or kind.form == "dict":
+            return self._new()
+        name, turns = self.pick(names), self.pick(("3", "11", "12", "12", "13"))
+        head = f"for {self.scope.fresh('n')} in range({turns}):"
+        grown = Statement("", [(head, [Statement(f"{name} = {name} + {name}")])])
+        last = f"{name}.append({name}[0])" if kind.form == "list" else f"{name} += {self.leaf(kind)}"
+        return [grown, Statement(last)]
 
     def _delete(self) -> list[Statement]:
         place = self._place("dict")
@@ -261,9 +295,6 @@ class StatementWriter(ExpressionWriter):
         if self.random.random() < 0.5:
             given.reverse()
         return [Statement(", ".join([f"emit('{name}'", *given]) + ")")]
-
-    def _empty(self) -> list[Statement]:
-        return [Statement("pass")]
 
     # State.
 

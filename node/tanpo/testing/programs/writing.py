@@ -71,7 +71,7 @@ class _ContractWriter:
         functions += [
             self._write_function(10 + place, "entry") for place in range(random.choice((1, 1, 1, 2)))
         ]
-        if random.random() < 0.8:
+        if random.random() < 0.9:
             functions.append(self._write_setup())
         if self._callee is not None and self._callee.calls_back:
             functions.append(PING)
@@ -145,9 +145,11 @@ class _ContractWriter:
         """Return an `@init` that gives the state values, most of the time."""
         module, writer = self.module, self._writer
         writer.restart(may_write=True)
-        body = [Statement(writer.fit(f"{name} = ", kind, depth=1)) for name, kind in module.variables]
+        # Mostly plain values: what cannot fail leaves a state that the calls after it can read.
+        depth = 1 if self._random.random() < 0.15 else 0
+        body = [Statement(writer.fit(f"{name} = ", kind, depth=depth)) for name, kind in module.variables]
         for name, key, value in (*module.maps, *module.maps):
-            body.append(Statement(writer.fit(f"{name}[{writer.key(key, 0)}] = ", value, depth=1)))
+            body.append(Statement(writer.fit(f"{name}[{writer.key(key, 0)}] = ", value, depth=depth)))
         body += [
             Statement(f"{name}.add({writer.key(one, 0)}, {writer.key(two, 0)})")
             for name, one, two in module.indexes
