@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.values import INT_MAX, Value
-from tanpo.vm import CallContext, ContractRefused, Machine, Outcome, check_contract, compile_contract
+from tanpo.vm import ENGINES, CallContext, ContractRefused, Machine, Outcome, check_contract, compile_contract
 
 CONTEXT = CallContext(sender="alice", signers=("alice",), time_ms=1, height=1, tx_id=bytes(32))
 NUMBERS, TEXTS, FLAGS, LISTS = ("a", "b", "n"), ("s", "t"), ("p", "q"), ("xs", "ys")
@@ -26,8 +26,11 @@ class Nothing:
 
 
 def execute(source: str, arguments: dict[str, Value]) -> Outcome:
-    machine = Machine({"t": compile_contract(source, name="t", interfaces={})})
-    return machine.open_session(Nothing()).run(Call.create("t", "main", arguments), CONTEXT, 1_000_000)
+    compiled, call = compile_contract(source, name="t", interfaces={}), Call.create("t", "main", arguments)
+    machines = [Machine({"t": compiled}, engine=engine) for engine in ENGINES.values()]
+    first, second = (machine.open_session(Nothing()).run(call, CONTEXT, 1_000_000) for machine in machines)
+    assert repr(first) == repr(second), source
+    return first
 
 
 def numbers(depth: int) -> SearchStrategy[str]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tanpo.ledger.transaction import Call
-from tanpo.vm import ENGINES, CallContext, Machine, compile_contract
+from tanpo.vm import ENGINES, CallContext, Machine, compile_contract, gas
+from tanpo.vm.closures.expressions import OPERATIONS
 from tanpo.vm.limits import CALL_CHAIN_MAX, CALL_DEPTH_MAX, EXPRESSION_DEPTH_MAX, INDENT_DEPTH_MAX
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ def test_deepest_program_runs_on_every_engine(chain: Chain) -> None:
         "c0",
         (2 + INDENT_DEPTH_MAX + 1) * 32 - 1,
     )
+
+
+@pytest.mark.parametrize("op", gas.PRICES)
+def test_operation_with_a_price_can_be_done_by_the_reference(op: str) -> None:
+    assert op in OPERATIONS
 
 
 def test_limit_of_nested_calls_is_put_back(chain: Chain) -> None:

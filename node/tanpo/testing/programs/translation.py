@@ -45,15 +45,12 @@ class _Translator(ast.NodeTransformer):
         self.generic_visit(node)
         return _call("work_", ast.Constant(type(node.op).__name__), node.left, node.right)
 
-    def visit_For(self, node: ast.For) -> ast.AST:
+    def visit_For(self, node: ast.For | ast.comprehension) -> ast.AST:
         self.generic_visit(node)
         node.iter = _call("loop_", node.iter)
         return node
 
-    def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
-        self.generic_visit(node)
-        node.iter = _call("loop_", node.iter)
-        return node
+    visit_comprehension = visit_For
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         is_copied = (
