@@ -84,7 +84,8 @@ def _read(node: ir.Expr) -> ir.Expr:
             return node
         case ir.Comprehension():
             test = None if node.test is None else _read(node.test)
-            return replace(node, element=_keep(node.element), source=_source(node.source), test=test)
+            source = _source(node.source)
+            return ir.Comprehension(node.type, _keep(node.element), node.variable, source, test, node.cost)
         case ir.Op(op="dict.get", args=(base, key, default)):
             return _with_args(node, (_read(base), _read(key), _keep(default)))
         case ir.Op(op="call.cross", args=args):
@@ -132,41 +133,41 @@ def _block(block: ir.Block) -> ir.Block:
 
 def _statement(node: ir.Statement) -> ir.Statement:
     match node:
-        case ir.Assign(value=value) | ir.Unpack(value=value):
-            return replace(node, value=_keep(value))
-        case ir.Return(value=value):
-            return node if value is None else replace(node, value=_keep(value))
-        case ir.Evaluate(value=value):
-            return replace(node, value=_read(value))
-        case ir.If(test=test, then=then, otherwise=otherwise):
+        case ir.Assign(line=line, name=name, value=value):
+            return ir.Assign(line, name, _keep(value))
+        case ir.Unpack(line=line, names=names, value=value):
+            return ir.Unpack(line, names, _keep(value))
+        case ir.Return(line=line, value=value):
+            return node if value is None else ir.Return(line, _keep(value))
+        case ir.Evaluate(line=line, value=value):
+            return ir.Evaluate(line, _read(value))
+        case ir.If(line=line, test=test, then=then, otherwise=otherwise):
             other = None if otherwise is None else _block(otherwise)
-            return replace(node, test=_read(test), then=_block(then), otherwise=other)
-        case ir.While(test=test, body=body):
-            return replace(node, test=_read(test), body=_block(body))
-        case ir.For(source=source, body=body):
-            return replace(node, source=_source(source), body=_block(body))
-        case ir.Jump():
-            return node
+            return ir.If(line, _read(test), _block(then), other)
+        case ir.While(line=line, test=test, body=body, cost=cost):
+            return ir.While(line, _read(test), _block(body), cost)
+        case ir.For(line=line, variable=variable, source=source, body=body):
+            return ir.For(line, variable, _source(source), _block(body))
     return _effect(node)
 
 
 def _effect(node: ir.Statement) -> ir.Statement:
     match node:
-        case ir.SetField(base=base, value=value):
-            return replace(node, base=_read(base), value=_keep(value))
-        case ir.SetItem(base=base, key=key, value=value):
-            return replace(node, base=_read(base), key=_read(key), value=_keep(value))
-        case ir.DeleteItem(base=base, key=key):
-            return replace(node, base=_read(base), key=_read(key))
-        case ir.Store(key=key, value=value):
-            return replace(node, key=None if key is None else _read(key), value=_store(value))
-        case ir.Erase(key=key):
-            return replace(node, key=_read(key))
-        case ir.Fail(test=test, details=details):
-            return replace(node, test=None if test is None else _read(test), details=_named(details))
-        case ir.Emit(fields=fields):
-            return replace(node, fields=_named(fields))
-    return node
+        case ir.SetField(line=line, base=base, position=position, value=value):
+            return ir.SetField(line, _read(base), position, _keep(value))
+        case ir.SetItem(line=line, base=base, key=key, value=value):
+            return ir.SetItem(line, _read(base), _read(key), _keep(value))
+        case ir.DeleteItem(line=line, base=base, key=key):
+            return ir.DeleteItem(line, _read(base), _read(key))
+        case ir.Store(line=line, slot=slot, key=key, value=value):
+            return ir.Store(line, slot, None if key is None else _read(key), _store(value))
+        case ir.Erase(line=line, slot=slot, key=key):
+            return ir.Erase(line, slot, _read(key))
+        case ir.Fail(line=line, test=test, code=code, details=details):
+            return ir.Fail(line, None if test is None else _read(test), code, _named(details))
+        case ir.Emit(line=line, name=name, fields=fields):
+            return ir.Emit(line, name, _named(fields))
+    return node  # a jump
 
 
 def _named(values: tuple[tuple[str, ir.Expr], ...]) -> tuple[tuple[str, ir.Expr], ...]:

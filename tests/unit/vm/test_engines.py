@@ -120,12 +120,10 @@ def test_line_is_that_of_the_innermost_statement(
 def test_line_is_the_same_wherever_gas_runs_out() -> None:
     compiled = compile_contract(LINES, name="t", interfaces={})
     call = Call.create("t", "main", {"how": 3, "xs": (1, 2, 0)})
+    machines = {name: Machine({"t": compiled}, engine=engine) for name, engine in ENGINES.items()}
     seen = {
-        name: [
-            Machine({"t": compiled}, engine=engine).open_session(Nothing()).run(call, CONTEXT, gas)
-            for gas in range(1, 600)
-        ]
-        for name, engine in ENGINES.items()
+        name: [machine.open_session(Nothing()).run(call, CONTEXT, limit) for limit in range(1, 600)]
+        for name, machine in machines.items()
     }
     first, *others = seen.values()
     assert all(other == first for other in others)

@@ -16,7 +16,7 @@ import tanpo.testing
 import tanpo.vm
 
 HASH_SEEDS: Final = ("1", "4242")
-VERSIONS: Final = ("3.11", "3.12", "3.13", "3.14")
+VERSIONS: Final = ("3.11", "3.12", "3.13")
 _TIMEOUT_S: Final = 6 * 3_600
 
 
