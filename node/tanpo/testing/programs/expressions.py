@@ -7,6 +7,7 @@ from typing import Final
 
 from tanpo.testing.programs.kinds import BOOL, BYTES, INT, STR, Kind
 from tanpo.testing.programs.scope import Module, Scope
+from tanpo.vm.calls import ROUNDING_MODES
 
 _NUMBERS: Final = (
     *("0", "0", "1", "1", "2", "2", "3", "4", "5", "7", "10", "12", "33", "99", "(-1)", "(-1)", "(-2)"),
@@ -20,7 +21,6 @@ _TEXTS: Final = (
 _BYTES: Final = ("b''", "b'a'", "b'ab'", "b'\\x00'", "b'\\xff\\x01'", f"b'{'z' * 40}'")
 _ARITHMETIC: Final = ("+", "+", "-", "-", "*", "*", "//", "//", "%", "%", "&", "|", "^", "<<", ">>")
 _ORDER: Final = ("<", "<=", ">", ">=", "==", "!=")
-_MODES: Final = ("DOWN", "UP", "HALF_EVEN")
 _KEYS: Final = {"str": ("'a'", "'a'", "'b'"), "int": ("0", "0", "1", "(-1)"), "bytes": ("b'a'", "b''")}
 """Keys that many places use, so that what was written is found again."""
 
@@ -205,7 +205,7 @@ class ExpressionWriter:
         return f"len({self.write(self.module.draw('sized'), depth)})"
 
     def _ratio(self, _: Kind, depth: int) -> str:
-        mode = self.pick(_MODES)
+        mode = self.pick(ROUNDING_MODES)
         if self.random.random() < 0.5:
             return f"div_round({self.write(INT, depth)}, {self.write(INT, depth)}, '{mode}')"
         parts = ", ".join([self.write(INT, depth) for _ in range(3)])

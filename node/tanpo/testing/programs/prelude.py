@@ -143,10 +143,17 @@ def parse(text: str) -> int:
 def div_round(a: int, b: int, mode: str) -> int:
     """Return a / b, rounded."""
     exact = Fraction(a, b)
-    if mode == "HALF_EVEN":
-        return int(check_number(round(exact)))
-    is_down = (mode == "DOWN") == (exact > 0)
-    return int(check_number(math.floor(exact) if is_down else math.ceil(exact)))
+    half = Fraction(1, 2)
+    away = math.floor(exact + half) if exact > 0 else math.ceil(exact - half)
+    rounded = {
+        "DOWN": math.trunc(exact),
+        "UP": math.ceil(exact) if exact > 0 else math.floor(exact),
+        "FLOOR": math.floor(exact),
+        "CEILING": math.ceil(exact),
+        "HALF_UP": away,
+        "HALF_EVEN": round(exact),
+    }
+    return int(check_number(rounded[mode]))
 
 
 def mul_div(a: int, b: int, c: int, mode: str) -> int:
