@@ -92,6 +92,7 @@ def list_core(cluster: Cluster) -> list[Process]:
 
 
 def _heal_one(cluster: Cluster, process: Process) -> None:
+    cluster.checks.on_clock(process)
     process.skew_ms = max(-HEALED_SKEW_MS, min(HEALED_SKEW_MS, process.skew_ms))
     if process.is_up and process.has_drained:
         process.crash()

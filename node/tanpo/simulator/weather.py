@@ -92,6 +92,7 @@ class Weather:
         process = self._draw(FaultKind.CLOCK_JUMP)
         if process is not None:
             jump_ms = self._cluster.streams.get(FaultKind.CLOCK_JUMP).randrange(-JUMP_MAX_MS, JUMP_MAX_MS)
+            self._cluster.checks.on_clock(process)  # What it showed until now may be in a block.
             process.skew_ms += jump_ms
             self._cluster.checks.on_clock(process)
             self._cluster.luck.note(FaultKind.CLOCK_JUMP)
