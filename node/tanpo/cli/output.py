@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_MISUSED: Final = 2
+"""The exit code for a command line that typer refuses: it is the same to those who call us."""
 
 
 class Format(StrEnum):
@@ -62,7 +64,7 @@ class Column:
 
 def print_json(document: object) -> None:
     """Print one JSON value on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    print_text(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def print_rows(output: Format, rows: Sequence[Mapping[str, Any]], columns: Iterable[Column]) -> None:
@@ -70,7 +72,7 @@ def print_rows(output: Format, rows: Sequence[Mapping[str, Any]], columns: Itera
     if output is Format.JSON:
         print_json([dict(row) for row in rows])
     else:
-        stdout_console().print(build_table(rows, columns))
+        print_table(build_table(rows, columns))
 
 
 def print_fields(output: Format, fields: Mapping[str, Any]) -> None:
@@ -79,14 +81,56 @@ def print_fields(output: Format, fields: Mapping[str, Any]) -> None:
         print_json(dict(fields))
         return
     rows = [{"name": name, "value": value} for name, value in fields.items()]
-    stdout_console().print(
-        build_table(rows, (Column(heading="", key="name"), Column(heading="", key="value")))
-    )
+    print_table(build_table(rows, (Column(heading="", key="name"), Column(heading="", key="value"))))
 
 
-def print_text(text: str) -> None:
-    """Print plain text on stdout."""
-    sys.stdout.write(text + "\n")
+def print_table(*parts: Table | str) -> None:
+    """Print tables and texts on stdout; as wide as a table needs where that is no terminal."""
+    console = _console(stderr=False)
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    _write(captured.get())
+
+
+def print_text(text: str) -> bool:
+    """Print plain text on stdout; return whether anybody still reads it."""
+    return _write(text + "\n")
+
+
+def print_error(text: str) -> None:
+    """Say on one line of stderr why a command did not do what it was asked to."""
+    sys.stderr.write(f"tanpo: {' '.join(text.split())}\n")
+
+
+def open_streams() -> None:
+    """Let the standard streams that the shell closed (`>&-`) lead nowhere.
+
+    Otherwise a file or a socket of ours would be opened in their place, and be written to.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free is taken: this one.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - as long as the process
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - as long as the process
+
+
+def _write(text: str) -> bool:
+    """Write to stdout; return False if its reader (`tanpo net logs | head`) went away: that is its right.
+
+    The exit code stays that of what the command did. So nothing is raised, of which typer would make a 1.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would complain when it flushes stdout at exit, so stdout leads nowhere from now on.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def build_table(
@@ -132,11 +176,6 @@ def show(value: object) -> str:
     return "" if value is None else escape(str(value))
 
 
-def stdout_console() -> Console:
-    """Return a console for results; piped output is as wide as a table needs."""
-    return _console(stderr=False)
-
-
 def stderr_console() -> Console:
     """Return a console for progress, which never mixes with results."""
     return _console(stderr=True)
@@ -162,7 +201,9 @@ def describe_error(error: LedgerError) -> str:
 
 
 class Reporting:
-    """Around a command: an expected error becomes one line on stderr and exit code 1, never a traceback.
+    """Around a command: an expected error becomes one line on stderr, never a traceback.
+
+    The exit code is 2 for what was asked in a way that it cannot be done, and else 1.
 
     A context manager and not an `except` clause, so that the error tree, and all that it pulls in, is
     imported only when there is an error.
@@ -176,19 +217,14 @@ class Reporting:
     ) -> None:
         if error is None or isinstance(error, SystemExit):
             return
-        if isinstance(error, BrokenPipeError):
-            # The reader of our output (`tanpo net logs | head`) went away: that is its right. Python would
-            # complain when it flushes stdout at exit, so stdout leads nowhere from now on.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(0)
-        from tanpo.ledger.errors import LedgerError
+        from tanpo.ledger.errors import LedgerError, Reason
 
         for found in _flatten(error):
             if isinstance(found, LedgerError):
-                sys.stderr.write(f"tanpo: {describe_error(found)}\n")
-                raise SystemExit(1) from None
+                print_error(describe_error(found))
+                raise SystemExit(_MISUSED if found.reason is Reason.MISUSE else 1) from None
             if isinstance(found, OSError) and (found.filename is not None or found.errno in _FULL):
-                sys.stderr.write(f"tanpo: {_describe_refusal(found)}\n")
+                print_error(_describe_refusal(found))
                 raise SystemExit(1) from None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 from tanpo.cli.commands import bench, demo, evidence, key, net, node, query, sim, tx, validator
-from tanpo.cli.output import Reporting
+from tanpo.cli.output import Reporting, open_streams
 
 app = typer.Typer(
     name="tanpo",
@@ -32,5 +32,6 @@ app.command("sim")(sim.sim)
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 refused or failed, 2 misused, 130 interrupted."""
+    open_streams()
     with Reporting():
         app()

@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tanpo.cli.output import Format, print_fields, print_json, print_text, show
-from tanpo.ledger.errors import Reason, UsageError
+from tanpo.cli.output import Format, print_error, print_fields, print_json, print_text
+from tanpo.ledger.errors import Reason, Unavailable, UsageError
 from tanpo.simulator import (
     FaultKind,
     Finding,
@@ -30,6 +31,12 @@ from tanpo.simulator.twins import SIZES, sweep_scenarios
 BOTH: Final = "both"
 TIMELINE_LINES: Final = 60
 """How much of a failing run's timeline is printed: what led to the violation is near it."""
+
+NAMED_MAX: Final = 20
+"""How many seeds are named where a sweep was cut short: each of them shows its violation again."""
+
+INTERRUPTED: Final = 130
+"""The exit code of what Ctrl-C ended."""
 
 
 def run_one(*, seed: int, steps: int | None, mode: str, without: Sequence[str], output: Format) -> None:
@@ -52,12 +59,11 @@ def run_one(*, seed: int, steps: int | None, mode: str, without: Sequence[str], 
 
 def run_sweep(*, seeds: int, first: int, mode: str, jobs: int | None, output: Format) -> None:
     """Run many seeds, print their totals, and exit with 1 if a rule was broken."""
-    totals = sweep(
-        range(first, first + seeds),
-        parse_modes(mode),
-        jobs=jobs or os.cpu_count() or 1,
-        on_progress=_show_progress if sys.stderr.isatty() else lambda _: None,
-    )
+    modes = parse_modes(mode)
+    with _watch() as on_progress:
+        totals = sweep(
+            range(first, first + seeds), modes, jobs=jobs or os.cpu_count() or 1, on_progress=on_progress
+        )
     document = describe_sweep(totals, seeds=seeds, first=first, mode=mode)
     if output is Format.JSON:
         print_json(document)
@@ -76,13 +82,10 @@ def run_twins(*, nodes: int, scenarios: int, first: int, jobs: int | None, outpu
     if nodes not in SIZES:
         limit = " ".join(map(str, SIZES))
         raise UsageError(Reason.MISUSE, "there are no Twins scenarios of that size", value=nodes, limit=limit)
-    totals = sweep_scenarios(
-        nodes,
-        first,
-        scenarios,
-        jobs=jobs or os.cpu_count() or 1,
-        on_progress=_show_progress if sys.stderr.isatty() else lambda _: None,
-    )
+    with _watch() as on_progress:
+        totals = sweep_scenarios(
+            nodes, first, scenarios, jobs=jobs or os.cpu_count() or 1, on_progress=on_progress
+        )
     document = describe_twins(totals, nodes=nodes, first=first)
     if output is Format.JSON:
         print_json(document)
@@ -233,7 +236,39 @@ def _check_faults(names: Sequence[str]) -> None:
             raise UsageError(Reason.MISUSE, "there is no such fault", value=name, limit=limit, remedy=remedy)
 
 
-def _show_progress(totals: Totals) -> None:
-    line = f"\r{totals.runs:,} runs, {show(len(totals.findings))} violations, {totals.seconds:,.0f} s"
-    sys.stderr.write(line)
-    sys.stderr.flush()
+@contextmanager
+def _watch() -> Iterator[Callable[[Totals], None]]:
+    """Show how far a sweep is, and say what it had found if it does not come to its end."""
+    latest = Totals.empty()
+
+    def follow(totals: Totals) -> None:
+        nonlocal latest
+        latest = totals
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{describe_progress(totals)}, {totals.seconds:,.0f} s")
+            sys.stderr.flush()
+
+    try:
+        yield follow
+    except KeyboardInterrupt:
+        _leave_progress()
+        print_error(f"interrupted after {describe_progress(latest)}")
+        raise SystemExit(INTERRUPTED) from None
+    except Unavailable as error:
+        _leave_progress()
+        message = f"{error.message}, after {describe_progress(latest)}"
+        raise Unavailable(error.reason, message, value=error.value, remedy=error.remedy) from None
+
+
+def describe_progress(totals: Totals) -> str:
+    """Return how many runs there were, and which of them broke a rule."""
+    seeds = [str(finding.report.seed) for finding in totals.findings]
+    if not seeds:
+        return f"{totals.runs:,} runs, no violations"
+    more = ", ..." if len(seeds) > NAMED_MAX else ""
+    return f"{totals.runs:,} runs, {len(seeds):,} violations: {', '.join(seeds[:NAMED_MAX])}{more}"
+
+
+def _leave_progress() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")

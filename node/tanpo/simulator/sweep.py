@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
 from tanpo.simulator.run import Report, run_seed
 from tanpo.simulator.settings import Mode, draw_settings
 from tanpo.simulator.shrinking import Reproducer, shrink
+from tanpo.simulator.workers import run_in_workers
 
 CHUNK: Final = 10
 """Seeds handed to a process at a time: enough to make starting them cheap, few enough to end together."""
@@ -71,15 +71,22 @@ def sweep(
     jobs: int,
     on_progress: Callable[[Totals], None] = lambda _: None,
 ) -> Totals:
-    """Run each seed in each mode, `jobs` at a time, and return what they add up to."""
+    """Run each seed in each mode, `jobs` at a time, and return what they add up to.
+
+    However it ends, no process that it started is left.
+
+    Raises:
+        Unavailable: one of those was killed.
+    """
     started = time.monotonic()
     totals = Totals.empty()
-    for reports, findings in _run_chunks(seeds, modes, jobs):
-        for report in reports:
-            totals.add(report)
-        totals.findings += findings
-        totals.seconds = time.monotonic() - started
-        on_progress(totals)
+    with closing(_run_chunks(seeds, modes, jobs)) as chunks:
+        for reports, findings in chunks:
+            for report in reports:
+                totals.add(report)
+            totals.findings += findings
+            totals.seconds = time.monotonic() - started
+            on_progress(totals)
     return totals
 
 
@@ -101,12 +108,9 @@ def run_chunk(seeds: Sequence[int], modes: Sequence[Mode]) -> tuple[list[Report]
 
 def _run_chunks(
     seeds: Sequence[int], modes: Sequence[Mode], jobs: int
-) -> Iterator[tuple[list[Report], list[Finding]]]:
+) -> Generator[tuple[list[Report], list[Finding]], None, None]:
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
     if jobs == 1:
         yield from (run_chunk(chunk, modes) for chunk in chunks)
-        return
-    # Processes are spawned, not forked: each starts from the same empty state whatever ran here before.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=jobs, mp_context=context) as pool:
-        yield from pool.map(run_chunk, chunks, [modes] * len(chunks))
+    else:
+        yield from run_in_workers(run_chunk, [(chunk, modes) for chunk in chunks], jobs)

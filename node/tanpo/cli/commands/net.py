@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
@@ -123,11 +124,9 @@ def logs(
             raise typer.BadParameter("one JSON array has an end: leave out --follow", param_hint="-o json")
         print_json(last)
         return
-    for line in last:
-        print_text(line)
-    if follow:
-        for line in follow_lines(path, offset):
-            print_text(line)
+    for line in chain(last, follow_lines(path, offset) if follow else ()):
+        if not print_text(line):
+            return
 
 
 @app.command()

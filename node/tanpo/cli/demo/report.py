@@ -8,7 +8,7 @@ from typing import Any
 from tanpo.cli.demo.audit import Conservation
 from tanpo.cli.demo.journal import Journal, compute_percentile
 from tanpo.cli.demo.stream import STREAM_CHAPTER, StreamResult
-from tanpo.cli.output import Column, build_table, stdout_console
+from tanpo.cli.output import Column, build_table, print_table
 from tanpo.cli.samples import Catalog
 from tanpo.client import NodeStatus
 
@@ -57,7 +57,6 @@ class DemoReport:
 
 def print_report(report: DemoReport, catalog: Catalog) -> None:
     """Print what a banker wants to know: what was done, what each instrument adds up to, that all agree."""
-    console = stdout_console()
     chapters = [
         {
             "chapter": chapter,
@@ -67,7 +66,7 @@ def print_report(report: DemoReport, catalog: Catalog) -> None:
         }
         for chapter, fact, count, slowest in _summarise(report)
     ]
-    console.print(
+    print_table(
         build_table(
             chapters,
             (
@@ -79,7 +78,7 @@ def print_report(report: DemoReport, catalog: Catalog) -> None:
             title="What was done",
         )
     )
-    console.print(
+    print_table(
         build_table(
             [_describe(one, catalog) for one in report.conservation],
             (
@@ -95,7 +94,7 @@ def print_report(report: DemoReport, catalog: Catalog) -> None:
     )
     stream = report.stream
     root = next(iter(report.statuses.values())).state_root.hex()
-    console.print(
+    print_table(
         f"\nAll {len(report.statuses)} nodes are at height {report.height} with state root {root[:16]}…\n"
         f"Final after {report.compute_finality_ms(50):.0f} ms at the median, "
         f"{report.compute_finality_ms(99):,.0f} ms at the 99th percentile, the leader's death included.\n"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import Final
 
 from tanpo.consensus import Replica
@@ -15,6 +14,7 @@ from tanpo.simulator.sweep import Finding, Totals
 from tanpo.simulator.twins.plan import TwinsScenario
 from tanpo.simulator.twins.published import PUBLISHED
 from tanpo.simulator.twins.spaces import find_scenario, list_numbers
+from tanpo.simulator.workers import run_in_workers
 
 CHUNK: Final = 20
 """Scenarios handed to a process at a time."""
@@ -52,20 +52,25 @@ def sweep_scenarios(
 ) -> Totals:
     """Run the published scenarios, and so many of a network's own from a number on.
 
-    Returns what they add up to. A finding of a published one has its place among them as its seed.
+    Returns what they add up to. A finding of a published one has its place among them as its seed. However it
+    ends, no process that it started is left.
+
+    Raises:
+        Unavailable: one of those was killed.
     """
     started = time.monotonic()
     totals = Totals.empty()
     numbers = list(list_numbers(validator_count, first, count))
     chunks = [numbers[start : start + CHUNK] for start in range(0, len(numbers), CHUNK)]
     published = [run_scenario(scenario, number) for number, scenario in enumerate(PUBLISHED)]
-    for reports in _run_chunks(validator_count, chunks, published, jobs):
-        for report in reports:
-            totals.add(report)
-            if report.violation is not None:
-                totals.findings.append(Finding(report=report, reproducer=None))
-        totals.seconds = time.monotonic() - started
-        on_progress(totals)
+    with closing(_run_chunks(validator_count, chunks, published, jobs)) as found:
+        for reports in found:
+            for report in reports:
+                totals.add(report)
+                if report.violation is not None:
+                    totals.findings.append(Finding(report=report, reproducer=None))
+            totals.seconds = time.monotonic() - started
+            on_progress(totals)
     return totals
 
 
@@ -85,15 +90,12 @@ def run_numbers(validator_count: int, numbers: Sequence[int]) -> list[Report]:
 
 def _run_chunks(
     validator_count: int, chunks: Sequence[Sequence[int]], published: list[Report], jobs: int
-) -> Iterator[list[Report]]:
+) -> Generator[list[Report], None, None]:
     yield published
     if jobs == 1:
         yield from (run_numbers(validator_count, chunk) for chunk in chunks)
-        return
-    # Processes are spawned, not forked: each starts from the same empty state whatever ran here before.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=jobs, mp_context=context) as pool:
-        yield from pool.map(run_numbers, [validator_count] * len(chunks), chunks)
+    else:
+        yield from run_in_workers(run_numbers, [(validator_count, chunk) for chunk in chunks], jobs)
 
 
 def _run(cluster: Cluster) -> None:
