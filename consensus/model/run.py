@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from model.catalogue import INSTANCES, REMOVALS, Instance, Removal
+from tanpo.testing.endings import run_to_end
 
 MODEL: Final = Path(__file__).resolve().parent / "agreement.pml"
 COMPILE: Final = ("gcc", "-w", "-DSAFETY", "-DNOREDUCE", "-DNOFAIR", "-DMEMLIM=8000", "-o", "pan", "pan.c")
@@ -52,15 +53,15 @@ class ModelError(Exception):
     """Spin, gcc or the search itself failed."""
 
 
-def main() -> None:
-    """Run what the arguments ask for."""
+def main() -> int:
+    """Run what the arguments ask for, and return the exit code."""
     arguments = read_arguments()
     try:
         check_arguments(arguments)
-        answer(arguments)
+        return answer(arguments)
     except (ModelError, subprocess.TimeoutExpired) as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
+        return 2
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
@@ -77,12 +78,12 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise ModelError(f"no instance or rule {arguments.only!r}{quick}; there are {', '.join(due)}")
 
 
-def answer(arguments: argparse.Namespace) -> None:
-    """Explore, print what was found, and exit with 1 if it is not what must be."""
+def answer(arguments: argparse.Namespace) -> int:
+    """Explore, print what was found, and return 1 if it is not what must be."""
     with tempfile.TemporaryDirectory(prefix="tanpo-model-") as folder:
         if arguments.explain is not None:
             print("\n".join(explain(get_removal(arguments.explain), Path(folder))))
-            return
+            return 0
         instances = [check_instance(one, Path(folder)) for one in INSTANCES if is_due(one, arguments)]
         removals = [check_removal(one, Path(folder)) for one in REMOVALS if is_due(one, arguments)]
     is_ok = all(row["ok"] for row in instances + removals)
@@ -90,7 +91,7 @@ def answer(arguments: argparse.Namespace) -> None:
     print(
         json.dumps({"ok": is_ok, "cpu_seconds": seconds, "instances": instances, "rules": removals}, indent=2)
     )
-    sys.exit(0 if is_ok else 1)
+    return 0 if is_ok else 1
 
 
 def read_arguments() -> argparse.Namespace:
@@ -241,4 +242,4 @@ def read_number(pattern: str, text: str) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run_to_end(main)

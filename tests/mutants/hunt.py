@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 
 from tanpo.simulator.run import run_seed
 from tanpo.simulator.settings import Mode, draw_settings
@@ -24,10 +26,19 @@ def main(first: int, count: int) -> None:
     _print(count, steps, None, {})
 
 
+def end_with_parent() -> None:
+    """End this process when the one that holds its input is gone: a hunt takes hours, and burns a core."""
+    # Not `sys.stdin`, whose lock the interpreter would wait for at its end.
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
 def _print(seeds: int, steps: int, violation: str | None, finding: dict[str, object]) -> None:
     shown = None if violation is None else violation[:300]
     print(json.dumps({"seeds": seeds, "steps": steps, "violation": shown, **finding}))
 
 
 if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, daemon=True).start()
     main(int(sys.argv[1]), int(sys.argv[2]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ MODEL = CONSENSUS / "model" / "agreement.pml"
 RULE = re.compile(r"\b[A-Z]\d\b")
 TIMEOUT_S = 380
 MISUSED_CODE = 2
+INTERRUPTED_CODE = 130
 
 needs_spin = pytest.mark.skipif(
     shutil.which("spin") is None or shutil.which("gcc") is None,
@@ -73,6 +75,23 @@ def test_a_name_that_nothing_has_is_refused_and_not_passed_with_nothing_explored
     assert done.stderr.startswith("no ")
     assert "S9_NOTHING" in done.stderr
     assert "S1_DISTINCT" in done.stderr
+
+
+@needs_spin
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_exploration_that_is_interrupted_says_so_and_leaves_no_traceback(ending: signal.Signals) -> None:
+    command = [sys.executable, "-m", "model.run", "--quick"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert ": agreement, " in process.stderr.readline()
+
+    process.send_signal(ending)
+
+    output, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == INTERRUPTED_CODE
+    assert output == ""
+    assert errors.endswith("interrupted\n")
+    assert "Traceback" not in errors
 
 
 def test_missing_tools_are_named_with_what_to_install() -> None:

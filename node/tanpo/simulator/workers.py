@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from tanpo.ledger.errors import InvariantViolation, Reason, Unavailable
 
 Result = TypeVar("Result")
+
+SIGNAL_S: Final = 0.5
+"""The longest that Ctrl-C may go unnoticed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,8 @@ def _share_out(calls: Sequence[tuple[object, ...]], workers: Sequence[_Worker]) 
         worker.link.send(next(waiting))
     for number in range(len(calls)):
         while number not in found:
-            for link in [link for link in wait(busy) if isinstance(link, Connection)]:
+            # Not for ever at a time: a signal in the moment before a wait begins would not end it.
+            for link in [link for link in wait(busy, SIGNAL_S) if isinstance(link, Connection)]:
                 answer: tuple[int, Result] = _receive(busy[link])
                 found[answer[0]] = answer[1]
                 if (call := next(waiting, None)) is None:

@@ -154,4 +154,18 @@ def test_stall_and_stop_are_obstacles() -> None:
     stalled = make(Node(3, 3, stalled="no progress in term 4"), 4)
     assert stalled.find_obstacles() == ["no progress in term 4"]
     stalled.refuse("the node is stopping")
-    assert stalled.find_obstacles() == ["the node is stopping"]
+    assert stalled.find_obstacles() == ["the node is stopping", "no progress in term 4"]
+
+
+def test_a_drained_node_says_what_else_is_amiss_and_no_more() -> None:
+    cut_off, well = make(Node(1, 3), 4), make(Node(2, 3), 4)
+    for node in (cut_off, well):
+        node.refuse("drained")
+
+    assert well.find_obstacles() == ["drained"]
+    assert cut_off.find_obstacles() == [
+        "drained",
+        "no quorum: 1 validators connected, 2 needed; missing m2/n1, m3/n1",
+        "no link to m2/n1 at x:1: refused",
+        "no link to m3/n1 at x:1: refused",
+    ]

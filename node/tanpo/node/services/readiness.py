@@ -41,8 +41,6 @@ class Readiness:
 
         Links that are down or silent are named only when something is amiss: a quorum can do without them.
         """
-        if self._refusing:
-            return [self._refusing]
         known = {_name(state): state for state in self._peers.peers()}
         states = [known[name] for name in self._roster.others if name in known]
         missing = [name for name in self._roster.others if name not in known or not known[name].is_connected]
@@ -56,7 +54,8 @@ class Readiness:
                 obstacles.append(f"our TLS certificate expired {expired_s:.0f} s ago: peers refuse it")
         if stalled and not stalled.startswith(OWN_REASONS):
             obstacles += [silence for state in states if (silence := self._find_silence(state))]
-        return obstacles
+        # Apart from the rest: that an operator drained the node is no reason to name links, and hides none.
+        return [self._refusing, *obstacles] if self._refusing else obstacles
 
     @property
     def is_ready(self) -> bool:

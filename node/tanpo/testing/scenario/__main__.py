@@ -5,24 +5,33 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Final
 
+from tanpo.testing.endings import run_to_end
 from tanpo.testing.scenario.replaying import Replay, replay
 from tanpo.testing.scenario.script import ScenarioError, parse_script
 
+MISUSED: Final = 2
 
-def main() -> None:
-    """Replay the files, or all of a folder; exit with 1 if one does not tell what it told."""
+
+def main() -> int:
+    """Replay the files, or all of a folder; return 1 if one tells something else, 2 if there is none."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--rewrite", action="store_true", help="redraw the outcome lines")
     arguments = parser.parse_args()
     paths = [one for path in arguments.paths for one in find_scenarios(path)]
-    if not paths:
-        sys.exit("no scenario files here")
+    absent = [path for path in paths if not path.exists()]
+    if absent or not paths:
+        wanted = absent or arguments.paths
+        sys.stderr.write(f"no scenario files here: {', '.join(map(str, wanted))}\n")
+        return MISUSED
     failed = [path.name for path in paths if not play_file(path, is_rewriting=arguments.rewrite)]
     say(f"{len(paths) - len(failed)} of {len(paths)} scenarios hold")
     if failed:
-        sys.exit("failed: " + ", ".join(failed))
+        sys.stderr.write("failed: " + ", ".join(failed) + "\n")
+        return 1
+    return 0
 
 
 def say(line: str) -> None:
@@ -61,4 +70,4 @@ def describe_faults(found: Replay) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    run_to_end(main)
