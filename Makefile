@@ -46,8 +46,8 @@ up: setup ## start a local network of four members
 down: setup ## stop it
 	$(RUN)/tanpo net down
 
-sim: setup ## simulate SEEDS networks; with SEED= one of them, STEPS= so far; with TWINS=4 or 7 SCENARIOS of the Twins test, from FIRST on
-	$(RUN)/tanpo sim $(if $(TWINS),--twins --nodes $(TWINS) --scenarios $(or $(SCENARIOS),200) --first $(or $(FIRST),0),$(if $(SEED),--seed $(SEED) $(if $(STEPS),--steps $(STEPS)),--seeds $(or $(SEEDS),200)))
+sim: setup ## simulate SEEDS networks from FIRST on; with SEED= one of them, STEPS= so far; with TWINS=4 or 7 SCENARIOS of the Twins test
+	$(RUN)/tanpo sim $(if $(TWINS),--twins --nodes $(TWINS)) $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(FIRST),--first $(FIRST))
 
 mutants: setup ## switch off one rule after the other, and see whether the simulator notices within SEEDS seeds
 	$(RUN)/python tests/mutants/run.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only "$(ONLY)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,16 @@ def test_every_runnable_sample_runs(documents: list[Path]) -> None:
     for path in documents:
         for code in find_blocks(path.read_text(), "python run"):
             exec(compile(code, str(path), "exec"), {"__name__": "sample"})
+
+
+@pytest.mark.parametrize("given", [("STEPS=5",), ("TWINS=4", "SEED=3"), ("SEED=3", "SEEDS=4"), ("FIRST=0",)])
+def test_no_variable_of_the_simulation_is_dropped(given: tuple[str, ...], root: Path) -> None:
+    """What does not go together is refused by the command, which sees all of it."""
+    options = {"TWINS": "--twins --nodes"}
+    shown = subprocess.run(
+        ["make", "--dry-run", "sim", *given], cwd=root, capture_output=True, text=True, check=True
+    )
+
+    (command,) = (line for line in shown.stdout.splitlines() if "tanpo sim" in line)
+    for name, value in (one.split("=") for one in given):
+        assert f"{options.get(name, f'--{name.lower()}')} {value}" in command

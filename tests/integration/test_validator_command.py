@@ -37,6 +37,30 @@ def check_one_command(folder: Path) -> None:
     assert {(row["role"], row["problem"]) for row in rows} == {("validator", "")}
 
 
+def check_absence(folder: Path, tmp_path: Path) -> None:
+    """Before the fifth is a validator: it is down, and counted on only with a word."""
+    before = list_validators(folder)
+    read_json("net", "kill", "participant-5", "--dir", str(folder))
+    add = ("validator", "replace", "--dir", str(folder), "--add", "participant-5/node-1")
+    refused = run_tanpo(*add)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(
+        "tanpo: VALIDATORS_REFUSED: the node asked sees 4 of the 5 validators up"
+    )
+    assert "; value: participant-5/node-1; " in refused.stderr
+    assert list_validators(folder) == before
+    draft = tmp_path / "absent.draft"
+    assert read_json(*add, "--absent", "--draft", str(draft))["added"] == ["participant-5/node-1"]
+    read_json("net", "start", "participant-5", "--dir", str(folder))
+
+
+def check_number(folder: Path, tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing.json"
+    nothing.write_text("[]")
+    refused = run_tanpo("validator", "replace", "--dir", str(folder), "--file", str(nothing))
+    assert "their number is not allowed; value: 0; limit: 1..64; " in refused.stderr
+
+
 def check_refusals(folder: Path) -> None:
     wrong = run_tanpo("validator", "replace", "--dir", str(folder), "--remove", "dealer-z/node-1")
     assert wrong.returncode == 1
@@ -64,6 +88,13 @@ def check_draft(folder: Path, tmp_path: Path) -> None:
         *(argument for member in members for argument in ("--signer", member)),
     )
     assert built["removed"] == ["participant-5/node-1"]
+    foreign = run_tanpo(
+        *("validator", "replace", "-p", str(folder / "participant-5" / "profile.toml")),
+        *("--remove", "participant-5/node-1", "--draft", str(tmp_path / "foreign.draft")),
+        *(argument for member in members for argument in ("--signer", member)),
+    )
+    assert foreign.stderr.startswith("tanpo: SIGNATURE_MISSING: participant-5 proposes the change, and does")
+    assert not (tmp_path / "foreign.draft").exists()
     for member in members:
         key = str(folder / member / "transaction.key")
         signed = read_json(
@@ -103,6 +134,8 @@ def check_file(folder: Path, tmp_path: Path) -> None:
 
 def test_members_change_their_validators_from_the_shell(folder: Path, tmp_path: Path) -> None:
     """Each step goes on from what the one before it left."""
+    check_absence(folder, tmp_path)
+    check_number(folder, tmp_path)
     check_one_command(folder)
     check_refusals(folder)
     check_draft(folder, tmp_path)

@@ -7,11 +7,35 @@ does because gRPC, cryptography and LevelDB are imported by the functions that n
 from __future__ import annotations
 
 import typer
+import typer.core
 from tanpo.cli.commands import bench, demo, evidence, key, net, node, query, sim, tx, validator
 from tanpo.cli.output import Reporting, open_streams
 
+
+class _Root(typer.core.TyperGroup):
+    """The command with all others below it; what is refused of an option or an argument is shown."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override] - the only context there is
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            given = _find_given(error.__cause__)
+            if given is not None:
+                error.message += f"; value: {given}"
+            raise
+
+
+def _find_given(cause: BaseException | None) -> object:
+    """Return the value that typer refused, which it keeps to itself; None if this is no such refusal."""
+    # Typer has imported it, if this is one.
+    from pydantic import ValidationError
+
+    return cause.errors()[0]["input"] if isinstance(cause, ValidationError) else None
+
+
 app = typer.Typer(
     name="tanpo",
+    cls=_Root,
     help="A permissioned ledger on which institutions hold, pledge and swap tokenised assets.",
     no_args_is_help=True,
     add_completion=False,

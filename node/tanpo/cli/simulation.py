@@ -81,7 +81,13 @@ def run_twins(*, nodes: int, scenarios: int, first: int, jobs: int | None, outpu
     """
     if nodes not in SIZES:
         limit = " ".join(map(str, SIZES))
-        raise UsageError(Reason.MISUSE, "there are no Twins scenarios of that size", value=nodes, limit=limit)
+        raise UsageError(
+            Reason.MISUSE,
+            "there are no Twins scenarios of that size",
+            value=nodes,
+            limit=limit,
+            remedy=f"say --nodes {' or --nodes '.join(map(str, SIZES))}",
+        )
     with _watch() as on_progress:
         totals = sweep_scenarios(
             nodes, first, scenarios, jobs=jobs or os.cpu_count() or 1, on_progress=on_progress
@@ -96,16 +102,16 @@ def run_twins(*, nodes: int, scenarios: int, first: int, jobs: int | None, outpu
 
 
 def check_options(wanted: str, unfit: Mapping[str, object]) -> None:
-    """Raise `UsageError` if an option was given that means nothing for what is wanted."""
+    """Raise `UsageError` if an option was given that means nothing beside the one that says what is run."""
     given = [name for name, value in unfit.items() if value is not None and value != []]
     if given:
         raise UsageError(
             Reason.MISUSE,
-            f"an option says nothing about {wanted}",
+            f"{' '.join(given)} cannot go with {wanted}",
             value=" ".join(given),
             limit="--seed goes with --mode, --steps and --without; --seeds with --first, --mode and --jobs; "
             "--twins with --nodes, --scenarios, --first and --jobs",
-            remedy="leave it out",
+            remedy=f"leave out {' '.join(given)}",
         )
 
 
@@ -118,7 +124,14 @@ def parse_modes(mode: str) -> tuple[Mode, ...]:
     if mode == BOTH:
         return tuple(Mode)
     if mode not in list(Mode):
-        raise UsageError(Reason.MISUSE, "there is no such mode", value=mode, limit=" ".join([*Mode, BOTH]))
+        known = [*Mode, BOTH]
+        raise UsageError(
+            Reason.MISUSE,
+            "there is no such mode",
+            value=mode,
+            limit=" ".join(known),
+            remedy=f"say --mode {' or --mode '.join(known)}",
+        )
     return (Mode(mode),)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -13,11 +13,14 @@ from tanpo.client import Client
 from tanpo.ledger.certificate import compute_faulty_max, compute_quorum
 from tanpo.ledger.errors import LedgerError, Reason, Unavailable, UsageError
 from tanpo.ledger.keys import PublicKey
+from tanpo.ledger.transaction import NAME_PATTERN
 from tanpo.ledger.types import MemberId
 from tanpo.ledger.validators import Validator, validators_from_value, verify_change
 
 CONTRACT: Final = "validators"
 KEY_FILE_BYTES_MAX: Final = 16 * 1024
+PRESENCE_SECONDS: Final = 5.0
+"""How long a node that was just started may take to be seen: a few attempts to connect."""
 _POLL_SECONDS: Final = 0.05
 
 
@@ -58,10 +61,7 @@ def describe_validators(validators: Sequence[Validator]) -> list[dict[str, Any]]
 
 def parse_name(text: str) -> Wish:
     """Return the node that `MEMBER/NODE` names. Raises `UsageError` for other texts."""
-    member, slash, node = text.partition("/")
-    if not (member and slash and node) or "/" in node:
-        raise _wrong("a node is written MEMBER/NODE", text, "dealer-a/node-2")
-    return Wish(member=MemberId(member), node=node)
+    return _parse_name(text, text)
 
 
 def parse_wish(text: str, keys: Mapping[str, bytes]) -> Wish:
@@ -73,7 +73,7 @@ def parse_wish(text: str, keys: Mapping[str, bytes]) -> Wish:
         UsageError: it is written otherwise, or the key is not a P-256 public key.
     """
     name, equals, key = text.partition("=")
-    wish = parse_name(name)
+    wish = _parse_name(name, text)
     if not equals:
         if name not in keys:
             raise _wrong("a public key is missing", text, f"{name}=KEY, its file or hexadecimal digits")
@@ -127,17 +127,34 @@ def apply_wishes(
     return (*wanted.values(), *(_to_validator(wish) for wish in add))
 
 
-def check_strength(current: Sequence[Validator], wanted: Sequence[Validator]) -> None:
-    """Raise `UsageError` if the network would survive fewer faulty validators than it does now."""
-    now, then = compute_faulty_max(len(current)), compute_faulty_max(len(wanted))
-    if then < now:
-        raise UsageError(
-            Reason.VALIDATORS_REFUSED,
-            f"the network would survive {then} faulty validators, and survives {now} now",
-            value=f"{len(wanted)} validators",
-            limit=f"{3 * now + 1} or more",
-            remedy="add a validator in the same change, or say --weaken if it is meant",
-        )
+def check_all(
+    client: Client, current: Sequence[Validator], wanted: Sequence[Validator], signing: Sequence[str]
+) -> None:
+    """Raise `LedgerError` for a change, signed by these members, that the network would refuse."""
+    members = [one.member for one in client.network.members()]
+    check_names(wanted, members)
+    check_change(current, wanted, signing, len(members))
+    check_proposer(client.config.member, signing)
+
+
+def check_names(wanted: Sequence[Validator], members: Collection[str]) -> None:
+    """Raise `UsageError` for a node that no network would take: of nobody, unnamed, or listed twice."""
+    names: set[str] = set()
+    owners: dict[bytes, str] = {}
+    for one in wanted:
+        name = f"{one.member}/{one.node}"
+        if one.member not in members:
+            raise _refused(f"{one.member} is no member", name, ", ".join(sorted(members)), "correct its name")
+        if not NAME_PATTERN.fullmatch(one.node):
+            what = f"{one.node} is no name for a node"
+            raise _refused(what, name, NAME_PATTERN.pattern, "name the node as its certificate does")
+        if name in names:
+            raise _refused(f"{name} is listed twice", name, "each node once", "for a new key, say --rekey")
+        if one.public_key in owners:
+            what = f"{owners[one.public_key]} and {name} have the same key"
+            raise _refused(what, name, "a key for each", "make the node a key of its own")
+        names.add(name)
+        owners[one.public_key] = name
 
 
 def check_change(
@@ -151,8 +168,68 @@ def check_change(
             f"{len(members)} of {all_members} members sign, and more than two thirds must",
             value=", ".join(members),
             limit=f"{2 * all_members // 3 + 1} members",
-            remedy="name more keys with --key, or make a draft with --draft and --signer for others to sign",
+            remedy="name more keys with --key; or make a draft with --draft, and name with --signer whose "
+            "members sign it",
         )
+
+
+def check_proposer(member: str, members: Sequence[str]) -> None:
+    """Raise `UsageError` unless the member in whose name the change is sent is one of those who sign it."""
+    if member not in members:
+        raise UsageError(
+            Reason.SIGNATURE_MISSING,
+            f"{member} proposes the change, and does not sign it: no node would take it",
+            value=", ".join(members),
+            limit=f"{member} among the signers",
+            remedy=f"say --signer {member} too, or use the profile of a member that signs",
+        )
+
+
+def check_strength(current: Sequence[Validator], wanted: Sequence[Validator]) -> None:
+    """Raise `UsageError` if the network would survive fewer faulty validators than it does now."""
+    now, then = compute_faulty_max(len(current)), compute_faulty_max(len(wanted))
+    if then < now:
+        raise UsageError(
+            Reason.VALIDATORS_REFUSED,
+            f"the network would survive {then} faulty validators, and survives {now} now",
+            value=f"{len(wanted)} validators",
+            limit=f"{3 * now + 1} or more",
+            remedy="add a validator in the same change, or say --weaken if it is meant",
+        )
+
+
+def check_presence(wanted: Sequence[Validator], present: Collection[str]) -> None:
+    """Raise `UsageError` unless the new validators would go on when one more of those `present` fails.
+
+    A network that has begun an epoch without a quorum cannot leave it: changing the validators needs one too.
+    """
+    names = [f"{one.member}/{one.node}" for one in wanted]
+    absent = [name for name in names if name not in present]
+    needed = min(compute_quorum(len(names)) + 1, len(names))
+    if len(names) - len(absent) < needed:
+        raise UsageError(
+            Reason.VALIDATORS_REFUSED,
+            f"the node asked sees {len(names) - len(absent)} of the {len(names)} validators up, and not "
+            f"{', '.join(absent)}: one more that fails might stop the network for good",
+            value=", ".join(absent),
+            limit=f"{needed} up: a quorum, and one more",
+            remedy="start them, or say --absent if it is meant",
+        )
+
+
+def wait_presence(client: Client, wanted: Sequence[Validator]) -> None:
+    """Give nodes that were just started a moment to be seen. Raises as `check_presence` does."""
+    deadline = time.monotonic() + PRESENCE_SECONDS
+    while True:
+        status = client.network.status()
+        try:
+            check_presence(wanted, (f"{status.member}/{status.node}", *status.connected_peers))
+        except UsageError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
 
 
 def describe_change(current: Sequence[Validator], wanted: Sequence[Validator]) -> dict[str, Any]:
@@ -186,6 +263,18 @@ def wait_epoch(client: Client, epoch: int, seconds: float) -> None:
                 remedy="see `tanpo node status`",
             )
         time.sleep(_POLL_SECONDS)
+
+
+def _refused(what: str, value: str, limit: str, remedy: str) -> UsageError:
+    return UsageError(Reason.VALIDATORS_REFUSED, what, value=value, limit=limit, remedy=remedy)
+
+
+def _parse_name(name: str, text: str) -> Wish:
+    """Return the node of a name; an error shows the text it is part of."""
+    member, slash, node = name.partition("/")
+    if not (member and slash and node) or "/" in node:
+        raise _wrong("a node is written MEMBER/NODE", text or "nothing", "dealer-a/node-2")
+    return Wish(member=MemberId(member), node=node)
 
 
 def _to_validator(wish: Wish) -> Validator:

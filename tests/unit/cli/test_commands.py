@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from tanpo.cli.root import app
+from typer.testing import CliRunner
 
 HEAVY = ("grpc", "cryptography", "google.protobuf", "plyvel", "pydantic", "rich", "tanpo.ledger")
 
@@ -61,6 +69,66 @@ def test_a_wrong_option_is_misuse() -> None:
     done = run_tanpo("net", "up", "--members", "3")
     assert done.returncode == 2
     assert "--members" in done.stderr
+    assert done.stderr.endswith("; value: 3\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--seed", "4", "--jobs", "1"), "--jobs cannot go with --seed"),
+        (("--mode", "fast"), "there is no such mode"),
+        (("--twins", "--nodes", "5"), "there are no Twins scenarios of that size"),
+    ],
+)
+def test_misuse_exits_with_2_and_is_no_broken_rule(arguments: tuple[str, ...], message: str) -> None:
+    done = run_tanpo("sim", *arguments)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"tanpo: MISUSE: {message}; value: ")
+    assert "; remedy: " in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--seed", "4", "--steps", "300"), ("--seeds", "1", "--mode", "safety")]
+)
+@pytest.mark.parametrize("output", ["json", "table"])
+def test_a_reader_that_leaves_makes_no_failure(arguments: tuple[str, ...], output: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as unread:
+        done = subprocess.run(
+            [sys.executable, "-m", "tanpo.cli", "sim", *arguments, "-o", output],
+            stdout=unread,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), (">&- 2>&- <&-", 0)])
+def test_a_closed_stream_is_no_failure(closed: str, code: int) -> None:
+    command = f"{sys.executable} -m tanpo.cli sim --seed 4 --steps 300 --mode safety -o json {closed}"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def list_commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, below in getattr(command, "commands", {}).items():
+        yield from list_commands(below, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(list_commands(typer.main.get_command(app))), ids=" ".join)
+def test_help_names_what_an_option_takes_in_words_and_not_in_types(path: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*path, "--help"])
+
+    assert shown.exit_code == 0
+    options = [line for line in shown.output.splitlines() if line.lstrip().startswith("-")]
+    assert [line for line in options if "range>" in line or "<list[" in line] == []
 
 
 def test_a_node_without_a_configuration_says_why(tmp_path: Path) -> None:

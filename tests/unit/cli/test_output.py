@@ -57,8 +57,9 @@ def test_an_expected_error_ends_the_command_with_one(capsys: pytest.CaptureFixtu
 
 
 def test_an_expected_error_among_tasks_is_found(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit), Reporting():
+    with pytest.raises(SystemExit) as ended, Reporting():
         raise ExceptionGroup("tasks", [UsageError(Reason.MISUSE, "closed")])
+    assert ended.value.code == 2
     assert capsys.readouterr().err == "tanpo: MISUSE: closed\n"
 
 

@@ -69,6 +69,7 @@ def test_an_option_that_would_do_nothing_is_refused(arguments: list[str], unfit:
         CliRunner().invoke(app, ["sim", *arguments], catch_exceptions=False)
 
     assert refused.value.value == unfit
+    assert refused.value.message.startswith(f"{unfit} cannot go with --")
 
 
 def test_a_sweep_prints_what_the_seeds_add_up_to(capsys: Any) -> None:
@@ -125,8 +126,9 @@ def test_a_twins_scenario_that_breaks_a_rule_fails_the_command_and_says_how_to_r
 
 
 def test_twins_of_another_size_are_refused() -> None:
-    with pytest.raises(UsageError, match="size"):
+    with pytest.raises(UsageError, match="size") as refused:
         run_twins(nodes=5, scenarios=1, first=0, jobs=1, output=Format.JSON)
+    assert refused.value.remedy == "say --nodes 4 or --nodes 7"
 
 
 def test_both_modes_are_the_default_of_a_sweep() -> None:

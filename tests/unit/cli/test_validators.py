@@ -10,6 +10,9 @@ from tanpo.cli.validators import (
     Wish,
     apply_wishes,
     check_change,
+    check_names,
+    check_presence,
+    check_proposer,
     check_strength,
     describe_change,
     describe_validators,
@@ -97,6 +100,86 @@ def test_a_change_that_survives_fewer_faults_is_refused_before_anybody_signs() -
     assert "--weaken" in refused.value.remedy
 
 
+FIVE = (*CURRENT, Validator(member=MemberId("alpha"), node="n2", public_key=KEYS[4].encoded))
+NAMES = [f"{one.member}/{one.node}" for one in FIVE]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "absent"),
+    [
+        (FIVE, ["alpha/n2"]),
+        (FIVE, ["beta/n1", "alpha/n2"]),
+        (CURRENT, ["beta/n1"]),
+        (CURRENT[:1], ["alpha/n1"]),
+    ],
+)
+def test_validators_of_whom_none_may_fail_because_some_are_not_up_are_refused(
+    wanted: tuple[Validator, ...], absent: list[str]
+) -> None:
+    check_presence(wanted, NAMES)
+
+    with pytest.raises(UsageError) as refused:
+        check_presence(wanted, [name for name in NAMES if name not in absent])
+
+    assert refused.value.value == ", ".join(absent)
+    assert "--absent" in refused.value.remedy
+
+
+def test_validators_with_a_quorum_up_and_one_more_are_let_pass() -> None:
+    seven = [
+        Validator(member=one.member, node=f"{one.node}-{number}", public_key=one.public_key)
+        for number in range(2)
+        for one in CURRENT
+    ][:7]
+    names = [f"{one.member}/{one.node}" for one in seven]
+
+    check_presence(seven, names[:6])
+    with pytest.raises(UsageError, match="sees 5 of the 7 validators up"):
+        check_presence(seven, names[:5])
+
+
+def test_a_proposer_that_does_not_sign_is_told_before_the_others_do() -> None:
+    check_proposer("alpha", ["alpha", "beta"])
+
+    with pytest.raises(UsageError, match="alpha proposes the change, and does not sign it") as refused:
+        check_proposer("alpha", ["beta", "gamma"])
+
+    assert "--signer alpha" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("node", "why"),
+    [
+        (("omega", "n1", 4), "omega is no member"),
+        (("alpha", "N2", 4), "N2 is no name for a node"),
+        (("alpha", "n1", 4), "alpha/n1 is listed twice"),
+        (("alpha", "n2", 1), "beta/n1 and alpha/n2 have the same key"),
+    ],
+)
+def test_a_node_that_no_network_would_take_is_named(node: tuple[str, str, int], why: str) -> None:
+    member, name, key = node
+    wanted = (*CURRENT, Validator(member=MemberId(member), node=name, public_key=KEYS[key].encoded))
+
+    with pytest.raises(UsageError, match=why) as refused:
+        check_names(wanted, ["alpha", "beta", "gamma", "delta"])
+
+    assert refused.value.value == f"{member}/{name}"
+    assert refused.value.remedy
+
+
+def test_no_validators_at_all_are_refused_for_their_number() -> None:
+    with pytest.raises(LedgerError, match="their number is not allowed"):
+        check_change(CURRENT, (), ("alpha", "beta", "gamma"), 4)
+
+
+@pytest.mark.parametrize("text", ["=", "alpha=00", "/n1="])
+def test_a_wish_that_names_no_node_is_shown_whole(text: str) -> None:
+    with pytest.raises(UsageError, match="MEMBER/NODE") as refused:
+        parse_wish(text, {})
+
+    assert refused.value.value == text
+
+
 @pytest.mark.parametrize("kind", ["remove", "rekey"])
 def test_who_is_no_validator_is_neither_removed_nor_given_a_key(kind: str) -> None:
     nothing: list[Wish] = []
@@ -139,3 +222,4 @@ def test_too_few_signers_are_told_what_to_do() -> None:
         check_change(CURRENT, CURRENT[::-1], ("alpha", "beta"), 4)
     assert refused.value.limit == "3 members"
     assert "--draft" in refused.value.remedy
+    assert "--signer" in refused.value.remedy

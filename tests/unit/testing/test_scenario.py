@@ -20,6 +20,8 @@ from tanpo.testing.scenario.disk import Stored
 from tanpo.testing.scenario.keys import sign
 from tanpo.testing.scenario.network import Choice, Letter, Network
 from tanpo.testing.scenario.process import Clock, Outgoing, Process
+from tanpo.testing.scenario.replaying import replay
+from tanpo.testing.scenario.script import ScenarioError, parse_script
 from tanpo.testing.scenario.telling import Told, tell
 from tanpo.testing.scenario.witness import Witness
 
@@ -217,3 +219,28 @@ def test_a_file_that_cannot_be_read_fails_with_its_name(
     for path in (binary, tmp_path / "missing.scenario"):
         assert not play_file(path, is_rewriting=False)
         assert capsys.readouterr().out.startswith(f"FAILED {path} cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("wait -5s", "'-5s' goes back in time; allowed: 2s, 250ms, 1m"),
+        ("run -1m", "'-1m' goes back in time; allowed: 2s, 250ms, 1m"),
+        ("clock alice +99999999m", "'+99999999m' is too long; allowed: at most 999999m"),
+        ("restart alice", "'alice' is up; allowed: first crash alice"),
+        ("observer bob", "'bob' is somebody already; allowed: a new name"),
+        ("twin alice as=bob", "'bob' is somebody already; allowed: a new name"),
+    ],
+)
+def test_a_line_that_cannot_be_carried_out_is_told_with_what_is_allowed(line: str, told: str) -> None:
+    script = parse_script("x", f"# A title.\n# Source: none\nvalidators alice bob carol dave\n{line}\n")
+
+    with pytest.raises(ScenarioError) as refused:
+        replay(script)
+
+    assert str(refused.value) == f"x:4: {told}"
+
+
+def test_a_validator_that_is_named_twice_is_refused_with_what_is_allowed() -> None:
+    with pytest.raises(ScenarioError, match="names somebody twice; allowed: each name once"):
+        replay(parse_script("x", "# A title.\n# Source: none\nvalidators alice alice\n"))

@@ -10,9 +10,12 @@ from tanpo.cli.output import Format, OutputOption
 
 
 def bench(
-    seconds: Annotated[float, typer.Option(min=2, max=600, help="How long each rate is offered.")] = 10.0,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", min=2, max=600, help="How long each rate is offered.")
+    ] = 10.0,
     rate: Annotated[
-        int | None, typer.Option(min=1, max=20_000, help="Offer this rate only; otherwise search.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=20_000, help="Offer this rate only; otherwise search."),
     ] = None,
     directory: Annotated[Path | None, typer.Option("--dir", help="Where to make the network.")] = None,
     output: OutputOption = Format.JSON,

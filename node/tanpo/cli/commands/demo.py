@@ -17,7 +17,7 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the network running, for `tanpo net status`.")
     ] = False,
-    swaps: Annotated[int, typer.Option(min=30, max=20_000, help="Swaps in the stream.")] = 300,
+    swaps: Annotated[int, typer.Option(metavar="N", min=30, max=20_000, help="Swaps in the stream.")] = 300,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Tokenise, swap and pledge real instruments on a network that survives the death of its leader.

@@ -47,11 +47,14 @@ def up(
     directory: DirOption = Path(".net"),
     members: Annotated[
         int | None,
-        typer.Option(min=MEMBERS_MIN, max=MEMBERS_MAX, help="How many members a new network gets [4]."),
+        typer.Option(
+            metavar="N", min=MEMBERS_MIN, max=MEMBERS_MAX, help="How many members a new network gets [4]."
+        ),
     ] = None,
     validators: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=1,
             max=MEMBERS_MAX,
             help="How many of their nodes vote at first [all]; the others only follow.",
@@ -109,7 +112,9 @@ def logs(
     node: NodeArgument,
     directory: DirOption = Path(".net"),
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the node writes.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 50,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="N", min=1, help="How many of the last lines.")
+    ] = 50,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Print a node's log."""

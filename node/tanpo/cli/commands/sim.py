@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import typer
 from tanpo.cli.output import Format, OutputOption
@@ -10,27 +10,31 @@ from tanpo.cli.output import Format, OutputOption
 RUNS_MAX: Final = 1_000_000
 """Most runs of one command: what is to be run is listed beforehand, and these take days."""
 
+ModeOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="safety|liveness|both",
+        help="Faults that never heal, or a core that heals and must then make progress [both].",
+    ),
+]
+
 
 def sim(
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Run this one seed, and tell what happened.")
+        int | None, typer.Option(metavar="N", min=0, help="Run this one seed, and tell what happened.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, max=RUNS_MAX, help="Run so many seeds [100].")] = None,
-    first: Annotated[int | None, typer.Option(min=0, help="The first of them [0].")] = None,
-    mode: Annotated[
-        str | None,
-        typer.Option(
-            metavar="safety|liveness|both",
-            help="Faults that never heal, or a core that heals and must then make progress [both].",
-        ),
+    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after so many steps.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=RUNS_MAX, help="Run so many seeds [100].")
     ] = None,
+    first: Annotated[int | None, typer.Option(metavar="N", min=0, help="The first of them [0].")] = None,
+    mode: ModeOption = None,
     without: Annotated[
         list[str] | None,
         typer.Option(metavar="FAULT", help="Switch a fault or a hostile behaviour off. Repeat for each."),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Processes at a time [one a core].")
+        int | None, typer.Option(metavar="N", min=1, max=256, help="Processes at a time [one a core].")
     ] = None,
     twins: Annotated[
         bool,
@@ -43,7 +47,12 @@ def sim(
     ] = None,
     scenarios: Annotated[
         int | None,
-        typer.Option(min=1, max=RUNS_MAX, help="With --twins, run so many scenarios [100], from --first on."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=RUNS_MAX,
+            help="With --twins, run so many scenarios [100], from --first on.",
+        ),
     ] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
@@ -63,5 +72,5 @@ def sim(
         check_options("--seed", of_twins | {"--seeds": seeds, "--first": first, "--jobs": jobs})
         run_one(seed=seed, steps=steps, mode=mode or BOTH, without=without or [], output=output)
     else:
-        check_options("many seeds", one | of_twins)
+        check_options("--seeds, which is run without --seed and --twins", one | of_twins)
         run_sweep(seeds=seeds or 100, first=first or 0, mode=mode or BOTH, jobs=jobs, output=output)

@@ -21,9 +21,11 @@ OutOption: TypeAlias = Annotated[Path, typer.Option("--out", help="The file to w
 RequestIdOption: TypeAlias = Annotated[
     str | None, typer.Option(help="Your own id of the request; repeating it never acts twice.")
 ]
-GasOption: TypeAlias = Annotated[int | None, typer.Option(min=1, help="The most gas it may use.")]
+GasOption: TypeAlias = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="The most gas it may use.")
+]
 ValidOption: TypeAlias = Annotated[
-    float | None, typer.Option("--valid-for", min=1, help="Seconds in which it may be committed.")
+    float | None, typer.Option("--valid-for", metavar="SECONDS", min=1, help="In which it may be committed.")
 ]
 
 _OUTCOME_COLUMNS = (
@@ -43,7 +45,8 @@ def submit(
     profile: ProfileOption,
     arg: ArgumentsOption = None,
     key: Annotated[
-        list[Path] | None, typer.Option("--key", help="A further key file to sign with, of another party.")
+        list[Path] | None,
+        typer.Option("--key", metavar="FILE", help="A further key file to sign with, of another party."),
     ] = None,
     request_id: RequestIdOption = None,
     gas_limit: GasOption = None,
@@ -75,7 +78,7 @@ def build(
     arg: ArgumentsOption = None,
     signer: Annotated[
         list[str] | None,
-        typer.Option("--signer", help="A member or key id that is to sign; the profile's keys if none."),
+        typer.Option("--signer", metavar="MEMBER|KEY_ID", help="Who is to sign; the profile's keys if none."),
     ] = None,
     request_id: RequestIdOption = None,
     gas_limit: GasOption = None,

@@ -38,13 +38,26 @@ FileOption: TypeAlias = Annotated[
     Path | None, typer.Option(help="All validators wanted, as `tanpo validator list -o json` prints.")
 ]
 KeyOption: TypeAlias = Annotated[
-    list[Path] | None, typer.Option("--key", help="A further key file to sign with, of another member.")
+    list[Path] | None,
+    typer.Option("--key", metavar="FILE", help="A further key file to sign with, of another member."),
 ]
 DraftOption: TypeAlias = Annotated[
     Path | None, typer.Option(help="Write a draft for the signers to sign instead; it must not exist.")
 ]
 SignerOption: TypeAlias = Annotated[
-    list[str] | None, typer.Option(help="A member or key id that is to sign the draft; repeat for each.")
+    list[str] | None,
+    typer.Option(
+        metavar="MEMBER|KEY_ID", help="Who is to sign the draft, its proposer too. Repeat for each."
+    ),
+]
+WeakenOption: TypeAlias = Annotated[
+    bool, typer.Option("--weaken", help="Let the network survive fewer faulty validators than now.")
+]
+AbsentOption: TypeAlias = Annotated[
+    bool, typer.Option("--absent", help="Count on validators that are not up: the network may halt for good.")
+]
+ValidOption: TypeAlias = Annotated[
+    float, typer.Option(metavar="SECONDS", min=1, help="In which it may be committed.")
 ]
 
 _COLUMNS = (
@@ -82,10 +95,9 @@ def replace(
     key: KeyOption = None,
     draft: DraftOption = None,
     signer: SignerOption = None,
-    weaken: Annotated[
-        bool, typer.Option("--weaken", help="Let the network survive fewer faulty validators than now.")
-    ] = False,
-    valid_for: Annotated[float, typer.Option(min=1, help="Seconds in which it may be committed.")] = 1800.0,
+    weaken: WeakenOption = False,
+    absent: AbsentOption = False,
+    valid_for: ValidOption = 1800.0,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Change the validators from the next block but one on. More than two thirds of all members must sign.
@@ -119,9 +131,11 @@ def replace(
         members = sorted(
             {str(client.config.keys[one].member) for one in signing if one in client.config.keys}
         )
+        wishes.check_all(client, current, wanted, members)
         if not weaken:
             wishes.check_strength(current, wanted)
-        wishes.check_change(current, wanted, members, len(client.network.members()))
+        if not absent:
+            wishes.wait_presence(client, wanted)
         call = Call.create(wishes.CONTRACT, "replace", {"validators": validators_to_value(wanted)})
         if draft is not None:
             save_draft(draft, client.build(call, signers=signing, valid_for_s=valid_for))

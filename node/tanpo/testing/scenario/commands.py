@@ -15,6 +15,7 @@ from tanpo.testing.scenario.reading import (
     read_names,
     read_process,
     read_processes,
+    read_span_ms,
 )
 from tanpo.testing.scenario.script import Step
 from tanpo.testing.scenario.stage import Stage
@@ -58,7 +59,7 @@ def _byzantine(stage: Stage, step: Step) -> None:
 def _twin(stage: Stage, step: Step) -> None:
     read_process(stage, step, step.words[0])
     if step.options["as"] in (*stage.processes, *stage.byzantine):
-        raise step.fail(step.options["as"], "is somebody already")
+        raise step.fail(step.options["as"], "is somebody already", ["a new name"])
     stage.count_faulty(step.words[0])
     stage.add_process(step.options["as"], step.words[0])
 
@@ -66,7 +67,7 @@ def _twin(stage: Stage, step: Step) -> None:
 def _observer(stage: Stage, step: Step) -> None:
     for name in step.words:
         if name in (*stage.processes, *stage.byzantine):
-            raise step.fail(name, "is somebody already")
+            raise step.fail(name, "is somebody already", ["a new name"])
         stage.add_process(name, name)
 
 
@@ -154,12 +155,12 @@ def _run(stage: Stage, step: Step) -> None:
     words = [word for word in step.words if word != _CLOSELY]
     stage.run()
     if words:
-        stage.pass_time(read_duration_ms(step, words[0]), list(stage.processes), is_delivering=True)
+        stage.pass_time(read_span_ms(step, words[0]), list(stage.processes), is_delivering=True)
 
 
 def _wait(stage: Stage, step: Step) -> None:
     names = read_processes(stage, step, step.options.get("only", "all"))
-    duration_ms = read_duration_ms(step, step.words[0])
+    duration_ms = read_span_ms(step, step.words[0])
     stage.pass_time(duration_ms, [process.name for process in names], is_delivering=False)
 
 
@@ -254,7 +255,8 @@ def _corrupt(stage: Stage, step: Step) -> None:
 def _read_down(stage: Stage, step: Step, name: str) -> Process:
     process = read_process(stage, step, name)
     if process.is_up:
-        raise step.fail(name, "is up", [one.name for one in stage.processes.values() if not one.is_up])
+        down = [one.name for one in stage.processes.values() if not one.is_up]
+        raise step.fail(name, "is up", down or [f"first crash {name}"])
     return process
 
 

@@ -17,7 +17,8 @@ from tanpo.testing.scenario.stage import Stage
 
 ALL: Final = "all"
 _KINDS: Final = {"prepare": SignedKind.VOTE_PREPARE, "commit": SignedKind.VOTE_COMMIT}
-_DURATION: Final = re.compile(r"(?P<sign>[+-]?)(?P<number>[0-9]{1,6})(?P<unit>ms|s|m)")
+_DURATION: Final = re.compile(r"(?P<sign>[+-]?)(?P<number>[0-9]+)(?P<unit>ms|s|m)")
+_DIGITS_MAX: Final = 6
 _UNITS: Final = {"ms": 1, "s": 1000, "m": 60_000}
 
 
@@ -64,7 +65,17 @@ def read_duration_ms(step: Step, word: str) -> int:
     found = _DURATION.fullmatch(word)
     if found is None:
         raise step.fail(word, "is no duration", ["2s", "250ms", "-1m"])
+    if len(found["number"]) > _DIGITS_MAX:
+        raise step.fail(word, "is too long", [f"at most {'9' * _DIGITS_MAX}{found['unit']}"])
     return int(f"{found['sign']}{found['number']}") * _UNITS[found["unit"]]
+
+
+def read_span_ms(step: Step, word: str) -> int:
+    """Return how much time passes: a duration that does not go back."""
+    span_ms = read_duration_ms(step, word)
+    if span_ms < 0:
+        raise step.fail(word, "goes back in time", ["2s", "250ms", "1m"])
+    return span_ms
 
 
 def read_block(stage: Stage, step: Step, name: str) -> Block | None:

@@ -69,7 +69,7 @@ def _read_cast(script: Script) -> tuple[str, ...]:
         place, word = (f"{script.name}:1", "") if first is None else (first.place, first.name)
         raise ScenarioError(place, word, "cannot be the first command", ["validators NAME ..."])
     if len(set(first.words)) != len(first.words):
-        raise first.fail(" ".join(first.words), "names somebody twice")
+        raise first.fail(" ".join(first.words), "names somebody twice", ["each name once"])
     return first.words
 
 
