@@ -6,16 +6,21 @@ does because gRPC, cryptography and LevelDB are imported by the functions that n
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 import typer.core
 from tanpo.cli.commands import bench, demo, evidence, key, net, node, query, sim, tx, validator
 from tanpo.cli.output import Reporting, open_streams
 
+if TYPE_CHECKING:
+    from typer._click.core import Context
+
 
 class _Root(typer.core.TyperGroup):
     """The command with all others below it; what is refused of an option or an argument is shown."""
 
-    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override] - the only context there is
+    def invoke(self, ctx: Context) -> object:
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
