@@ -11,6 +11,7 @@ from tanpo.node.resuming import resume
 from tanpo.simulator.bodies import PoolSource
 from tanpo.simulator.checks import AttentiveReplica
 from tanpo.simulator.disk import SafetyDisk
+from tanpo.simulator.violation import Violation
 from tanpo.storage import SafetyImage
 from tanpo.storage.recall import Forgotten
 
@@ -19,15 +20,23 @@ if TYPE_CHECKING:
 
 
 def recall(process: Process) -> SafetyImage:
-    """Return what was promised. A store that may have forgotten is put aside for an empty one."""
+    """Return what was promised. A store that may have forgotten is put aside for an empty one.
+
+    Raises:
+        Violation: an honest process finds anything else than what was durable.
+    """
     try:
-        return process.safety.load()
+        image = process.safety.load()
     except Forgotten as finding:
         process.cluster.annals.trace(process, f"amnesia: {finding.what}")
-        process.cluster.checks.on_amnesia(process)
+        process.cluster.checks.on_loss(process, is_known=True)
         process.has_forgotten = True
         process.safety = SafetyDisk()
         return process.safety.load()
+    durable = (process.safety.record, set(process.safety.blocks))
+    if process.is_honest and (image.record, set(image.blocks)) != durable:
+        raise Violation("restart", "finds another record than the durable one", process.name)
+    return image
 
 
 def read_tip(process: Process) -> CommittedTip:

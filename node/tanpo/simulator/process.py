@@ -119,9 +119,7 @@ class Process:
         self.is_writing = self._is_paused = self._is_stepping = False
         self.pool = Pool()
         self.evidence: list[bytes] = []
-        image = recall(self)
-        self.cluster.checks.on_recall(self, image)
-        self._take_over(image)
+        self._take_over(recall(self))
         self.cluster.checks.on_start(self)
         self._later(self.cluster.streams.get("ticks").randrange(TICK_MS), self._tick)
 

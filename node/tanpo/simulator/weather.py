@@ -190,8 +190,6 @@ class Weather:
         """Empty the disk where the promises were, perhaps that with the chain too."""
         process.safety = SafetyDisk()
         process.has_forgotten = self._cluster.streams.get("rot").random() < 0.5
-        if process.has_forgotten:
-            self._cluster.checks.on_amnesia(process)
-        else:
+        if not process.has_forgotten:
             process.chain = ChainDisk(genesis=self._cluster.application.genesis)
-            self._cluster.checks.on_emptied(process)
+        self._cluster.checks.on_loss(process, is_known=process.has_forgotten)

@@ -41,7 +41,6 @@ from tanpo.simulator.checks import (
     check_results,
 )
 from tanpo.simulator.reigns import Reign
-from tanpo.storage import SafetyImage
 
 ROOTS = Roots(state_root=StateRoot(bytes(32)), receipts_root=EMPTY_ROOT)
 OTHER_ROOTS = Roots(state_root=StateRoot(b"\x01" * 32), receipts_root=EMPTY_ROOT)
@@ -366,7 +365,7 @@ def test_a_signature_of_a_term_that_is_forgotten_is_found(forge: Any) -> None:
     """D6, D8"""
     rebirths = Rebirths()
     rebirths.check("1", 0, forge.reply(1, forge.block(5, 1)))
-    rebirths.note_loss("1")
+    rebirths.note_loss("1", is_known=True)
     rebirths.check("1", 0, forge.reply(1, forge.block(6, 1)))
     rebirths.check("1", 1, forge.reply(1, forge.block(1, 1)))
 
@@ -520,8 +519,10 @@ def test_a_restart_on_another_record_is_found() -> None:
     cluster.begin()
     process = cluster.processes[0]
 
+    process.crash()
+    process.safety.record = b"other"
     with pytest.raises(Violation, match="another record"):
-        cluster.checks.on_recall(process, SafetyImage(record=b"other", blocks={}))
+        process.start()
 
 
 def test_a_halt_of_an_honest_node_is_a_violation() -> None:
@@ -533,7 +534,7 @@ def test_a_halt_of_an_honest_node_is_a_violation() -> None:
 
 def test_a_crash_that_ends_in_amnesia_is_a_violation() -> None:
     cluster = Cluster(Settings(seed=1, victims=("3",)))
-    cluster.checks.on_amnesia(cluster.processes[3])
+    cluster.checks.on_loss(cluster.processes[3], is_known=True)
 
     with pytest.raises(Violation, match="believe that it forgot"):
-        cluster.checks.on_amnesia(cluster.processes[0])
+        cluster.checks.on_loss(cluster.processes[0], is_known=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from tanpo.simulator import Violation
 from tanpo.simulator.clockwork import STORM_STEPS, Clockwork
@@ -10,7 +12,7 @@ from tanpo.simulator.clockwork import STORM_STEPS, Clockwork
 def test_happenings_come_in_order_of_time_and_then_of_asking() -> None:
     clock, seen = Clockwork(), list[tuple[int, str]]()
     for delay_ms, name in ((5, "late"), (1, "first"), (1, "second")):
-        clock.after(delay_ms, lambda name=name: seen.append((clock.now_ms, name)))  # type: ignore[misc]
+        clock.after(delay_ms, partial(lambda name: seen.append((clock.now_ms, name)), name))
 
     while clock.step(10):
         pass

@@ -14,13 +14,9 @@ class Rebirths:
         self._signed: dict[str, dict[int, int]] = {}
         self._forgotten: dict[str, dict[int, int]] = {}
 
-    def note_loss(self, name: str) -> None:
-        """Note that a process lost its promises, and knows."""
-        self._forgotten[name] = dict(self._signed.get(name, {}))
-
-    def note_emptied(self, name: str) -> None:
-        """Note that a process lost everything, and does not know."""
-        self._forgotten.pop(name, None)
+    def note_loss(self, name: str, *, is_known: bool) -> None:
+        """Note that a process lost its promises. One made anew, against all advice, does not know."""
+        self._forgotten[name] = dict(self._signed.get(name, {})) if is_known else {}
 
     def check(self, name: str, epoch: int, message: Message) -> None:
         """Note what a process signs.

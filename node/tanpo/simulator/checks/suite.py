@@ -25,7 +25,6 @@ from tanpo.simulator.checks.rebirths import Rebirths
 from tanpo.simulator.checks.results import check_results
 from tanpo.simulator.checks.times import Times
 from tanpo.simulator.violation import Violation
-from tanpo.storage import SafetyImage
 
 if TYPE_CHECKING:
     from tanpo.simulator.cluster import Cluster
@@ -70,12 +69,6 @@ class Checks:
                 cluster.annals.find_header, cluster.reigns[0].keys, cluster.network_id
             )
 
-    def on_recall(self, process: Process, image: SafetyImage) -> None:
-        """Check that a process that starts finds what was durable."""
-        durable = (process.safety.record, set(process.safety.blocks))
-        if process.is_honest and (image.record, set(image.blocks)) != durable:
-            raise Violation("restart", "finds another record than the durable one", process.name)
-
     def on_start(self, process: Process) -> None:
         """Check that a replica starts where it was."""
         replica, durable = process.replica, process.safety.record
@@ -91,15 +84,11 @@ class Checks:
         if is_same_epoch and (replica.term < known.term or replica.high_rank < known.high_qc.rank):
             raise Violation("restart", f"starts below term {known.term} or its lock", process.name)
 
-    def on_amnesia(self, process: Process) -> None:
-        """Check that only a disk that may forget does."""
+    def on_loss(self, process: Process, *, is_known: bool) -> None:
+        """Check that only a disk that may forget does; it may not even know that it did (D6, D7)."""
         if process.is_honest:
             raise Violation("restart", "a crash made the store believe that it forgot", process.name)
-        self._rebirths.note_loss(process.name)
-
-    def on_emptied(self, process: Process) -> None:
-        """Note that a node was made anew after a loss, against all advice: it knows of none (D7 may tell)."""
-        self._rebirths.note_emptied(process.name)
+        self._rebirths.note_loss(process.name, is_known=is_known)
 
     def on_say(self, process: Process, message: Message) -> None:
         """Check a message that is about to leave."""
