@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from tanpo.vm.faults import FaultLog
 from tanpo.vm.limits import EXPRESSION_DEPTH_MAX, STATEMENT_DEPTH_MAX
@@ -111,8 +110,7 @@ _ALLOWED: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Surroundings:
+class _Surroundings(NamedTuple):
     """Where a node stands: how deep in expressions and statements, and inside what."""
 
     place: tuple[int, int] = (1, 0)
@@ -132,17 +130,20 @@ def check_structure(tree: ast.Module, faults: FaultLog) -> bool:
         if not _check_depth(inner, faults):
             shallow = False
         elif _check_node(node, inner.place, outer, faults):
-            pending.extend((child, inner) for child in _children(node))
+            # Whether a name is read or written has nothing to check.
+            pending += [
+                (child, inner) for child in _children(node) if not isinstance(child, ast.expr_context)
+            ]
     return shallow
 
 
 def _enter(node: ast.AST, outer: _Surroundings) -> _Surroundings:
     return _Surroundings(
-        place=_place(node, outer.place),
-        expressions=outer.expressions + 1 if isinstance(node, ast.expr) else 0,
-        statements=outer.statements + 1 if isinstance(node, ast.stmt) else outer.statements,
-        in_declaration=outer.in_declaration or isinstance(node, ast.FunctionDef | ast.ClassDef),
-        in_comprehension=isinstance(node, ast.expr | ast.comprehension)
+        _place(node, outer.place),
+        outer.expressions + 1 if isinstance(node, ast.expr) else 0,
+        outer.statements + 1 if isinstance(node, ast.stmt) else outer.statements,
+        outer.in_declaration or isinstance(node, ast.FunctionDef | ast.ClassDef),
+        isinstance(node, ast.expr | ast.comprehension)
         and (outer.in_comprehension or isinstance(node, ast.ListComp)),
     )
 
