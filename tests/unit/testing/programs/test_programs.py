@@ -28,7 +28,7 @@ RUNTIME_CODES = {
 
 
 def test_engines_and_cpython_agree_on_programs_that_reach_everything() -> None:
-    found = run_chunk(0, 800, 4)
+    found = run_chunk(0, 1_600, 8)
     document = found.describe()
     assert found.differing == 0, json.dumps(document["differences"], indent=2)
     assert found.plain > 150
