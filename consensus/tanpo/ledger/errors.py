@@ -60,6 +60,7 @@ class Reason(StrEnum):
     CONFIGURATION = "CONFIGURATION"
     PORT_IN_USE = "PORT_IN_USE"
     VALIDATORS_REFUSED = "VALIDATORS_REFUSED"
+    WORKER_LOST = "WORKER_LOST"
 
 
 class LedgerError(Exception):

@@ -11,6 +11,8 @@ from tanpo.ledger.values import Fields, Value, read_fields, read_value, write_fi
 
 RECEIPT_VERSION: Final = 1
 EVENTS_MAX: Final = 4096
+PLACE_BYTES: Final = 45
+"""The size of `encode_place`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +46,19 @@ class Receipt:
     events: tuple[Event, ...]
 
 
+def encode_place(tx_id: bytes, height: int, index: int) -> bytes:
+    """Return what the receipt of the transaction at a place begins with; whether it succeeded follows."""
+    return Writer().u8(RECEIPT_VERSION).raw(tx_id).u64(height).u32(index).finish()
+
+
+def is_success(encoded: bytes) -> bool:
+    """Whether an encoded receipt is of a transaction that succeeded."""
+    return encoded[PLACE_BYTES] == 1
+
+
 def encode_receipt(receipt: Receipt) -> bytes:
     """Return the canonical encoding, the leaf under a header's receipts root."""
-    writer = Writer().u8(RECEIPT_VERSION).raw(receipt.tx_id).u64(receipt.height).u32(receipt.index)
+    writer = Writer().raw(encode_place(receipt.tx_id, receipt.height, receipt.index))
     writer.flag(receipt.succeeded).text(receipt.code)
     write_fields(writer, receipt.details)
     writer.text(receipt.contract).u32(receipt.line).u64(receipt.gas_used)

@@ -74,6 +74,14 @@ class Transaction:
     call: Call
     request_digest: bytes
 
+    @property
+    def encoded_call(self) -> bytes:
+        """The end of the payload, which spells the call: what `encode_call` gives."""
+        # Version, two lengths, `valid_until_ms`, `gas_limit` and the number of signers; names are ASCII.
+        fixed = 1 + 2 + 2 + 8 + 8 + 1
+        names = len(self.member) + len(self.request_id)
+        return self.payload[fixed + names + KEY_ID_BYTES * len(self.signers) :]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
@@ -117,6 +125,22 @@ def compute_envelope_digest(network_id: NetworkId, tx_ids: Iterable[TxId]) -> by
     return sha256(b"tanpo/envelope/1" + network_id + b"".join(tx_ids)).digest()
 
 
+def encode_call(call: Call) -> bytes:
+    """Return the canonical encoding of a call.
+
+    Raises:
+        TransactionRejected: an argument's value is outside its limits.
+    """
+    writer = Writer().text(call.contract).text(call.entry)
+    write_fields(writer, call.arguments)
+    return writer.finish()
+
+
+def read_call(reader: Reader) -> Call:
+    """Read a call. Raises `PeerFault` for bytes that spell none."""
+    return Call(contract=reader.text(48), entry=reader.text(64), arguments=read_fields(reader))
+
+
 def build_transaction(
     *,
     network_id: NetworkId,
@@ -137,9 +161,7 @@ def build_transaction(
     writer = Writer()
     writer.u8(PAYLOAD_VERSION).text(member).text(request_id).u64(valid_until_ms).u64(gas_limit)
     writer.u8(len(ordered)).raw(b"".join(ordered))
-    writer.text(call.contract).text(call.entry)
-    write_fields(writer, call.arguments)
-    payload = writer.finish()
+    payload = writer.raw(encode_call(call)).finish()
     _check_payload_size(payload)
     return Transaction(
         tx_id=compute_tx_id(network_id, payload),
@@ -171,7 +193,7 @@ def decode_transaction(network_id: NetworkId, payload: bytes) -> Transaction:
     valid_until_ms = reader.u64()
     gas_limit = reader.u64()
     signers = tuple(KeyId(reader.raw(KEY_ID_BYTES)) for _ in range(reader.u8()))
-    call = Call(contract=reader.text(48), entry=reader.text(64), arguments=read_fields(reader))
+    call = read_call(reader)
     reader.finish()
     _check_fields(member, request_id, valid_until_ms, gas_limit, signers, call)
     return Transaction(

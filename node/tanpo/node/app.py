@@ -197,6 +197,7 @@ async def _run(config: NodeConfig, log_control: LogControl, clock: Clock) -> Non
             mempool=MempoolLimits(**config.mempool.model_dump()),
             verify_threads=config.verify_threads,
             may_rejoin=config.may_rejoin,
+            execution=config.execution,
         ),
         metrics=metrics,
         clock=clock,

@@ -7,6 +7,7 @@ Paths are relative to the file. A nested key is overridden with two underscores,
 from __future__ import annotations
 
 import tomllib
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -23,6 +24,13 @@ Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-
 """host:port; port 0 stands for any free one."""
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
+
+
+class ExecutionMode(StrEnum):
+    """Where a node runs contracts."""
+
+    IN_PROCESS = "in-process"
+    WORKER = "worker"
 
 
 class _Section(BaseModel):
@@ -72,7 +80,7 @@ class NodeConfig(_Section):
 
     Without `signing_key` the node is an observer. `clients` are the members whose clients are served: its
     own when empty. `may_rejoin` lets a validator that lost what it promised sign again (D8): it is meant for
-    one start, not for good.
+    one start, not for good. `execution` is where contracts run.
     """
 
     member: Name
@@ -88,6 +96,7 @@ class NodeConfig(_Section):
     log_level: LogLevel = LogLevel.INFO
     verify_threads: Annotated[int, Field(ge=0, le=16)] = 1
     may_rejoin: bool = False
+    execution: ExecutionMode = ExecutionMode.IN_PROCESS
     peers: tuple[PeerConfig, ...] = ()
     timing: TimingConfig = TimingConfig()
     mempool: MempoolConfig = MempoolConfig()

@@ -24,6 +24,8 @@ from tanpo.ledger.types import MemberId
 from tanpo.node.admission import AdmissionWindow
 from tanpo.node.bodies import Bodies
 from tanpo.node.clock import Clock
+from tanpo.node.config import ExecutionMode
+from tanpo.node.contract_sets import Programs
 from tanpo.node.driver import Driver, Links
 from tanpo.node.epochs import EpochStart, Lineage
 from tanpo.node.events import EventHub
@@ -40,6 +42,7 @@ from tanpo.node.reads import Reads
 from tanpo.node.roster import Roster, compute_name
 from tanpo.node.succession import Succession
 from tanpo.node.verifying import Verifier
+from tanpo.node.worker.runner import open_runners
 from tanpo.storage import LedgerStore
 
 TICK_S: Final = 0.02
@@ -74,6 +77,7 @@ class CoreSettings:
     verify_threads: int = 1
     may_rejoin: bool = False
     """The operator's word that this validator may sign again after it lost its promises (D8)."""
+    execution: ExecutionMode = ExecutionMode.IN_PROCESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,15 +175,17 @@ class Core:
         """Open the stores of a node, recover what a crash left behind, and return its core.
 
         Raises:
-            UsageError: the directory belongs to another network or process, or this validator is to rejoin
-                and cannot.
+            UsageError: the directory belongs to another network or process, this validator is to rejoin
+                and cannot, or contracts are to run in a worker and cannot.
             CorruptState: what is stored contradicts itself.
             Unavailable: the disk is full.
         """
         keyring = KeyRing(collect_keys(genesis))
         store = LedgerStore.open(data_dir, network_id=genesis.network_id)
+        closing = contextlib.ExitStack()
+        closing.callback(store.close)
         try:
-            execution = Execution.open(store=store, genesis=genesis, keyring=keyring, metrics=metrics)
+            execution = _open_execution(store, genesis, keyring, metrics, settings.execution, closing)
             place = execution.load_epoch(genesis)
             if settings.may_rejoin:
                 verify_rejoin(place.validators.validator_count)
@@ -192,7 +198,7 @@ class Core:
             )
             promises = Promises.open(data_dir, may_rejoin=settings.may_rejoin, key=signing_key)
         except BaseException:
-            store.close()
+            closing.close()
             raise
         roster = Roster(
             own_name=compute_name(member, node),
@@ -270,6 +276,8 @@ class Core:
         self.events.close()
         self._verifier.close()
         self._promises.close()
+        self._execution.runner.close()
+        self._execution.views.close()
         self._execution.store.close()
 
     async def hand_over(self) -> None:
@@ -306,7 +314,7 @@ class Core:
             leader=self.roster.names[replica.leader],
             is_leader=replica.is_leader,
             pending_transactions=len(self._mempool),
-            stalled_reason=self._succession.explain_stall(),
+            stalled_reason=self._execution.runner.explain_stall() or self._succession.explain_stall(),
             observer_reason=self.roster.explain_silence(),
         )
 
@@ -459,3 +467,27 @@ class Core:
                 remedy="build it again with a later valid_until",
             ),
         )
+
+
+def _open_execution(
+    store: LedgerStore,
+    genesis: Genesis,
+    keyring: KeyRing,
+    metrics: Metrics,
+    mode: ExecutionMode,
+    closing: contextlib.ExitStack,
+) -> Execution:
+    """Return the exec object, and give `closing` what is to be closed if the node does not get further."""
+    programs = Programs()
+    runner, views = open_runners(mode, programs, metrics)
+    closing.callback(runner.close)
+    closing.callback(views.close)
+    return Execution.open(
+        store=store,
+        genesis=genesis,
+        keyring=keyring,
+        metrics=metrics,
+        programs=programs,
+        runner=runner,
+        views=views,
+    )

@@ -347,8 +347,8 @@ class Driver:
     async def _execute(self, block: Block) -> None:
         if self._execution.find(block.block_hash) is None:
             decoded = self._bodies.get(block)
-            for _ in self._execution.begin(decoded):
-                await asyncio.sleep(0)
+            for pause in self._execution.begin(decoded):
+                await pause.wait()
                 if not self._agenda.is_running(block.block_hash):
                     return  # the block died meanwhile: its results must not be kept
             self._metrics.blocks_executed.inc()

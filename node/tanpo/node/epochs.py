@@ -16,10 +16,10 @@ from tanpo.consensus import BaseBlock
 from tanpo.ledger.block import BlockFlags, Header, decode_block
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason, UsageError, invariant
 from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.receipt import decode_receipt
 from tanpo.ledger.transaction import Call, Transaction
 from tanpo.ledger.types import Epoch, Height
 from tanpo.ledger.validators import (
-    Validator,
     ValidatorSet,
     compute_valset_hash,
     validators_from_value,
@@ -27,6 +27,8 @@ from tanpo.ledger.validators import (
 )
 from tanpo.ledger.values import Fields, Value
 from tanpo.node.logs import get_logger
+from tanpo.node.running import BlockRun, Steps
+from tanpo.node.tasks import Task, TaskKind
 from tanpo.storage import LedgerStore
 from tanpo.vm import GAS_LIMIT_MAX, CallContext, Machine, Session
 
@@ -49,12 +51,12 @@ class EpochStart:
     pending_valset: bytes | None
 
 
-def begin_epoch(session: Session, header: Header) -> None:
+def begin_epoch(run: BlockRun) -> Steps[None]:
     """Put the pending validators in force before the transactions of an epoch's last block."""
-    _call(session, "begin_epoch", header)
+    yield from _ask(run, TaskKind.ENTRY, "begin_epoch")
 
 
-def settle_pending(session: Session, header: Header, transactions: Sequence[Transaction]) -> bytes | None:
+def settle_pending(run: BlockRun, header: Header, transactions: Sequence[Transaction]) -> Steps[bytes | None]:
     """Return the hash of the validator set that the state wants after a block's transactions, or None.
 
     A set that no epoch could start with is dropped from the state: the contract cannot tell a key that is no
@@ -63,14 +65,15 @@ def settle_pending(session: Session, header: Header, transactions: Sequence[Tran
     # Nothing else can have changed it: the contract is not called by others, and no set stays pending.
     if not any(transaction.call.contract == VALIDATORS_CONTRACT for transaction in transactions):
         return None
-    pending = _read_validators(session, "pending", header)
+    pending = validators_from_value((yield from _ask(run, TaskKind.VIEW, "pending")))
     if not pending:
         return None
+    current = validators_from_value((yield from _ask(run, TaskKind.VIEW, "current")))
     try:
-        verify_change(_read_validators(session, "current", header), pending)
+        verify_change(current, pending)
     except LedgerError as error:
         _LOG.error("validators refused", height=header.height, why=str(error), remedy=error.remedy)
-        _call(session, "refuse_pending", header)
+        yield from _ask(run, TaskKind.ENTRY, "refuse_pending")
         return None
     return compute_valset_hash(pending)
 
@@ -173,10 +176,6 @@ def _check_tip(store: LedgerStore, epoch: Epoch, validators: ValidatorSet) -> No
         )
 
 
-def _read_validators(session: Session, view: str, header: Header) -> tuple[Validator, ...]:
-    return validators_from_value(_view(session, view, header.height, header.time_ms))
-
-
 def _view(session: Session, view: str, height: int, time_ms: int, arguments: Fields = ()) -> Value:
     call = Call(contract=VALIDATORS_CONTRACT, entry=view, arguments=arguments)
     outcome = session.view(call, _context(height, time_ms), GAS_LIMIT_MAX)
@@ -184,10 +183,13 @@ def _view(session: Session, view: str, height: int, time_ms: int, arguments: Fie
     return cast("Value", outcome.value)
 
 
-def _call(session: Session, entry: str, header: Header) -> None:
+def _ask(run: BlockRun, kind: TaskKind, entry: str) -> Steps[Value]:
+    """Call the contract as the node, within a block, and return the result."""
     call = Call(contract=VALIDATORS_CONTRACT, entry=entry, arguments=())
-    outcome = session.run(call, _context(header.height, header.time_ms), GAS_LIMIT_MAX)
-    invariant(outcome.ok, f"validators.{entry} failed at height {header.height}: {outcome.code}")
+    (encoded,) = yield from run.execute([Task.of_node(kind, call)])
+    receipt = decode_receipt(encoded)
+    invariant(receipt.succeeded, f"validators.{entry} failed at height {receipt.height}: {receipt.code}")
+    return receipt.value
 
 
 def _context(height: int, time_ms: int) -> CallContext:

@@ -1,37 +1,35 @@
 """The exec object: contracts, tree and stores behind one seam (PIPELINE.md).
 
 It executes a block in an overlay on its parent, while votes are being collected, and writes it when it is
-final. It is synchronous and single-threaded; `begin` hands out slices so that whoever drives it can let
-votes pass in between.
+final. What runs the transactions is behind a seam of its own (`running`). `begin` pauses wherever it waits,
+and often enough that whoever drives it can let votes pass in between.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from tanpo.ledger.block import EMPTY_ROOT, BlockFlags, decode_block, encode_block
 from tanpo.ledger.certificate import CommitProof, encode_commit_proof
-from tanpo.ledger.errors import CorruptState, LedgerError, Reason, invariant
+from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable, invariant
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.merkle import compute_merkle_root
-from tanpo.ledger.receipt import Event, Receipt, encode_receipt
-from tanpo.ledger.transaction import Call, Transaction
+from tanpo.ledger.receipt import Receipt, is_success
+from tanpo.ledger.transaction import Call
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot, Term
 from tanpo.node.body import DecodedBlock, decode_body
+from tanpo.node.contract_sets import ContractSet, Programs
 from tanpo.node.epochs import EpochStart, begin_epoch, load_epoch, settle_pending
 from tanpo.node.evidence import compute_changes
-from tanpo.node.installing import install_genesis, load_contracts
+from tanpo.node.installing import compile_stored, install_genesis, load_contract_set
 from tanpo.node.keyring import KeyRing
 from tanpo.node.metrics import Metrics
 from tanpo.node.requests import REQUESTS_PREFIX, RequestMemory, RequestStep, decode_record
+from tanpo.node.running import BlockRun, Runner, Scene, Steps
+from tanpo.node.tasks import Task
+from tanpo.node.views import Views
 from tanpo.storage import BlockCommit, LedgerStore, Overlay, Plan, StoredBlock
-from tanpo.vm import GAS_LIMIT_MAX, CallContext, CompiledContract, Machine, Outcome, Session
-
-SLICE_TRANSACTIONS: Final = 100
-"""Transactions run between two looks at the network: fewer raise the p99, more delay votes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,24 +59,36 @@ class ExecutedBlock:
         return self.decoded.block.header.parent_hash
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ran:
+    """What came of a block's transactions."""
+
+    receipts: tuple[bytes, ...]
+    changes: dict[bytes, bytes | None]
+    pending_valset: bytes | None
+
+
 class Execution:
-    """Executes, holds and commits blocks. `store`, `contracts` and `machine` are for reading by others."""
+    """Executes, holds and commits blocks. `store`, `contracts`, `machine`, `runner` are for others to read."""
 
     def __init__(
         self,
         *,
         store: LedgerStore,
-        contracts: Mapping[str, CompiledContract],
+        contract_set: ContractSet,
+        programs: Programs,
+        runner: Runner,
+        views: Runner,
         keyring: KeyRing,
         memory: RequestMemory,
         metrics: Metrics,
     ) -> None:
         self.store = store
-        self.contracts = contracts
-        self.machine = Machine(contracts)
-        # Blocks run one after the other and views between their slices: one session for each will do.
-        self._session = self.machine.open_session(store)
-        self._views = self.machine.open_session(store)
+        self.contract_set = contract_set
+        self.contracts = compile_stored(programs, contract_set)
+        self.machine = programs.get_machine(contract_set)
+        self.runner = runner
+        self.views = Views(store, views)
         self._keyring = keyring
         self._memory = memory
         self._metrics = metrics
@@ -87,10 +97,21 @@ class Execution:
         self.tip_time_ms = 0
 
     @classmethod
-    def open(cls, *, store: LedgerStore, genesis: Genesis, keyring: KeyRing, metrics: Metrics) -> Execution:
+    def open(
+        cls,
+        *,
+        store: LedgerStore,
+        genesis: Genesis,
+        keyring: KeyRing,
+        metrics: Metrics,
+        programs: Programs,
+        runner: Runner,
+        views: Runner,
+    ) -> Execution:
         """Return the exec object on a store, after installing genesis or re-executing what is behind.
 
         Raises:
+            Unavailable: blocks are to be executed again, and the runner cannot.
             CorruptState: re-execution of the stored blocks gives other roots than their headers carry.
         """
         if not store.is_initialised:
@@ -102,7 +123,10 @@ class Execution:
         records = store.scan(REQUESTS_PREFIX, REQUESTS_PREFIX + b"\xff" * 9, 1 << 30)
         execution = cls(
             store=store,
-            contracts=load_contracts(store),
+            contract_set=load_contract_set(store),
+            programs=programs,
+            runner=runner,
+            views=views,
             keyring=keyring,
             memory=RequestMemory(decode_record(value) for _, value in records),
             metrics=metrics,
@@ -123,29 +147,25 @@ class Execution:
         """Return the results of a block that was executed and is not yet committed."""
         return self._executed[block_hash]
 
-    def begin(self, decoded: DecodedBlock) -> Iterator[None]:
-        """Execute a block on its parent, in slices: advance the iterator until it ends, then `find` it."""
+    def begin(self, decoded: DecodedBlock) -> Steps[None]:
+        """Execute a block on its parent: let it pause until it ends, then `find` the block."""
         header = decoded.block.header
         parent = self._executed.get(header.parent_hash)
         invariant(
             parent is not None or header.parent_hash == self.store.executed_hash,
             f"block {header.height} is executed before its parent",
         )
-        started = time.thread_time()
-        session = self._session
-        session.restart(parent.overlay if parent else self.store)
-        if header.flags & BlockFlags.EPOCH_END:
-            begin_epoch(session, header)
-        receipts: list[Receipt] = []
-        for index, transaction in enumerate(decoded.transactions):
-            if index and index % SLICE_TRANSACTIONS == 0:
-                self._metrics.execute_seconds.inc(time.thread_time() - started)
-                yield
-                started = time.thread_time()
-            receipts.append(self._run(session, decoded, transaction, index))
-        self._metrics.execute_seconds.inc(time.thread_time() - started)
-        yield
-        self._finish(decoded, parent, session, receipts)
+        scene = Scene(
+            block_hash=decoded.block.block_hash,
+            parent_hash=header.parent_hash,
+            committed_hash=self.store.executed_hash,
+            height=header.height,
+            time_ms=header.time_ms,
+            contracts=self.contract_set,
+            state=parent.overlay if parent else self.store,
+        )
+        ran = yield from self.runner.run(scene, lambda run: self._play(run, decoded))
+        self._finish(decoded, parent, ran)
 
     def discard(self, block_hashes: tuple[BlockHash, ...]) -> None:
         """Forget blocks that can no longer become final."""
@@ -182,14 +202,15 @@ class Execution:
         """
         return load_epoch(self.store, self.machine, genesis)
 
-    def view(self, call: Call, *, time_ms: int) -> Outcome:
-        """Run a view on the committed state. Raises `TransactionRejected` for one that does not exist."""
+    async def view(self, call: Call, *, time_ms: int) -> Receipt:
+        """Run a view on the committed state; the state is that of the moment at which this returns.
+
+        Raises:
+            TransactionRejected: there is no such view, or it takes other arguments.
+            Unavailable: it could not be run now.
+        """
         self.machine.check_view(call)
-        context = CallContext(
-            sender="", signers=(), time_ms=time_ms, height=self.store.executed_height, tx_id=bytes(32)
-        )
-        self._views.restart(self.store)
-        return self._views.view(call, context, GAS_LIMIT_MAX)
+        return await self.views.run(call, self.contract_set, time_ms)
 
     def get_ancestor_steps(self, block_hash: BlockHash) -> list[RequestStep]:
         """Return the request steps of a block's uncommitted chain, itself included, oldest first."""
@@ -200,27 +221,19 @@ class Execution:
             executed = self._executed.get(executed.parent_hash)
         return steps[::-1]
 
-    def _run(self, session: Session, decoded: DecodedBlock, tx: Transaction, index: int) -> Receipt:
+    def _play(self, run: BlockRun, decoded: DecodedBlock) -> Steps[_Ran]:
         header = decoded.block.header
-        context = CallContext(
-            sender=tx.member,
-            signers=self._keyring.get_signing_members(tx.signers),
-            time_ms=header.time_ms,
-            height=header.height,
-            tx_id=tx.tx_id,
-        )
-        outcome = session.run(tx.call, context, tx.gas_limit)
-        return make_receipt(outcome, tx, header.height, index)
+        if header.flags & BlockFlags.EPOCH_END:
+            yield from begin_epoch(run)
+        find_members = self._keyring.get_signing_members
+        tasks = [Task.of_transaction(tx, find_members(tx.signers)) for tx in decoded.transactions]
+        receipts = yield from run.execute(tasks)
+        pending_valset = yield from settle_pending(run, header, decoded.transactions)
+        changes = yield from run.collect()
+        return _Ran(receipts=tuple(receipts), changes=changes, pending_valset=pending_valset)
 
-    def _finish(
-        self,
-        decoded: DecodedBlock,
-        parent: ExecutedBlock | None,
-        session: Session,
-        receipts: list[Receipt],
-    ) -> None:
+    def _finish(self, decoded: DecodedBlock, parent: ExecutedBlock | None, ran: _Ran) -> None:
         started = time.thread_time()
-        encoded = tuple(encode_receipt(receipt) for receipt in receipts)
         header = decoded.block.header
         step = self._memory.compute_step(
             header.height,
@@ -228,21 +241,20 @@ class Execution:
             decoded.transactions,
             self.get_ancestor_steps(header.parent_hash),
         )
-        pending_valset = settle_pending(session, header, decoded.transactions)
         recorded = compute_changes(header.height, decoded.evidence)
-        changes = {**session.collect_changes(), **step.changes, **recorded}
+        changes = {**ran.changes, **step.changes, **recorded}
         plan = self.store.tree.begin(header.height, changes, parent.plan if parent else None)
         self._executed[decoded.block.block_hash] = ExecutedBlock(
             decoded=decoded,
-            receipts=encoded,
-            succeeded_count=sum(receipt.succeeded for receipt in receipts),
-            receipts_root=compute_merkle_root(encoded),
+            receipts=ran.receipts,
+            succeeded_count=sum(is_success(receipt) for receipt in ran.receipts),
+            receipts_root=compute_merkle_root(ran.receipts),
             state_root=plan.state_root,
             changes=changes,
             overlay=Overlay(parent.overlay if parent else self.store, changes),
             plan=plan,
             step=step,
-            pending_valset=pending_valset,
+            pending_valset=ran.pending_valset,
         )
         self._metrics.tree_seconds.inc(time.thread_time() - started)
 
@@ -284,28 +296,16 @@ class Execution:
             header = decoded.block.header
             if header.state_root != self.store.state_root:
                 raise _diverged(number, "the state before it is not the one its header carries")
-            for _ in self.begin(decoded):
-                pass
+            for pause in self.begin(decoded):
+                pause.block()
+                if self.runner.explain_stall():
+                    raise Unavailable(
+                        Reason.WORKER_LOST,
+                        f"stored block {number} cannot be executed now: {self.runner.explain_stall()}",
+                        value=number,
+                        remedy="correct the cause and start again",
+                    )
             self._write(self._executed[decoded.block.block_hash])
-
-
-def make_receipt(outcome: Outcome, tx: Transaction, height: Height, index: int) -> Receipt:
-    """Return the receipt of a transaction's outcome."""
-    return Receipt(
-        tx_id=tx.tx_id,
-        height=height,
-        index=index,
-        succeeded=outcome.ok,
-        code=outcome.code,
-        details=outcome.details,
-        contract=outcome.contract,
-        line=outcome.line,
-        gas_used=outcome.gas_used,
-        value=outcome.value if outcome.value is not None else (),
-        events=tuple(
-            Event(contract=event.contract, name=event.name, fields=event.fields) for event in outcome.events
-        ),
-    )
 
 
 def _diverged(height: int, why: str) -> CorruptState:

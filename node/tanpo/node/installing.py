@@ -8,6 +8,7 @@ from typing import Final
 from tanpo.ledger.codec import Reader, Writer
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason, UsageError
 from tanpo.ledger.genesis import Genesis
+from tanpo.node.contract_sets import ContractSet, ContractSource, Programs
 from tanpo.node.epochs import check_genesis
 from tanpo.vm import (
     GAS_LIMIT_MAX,
@@ -65,11 +66,12 @@ def install_genesis(genesis: Genesis) -> dict[bytes, bytes | None]:
 
 
 def load_contracts(state: StateReader) -> dict[str, CompiledContract]:
-    """Return the contracts in the state, compiled.
+    """Return the contracts in the state, compiled. Raises `CorruptState` as `compile_stored` does."""
+    return compile_stored(Programs(), load_contract_set(state))
 
-    Raises:
-        CorruptState: what is stored does not compile, although it did when it was installed.
-    """
+
+def load_contract_set(state: StateReader) -> ContractSet:
+    """Return the contracts in the state."""
     stored: list[tuple[int, str, str]] = []
     for key, value in state.scan(CONTRACTS_PREFIX, CONTRACTS_PREFIX + b"\xff", CONTRACTS_MAX):
         reader = Reader(value)
@@ -77,8 +79,17 @@ def load_contracts(state: StateReader) -> dict[str, CompiledContract]:
         reader.finish()
         name = key[len(CONTRACTS_PREFIX) :].decode("ascii")
         stored.append((order, name, source.decode("utf-8")))
+    return ContractSet.create(ContractSource.create(name, source) for _, name, source in sorted(stored))
+
+
+def compile_stored(programs: Programs, contracts: ContractSet) -> dict[str, CompiledContract]:
+    """Return the contracts of a set from the state, compiled.
+
+    Raises:
+        CorruptState: what is stored does not compile, although it did when it was installed.
+    """
     try:
-        return compile_contracts((name, source) for _, name, source in sorted(stored))
+        return programs.compile(contracts)
     except LedgerError as error:
         raise CorruptState(
             Reason.DATA_CORRUPT,

@@ -33,6 +33,7 @@ class Metrics:
         self._add_consensus(registry)
         self._add_transactions(registry)
         self._add_stages(registry)
+        self._add_execution(registry)
         self._add_peers(registry)
         self._add_calls(registry)
         self._add_certificates(registry)
@@ -99,6 +100,10 @@ class Metrics:
         self.decode_seconds = Counter("tanpo_decode_seconds", "Decoding transactions", registry=registry)
         self.verify_seconds = Counter("tanpo_verify_seconds", "Checking signatures", registry=registry)
         self.execute_seconds = Counter("tanpo_execute_seconds", "Running contracts", registry=registry)
+        # By the worker's clock, where contracts run in one: no part of this process' time.
+        self.worker_seconds = Counter(
+            "tanpo_worker_seconds", "Running contracts in a worker", registry=registry
+        )
         self.tree_seconds = Counter("tanpo_tree_seconds", "Computing state roots", registry=registry)
         self.store_seconds = Counter("tanpo_store_seconds", "Writing blocks and state", registry=registry)
         self.consensus_seconds = Counter(
@@ -109,6 +114,16 @@ class Metrics:
         )
         self.fsync_seconds = Histogram(
             "tanpo_fsync_seconds", "Duration of one fsync", buckets=_FSYNC_BUCKETS, registry=registry
+        )
+
+    def _add_execution(self, registry: CollectorRegistry) -> None:
+        self.workers_lost = Counter(
+            "tanpo_workers_lost", "Workers that ended, met a fault or fell silent", registry=registry
+        )
+        self.is_execution_stalled = Gauge(
+            "tanpo_is_execution_stalled",
+            "1 while this node does not vote because no worker gets through a block",
+            registry=registry,
         )
 
     def _add_peers(self, registry: CollectorRegistry) -> None:

@@ -195,24 +195,25 @@ class Reads:
             commit_proof=commit_proof,
         )
 
-    def view(self, contract: str, view: str, arguments: bytes, height: int) -> ViewRead:
+    async def view(self, contract: str, view: str, arguments: bytes, height: int) -> ViewRead:
         """Run a view on the state after the latest executed block.
 
         Raises:
             TransactionRejected: unknown contract, view or arguments, the view failed, or another height.
+            Unavailable: the view could not be run now.
         """
         if height not in (0, self._store.executed_height):
             raise self._no_height(height)
         reader = Reader(arguments)
         fields = read_fields(reader)
         reader.finish()
-        outcome = self._execution.view(
+        receipt = await self._execution.view(
             Call(contract=contract, entry=view, arguments=fields), time_ms=self._execution.tip_time_ms
         )
-        if not outcome.ok:
-            raise view_failed(outcome.code, contract, view, dict(outcome.details))
+        if not receipt.succeeded:
+            raise view_failed(receipt.code, contract, view, dict(receipt.details))
         return ViewRead(
-            value=encode_value(outcome.value if outcome.value is not None else ()),
+            value=encode_value(receipt.value),
             height=self._store.executed_height,
             state_root=self._store.state_root,
         )

@@ -40,7 +40,7 @@ async def test_a_failed_transaction_has_a_receipt_and_no_effect(cluster: Any) ->
         assert outcome.state is OutcomeState.COMMITTED
         assert b"EMPTY" in outcome.receipt
         with pytest.raises(LedgerError, match="STATE_MISSING"):
-            network.cores[0].reads.view("notes", "read", b"\0\0\0\x01\0\x04name\x03\0\x02r1", 0)
+            await network.cores[0].reads.view("notes", "read", b"\0\0\0\x01\0\x04name\x03\0\x02r1", 0)
 
 
 async def test_the_same_bytes_have_one_effect_and_other_bytes_are_refused(cluster: Any) -> None:
@@ -212,4 +212,5 @@ async def test_random_restarts_under_load_lose_nothing_and_repeat_nothing(cluste
             assert (before.height, before.receipt) == (outcome.height, outcome.receipt)
         await network.wait_equal(max(outcome.height for outcome in outcomes))
         for core in network.cores.values():
-            assert core.reads.view("notes", "total", b"\0\0\0\0", 0).value == encode_value(60)
+            total = await core.reads.view("notes", "total", b"\0\0\0\0", 0)
+            assert total.value == encode_value(60)

@@ -114,7 +114,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServicer):
 
     @override
     async def Query(self, request: ledger_pb2.QueryRequest, context: Context) -> ledger_pb2.QueryResponse:
-        read = self._core.reads.view(
+        read = await self._core.reads.view(
             check_name("contract", request.contract),
             check_name("view", request.view),
             request.arguments,

@@ -138,7 +138,7 @@ class ReadPort(Protocol):
         """Return a receipt's proof."""
         ...
 
-    def view(self, contract: str, view: str, arguments: bytes, height: int) -> ViewRead:
+    async def view(self, contract: str, view: str, arguments: bytes, height: int) -> ViewRead:
         """Run a view."""
         ...
 

@@ -1,0 +1,134 @@
+"""Contracts as sets of sources, and the programs made of them: what a block runs with.
+
+A set follows from the state before a block, so two blocks may run with different ones. Sources alone are
+stored and sent; whoever runs them compiles them, and keeps what it compiled under their hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Final
+
+from tanpo.ledger.codec import Writer
+from tanpo.ledger.errors import Reason, UsageError
+from tanpo.vm import LANGUAGE_VERSION, CompiledContract, Interface, Machine, compile_contract
+
+SETS_CACHED_MAX: Final = 4
+"""Sets kept compiled: blocks before and after an upgrade are executed in turns while neither is final."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractSource:
+    """A contract's name, text, the hash of the text, and the version of the language it is written in."""
+
+    name: str
+    source: str
+    source_hash: bytes
+    language_version: int
+
+    @classmethod
+    def create(cls, name: str, source: str, language_version: int = LANGUAGE_VERSION) -> ContractSource:
+        """Return a contract with the hash of its source."""
+        source_hash = sha256(source.encode("utf-8")).digest()
+        return cls(name=name, source=source, source_hash=source_hash, language_version=language_version)
+
+    def without_source(self) -> ContractSource:
+        """Return the same for a reader who has the source."""
+        return replace(self, source="")
+
+    @property
+    def key(self) -> tuple[str, bytes, int]:
+        """What tells contracts apart without their source."""
+        return self.name, self.source_hash, self.language_version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractSet:
+    """Contracts in an order in which each may call those before it; `set_hash` tells sets apart."""
+
+    sources: tuple[ContractSource, ...]
+    set_hash: bytes
+
+    @classmethod
+    def create(cls, sources: Iterable[ContractSource]) -> ContractSet:
+        """Return the set of these contracts."""
+        ordered = tuple(sources)
+        writer = Writer()
+        for source in ordered:
+            writer.text(source.name).raw(source.source_hash).u32(source.language_version)
+        return cls(sources=ordered, set_hash=sha256(writer.finish()).digest())
+
+
+class Programs:
+    """Compiles sets of contracts and keeps the latest few."""
+
+    def __init__(self) -> None:
+        self._machines: dict[bytes, Machine] = {}
+        self._compiled: dict[bytes, dict[str, CompiledContract]] = {}
+
+    def compile(self, contracts: ContractSet) -> dict[str, CompiledContract]:
+        """Return the contracts of a set by name.
+
+        Raises:
+            ContractRefused: one is no contract.
+            UsageError: one is in a version of the language that this software does not run.
+        """
+        known = self._compiled.get(contracts.set_hash)
+        if known is not None:
+            return known
+        compiled: dict[str, CompiledContract] = {}
+        interfaces: dict[str, Interface] = {}
+        for source in contracts.sources:
+            compiled[source.name] = self._find(source, interfaces) or _compile(source, interfaces)
+            interfaces[source.name] = compiled[source.name].interface
+        while len(self._compiled) >= SETS_CACHED_MAX:
+            oldest = next(iter(self._compiled))
+            del self._compiled[oldest]
+            self._machines.pop(oldest, None)
+        self._compiled[contracts.set_hash] = compiled
+        return compiled
+
+    def get_machine(self, contracts: ContractSet) -> Machine:
+        """Return the machine that runs a set. Raises as `compile` does."""
+        compiled = self.compile(contracts)
+        machine = self._machines.get(contracts.set_hash)
+        if machine is None:
+            machine = Machine(compiled)
+            self._machines[contracts.set_hash] = machine
+        return machine
+
+    def _find(self, source: ContractSource, interfaces: dict[str, Interface]) -> CompiledContract | None:
+        """Return the contract as another set has it, if what it calls is the same in this set."""
+        for compiled in self._compiled.values():
+            found = compiled.get(source.name)
+            if (
+                found is not None
+                and (found.source_hash, found.language_version)
+                == (source.source_hash, source.language_version)
+                and _fits(found, interfaces)
+            ):
+                return found
+        return None
+
+
+def _compile(source: ContractSource, interfaces: dict[str, Interface]) -> CompiledContract:
+    if source.language_version != LANGUAGE_VERSION:
+        raise UsageError(
+            Reason.VERSION_UNKNOWN,
+            f"contract {source.name} is in another version of the language",
+            value=source.language_version,
+            limit=LANGUAGE_VERSION,
+            remedy="run the software version the network runs",
+        )
+    return compile_contract(source.source, name=source.name, interfaces=interfaces)
+
+
+def _fits(compiled: CompiledContract, interfaces: dict[str, Interface]) -> bool:
+    unit = compiled.unit
+    for (_, contract, function), signature in zip(unit.imports, unit.signatures, strict=True):
+        callee = interfaces.get(contract)
+        if callee is None or callee.find(function) != signature:
+            return False
+    return True

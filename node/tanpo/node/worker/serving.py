@@ -1,0 +1,205 @@
+"""The worker's loop: it opens blocks, runs their tasks, and asks its node for what it does not know."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from tanpo.ledger.errors import invariant
+from tanpo.ledger.types import BlockHash, Height
+from tanpo.node.contract_sets import ContractSet, ContractSource, Programs
+from tanpo.node.tasks import Task, run_task
+from tanpo.node.worker import wire
+from tanpo.node.worker.chain import ChainState
+from tanpo.node.worker.forecast import Forecast
+from tanpo.node.worker.wire import Kind, Opening, Range
+from tanpo.vm import Session
+
+SLICE_TASKS: Final = 64
+"""Receipts sent at once: enough to cost little, few enough that a node hears of a worker that lives."""
+
+SLICE_BYTES: Final = 256 * 1024
+READ_BYTES: Final = 1 << 20
+
+
+class PipeClosed(Exception):
+    """The node has gone, or wants no more."""
+
+
+class Pipe:
+    """Frames over one open file, by blocking."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._data = bytearray()
+
+    def send(self, kind: Kind, body: bytes) -> None:
+        """Send a whole frame."""
+        view = memoryview(wire.encode_frame(kind, body))
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def receive(self) -> tuple[Kind, bytes]:
+        """Wait for a whole frame. Raises `PipeClosed` when there will be none."""
+        kind, size = wire.decode_header(self._take(wire.HEADER_BYTES))
+        return kind, self._take(size)
+
+    def _take(self, size: int) -> bytes:
+        while len(self._data) < size:
+            got = os.read(self._fd, READ_BYTES)
+            if not got:
+                raise PipeClosed
+            self._data += got
+        taken = bytes(self._data[:size])
+        del self._data[:size]
+        return taken
+
+
+class NodeState:
+    """The state behind a block's parent: what is known here, and for the rest the node."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.chain = ChainState()
+        self.forecast = Forecast()
+        self.task: Task | None = None
+        self._pipe = pipe
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key, if it has one."""
+        is_known, value = self.chain.find(key)
+        if is_known:
+            return value
+        if self.task is not None:
+            self.forecast.note_miss(self.task, key)
+        (value,) = self._ask([key], [])[0]
+        self.chain.fill(key, value)
+        return value
+
+    def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return the first pairs of a range. What order they have is the node's to know."""
+        return self._ask([], [Range(start=start, stop=stop, limit=limit)])[1][0]
+
+    def prefetch(self, tasks: Sequence[Task]) -> None:
+        """Ask at once for what tasks will probably read."""
+        wanted = [key for key in self.forecast.list_keys(tasks) if not self.chain.find(key)[0]]
+        if not wanted:
+            return
+        self.forecast.note_use()
+        for start in range(0, len(wanted), wire.READS_MAX):
+            keys = wanted[start : start + wire.READS_MAX]
+            # The node answers as far as a frame allows: the rest is asked for if it is needed.
+            for key, value in zip(keys, self._ask(keys, [])[0], strict=False):
+                self.chain.fill(key, value)
+
+    def _ask(
+        self, keys: list[bytes], ranges: list[Range]
+    ) -> tuple[list[bytes | None], list[list[tuple[bytes, bytes]]]]:
+        self._pipe.send(Kind.READ, wire.encode_reads(keys, ranges))
+        kind, body = self._pipe.receive()
+        invariant(kind is Kind.ANSWER, f"a read was answered by {kind.name}")
+        return wire.decode_answer(body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """The block that is open, and the session its tasks run in."""
+
+    block_hash: BlockHash
+    parent_hash: BlockHash
+    height: Height
+    time_ms: int
+    session: Session
+
+
+class Server:
+    """Does what the node asks, until it asks no more."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._state = NodeState(pipe)
+        self._programs = Programs()
+        self._sources: dict[tuple[str, bytes, int], ContractSource] = {}
+        self._sessions: dict[bytes, Session] = {}
+        self._block: _Block | None = None
+
+    def serve(self) -> None:
+        """Serve until the pipe is closed. Whatever is raised is a fault of this node, never an outcome."""
+        while True:
+            try:
+                kind, body = self._pipe.receive()
+            except PipeClosed:
+                return
+            match kind:
+                case Kind.OPEN:
+                    self._open(wire.decode_opening(body))
+                case Kind.RUN:
+                    self._run(wire.decode_tasks(body))
+                case Kind.COLLECT:
+                    self._collect()
+                case _:
+                    invariant(False, f"a worker is not sent {kind.name}")
+
+    def _open(self, opening: Opening) -> None:
+        contracts = ContractSet.create(self._find_source(contract) for contract in opening.contracts)
+        self._state.chain.begin(parent_hash=opening.parent_hash, committed_hash=opening.committed_hash)
+        session = self._sessions.get(contracts.set_hash)
+        if session is None:
+            session = self._programs.get_machine(contracts).open_session(self._state)
+            self._sessions = {contracts.set_hash: session}
+        session.restart(self._state)
+        self._block = _Block(
+            block_hash=opening.block_hash,
+            parent_hash=opening.parent_hash,
+            height=opening.height,
+            time_ms=opening.time_ms,
+            session=session,
+        )
+
+    def _find_source(self, contract: ContractSource) -> ContractSource:
+        if contract.source:
+            digest = sha256(contract.source.encode("utf-8")).digest()
+            invariant(digest == contract.source_hash, f"contract {contract.name} has another source hash")
+            self._sources[contract.key] = contract
+        return self._sources[contract.key]
+
+    def _run(self, tasks: list[Task]) -> None:
+        block, state, started = self._get_block(), self._state, time.thread_time()
+        state.prefetch(tasks)
+        receipts: list[bytes] = []
+        size = 0
+        for index, task in enumerate(tasks):
+            state.task = task
+            receipt = run_task(block.session, task, block, index)
+            receipts.append(receipt)
+            size += len(receipt)
+            if len(receipts) >= SLICE_TASKS or size > SLICE_BYTES:
+                self._pipe.send(Kind.RECEIPTS, wire.encode_receipts(receipts, is_last=False, cpu_us=0))
+                receipts, size = [], 0
+        cpu_us = int((time.thread_time() - started) * 1e6)
+        self._pipe.send(Kind.RECEIPTS, wire.encode_receipts(receipts, is_last=True, cpu_us=cpu_us))
+
+    def _collect(self) -> None:
+        block = self._get_block()
+        changes = block.session.collect_changes()
+        self._state.chain.end(block.block_hash, block.parent_hash, changes)
+        self._block = None
+        self._send_changes(changes)
+
+    def _send_changes(self, changes: Mapping[bytes, bytes | None]) -> None:
+        pairs: list[tuple[bytes, bytes | None]] = []
+        size = 0
+        for key, value in changes.items():
+            pairs.append((key, value))
+            size += len(key) + len(value or b"")
+            if size > wire.CHUNK_BYTES:
+                self._pipe.send(Kind.CHANGES, wire.encode_changes(pairs, is_last=False))
+                pairs, size = [], 0
+        self._pipe.send(Kind.CHANGES, wire.encode_changes(pairs, is_last=True))
+
+    def _get_block(self) -> _Block:
+        invariant(self._block is not None, "no block is open")
+        return self._block  # type: ignore[return-value]  # the line above has made sure
