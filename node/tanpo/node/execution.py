@@ -69,7 +69,7 @@ class _Ran:
 
 
 class Execution:
-    """Executes, holds and commits blocks. `store`, `contracts`, `machine`, `runner` are for others to read."""
+    """Executes, holds and commits blocks. `store`, `contracts`, `machine` and `runner` are for reading."""
 
     def __init__(
         self,

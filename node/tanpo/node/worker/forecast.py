@@ -9,7 +9,8 @@ guess costs a read and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice, product
 from typing import Final
 
 from tanpo.ledger.statekey import index_key
@@ -22,6 +23,7 @@ PATTERNS_MAX: Final = 24
 """Patterns kept for one entry point; the oldest goes."""
 
 ENTRIES_MAX: Final = 256
+CHOICES_MAX: Final = 64
 KEYS_PER_CALL_MAX: Final = 64
 ITEMS_MAX: Final = 256
 SIZED_BYTES_MIN: Final = 2
@@ -91,19 +93,17 @@ class Forecast:
         self._patterns: dict[tuple[str, str], dict[_Pattern, None]] = {}
         self._attention = 0
 
-    def note_miss(self, task: Task, key: bytes) -> None:
-        """Learn from a key that a call asked for and that was not known."""
+    def note_miss(self, task: Task, key: bytes, later: Iterable[Task]) -> list[bytes]:
+        """Learn from a key that a task asked for and that was not known.
+
+        Returns the keys that later tasks will read for the same reason, if it is a new one.
+        """
         self._attention = BLOCKS_ATTENTIVE
         pattern = _find_pattern(key, _list_values(task))
-        if pattern is None:
-            return
-        place = (task.call.contract, task.call.entry)
-        if place not in self._patterns and len(self._patterns) >= ENTRIES_MAX:
-            del self._patterns[next(iter(self._patterns))]
-        known = self._patterns.setdefault(place, {})
-        known[pattern] = None
-        if len(known) > PATTERNS_MAX:
-            del known[next(iter(known))]
+        if pattern is None or not self._learn(_place(task), pattern):
+            return []
+        alike = (other for other in later if _place(other) == _place(task))
+        return list(dict.fromkeys(found for other in alike for found in pattern.fill(_list_values(other))))
 
     def list_keys(self, tasks: Iterable[Task]) -> list[bytes]:
         """Return the keys that tasks are expected to read; none while nothing was missed for long."""
@@ -112,7 +112,7 @@ class Forecast:
         self._attention -= 1
         keys: dict[bytes, None] = {}
         for task in tasks:
-            patterns = self._patterns.get((task.call.contract, task.call.entry))
+            patterns = self._patterns.get(_place(task))
             if patterns:
                 values = _list_values(task)
                 for pattern in patterns:
@@ -122,6 +122,22 @@ class Forecast:
     def note_use(self) -> None:
         """Hear that a forecast key was not known before: forecasts are worth their price."""
         self._attention = BLOCKS_ATTENTIVE
+
+    def _learn(self, place: tuple[str, str], pattern: _Pattern) -> bool:
+        """Add a pattern; return whether it is new."""
+        if place not in self._patterns and len(self._patterns) >= ENTRIES_MAX:
+            del self._patterns[next(iter(self._patterns))]
+        known = self._patterns.setdefault(place, {})
+        if pattern in known:
+            return False
+        known[pattern] = None
+        if len(known) > PATTERNS_MAX:
+            del known[next(iter(known))]
+        return True
+
+
+def _place(task: Task) -> tuple[str, str]:
+    return task.call.contract, task.call.entry
 
 
 def _list_values(task: Task) -> dict[Name, list[bytes]]:
@@ -172,9 +188,25 @@ def _find_pattern(key: bytes, values: Values) -> _Pattern | None:
     slot, group = _split_slot(rest)
     if kind == _INDEX:
         group = group[2:]
-    pattern = _Pattern(kind=kind, slot=slot, group=_split(group, values), member=_split(member, values))
-    parts = pattern.group + pattern.member
-    return None if all(isinstance(part, bytes) for part in parts) else pattern
+    halves = [_split(half, values) for half in (group, member)]
+    # One text may stand at several places of a call, and only some of them go together.
+    choices = product(*(_list_choices(part, values) for half in halves for part in half))
+    for parts in islice(choices, CHOICES_MAX):
+        if all(isinstance(part, bytes) for part in parts):
+            return None
+        count = len(halves[0])
+        pattern = _Pattern(kind=kind, slot=slot, group=parts[:count], member=parts[count:])
+        if key in pattern.fill(values):
+            return pattern
+    return None
+
+
+def _list_choices(part: _Part, values: Values) -> list[_Part]:
+    """Return a part, and those that stand for the same value."""
+    if isinstance(part, bytes):
+        return [part]
+    wanted = values[part.name]
+    return [replace(part, name=name) for name, found in values.items() if not set(wanted).isdisjoint(found)]
 
 
 def _split_slot(rest: bytes) -> tuple[bytes, bytes]:

@@ -65,7 +65,8 @@ class NodeState:
     def __init__(self, pipe: Pipe) -> None:
         self.chain = ChainState()
         self.forecast = Forecast()
-        self.task: Task | None = None
+        self.position = 0
+        self._tasks: Sequence[Task] = ()
         self._pipe = pipe
 
     def get(self, key: bytes) -> bytes | None:
@@ -73,27 +74,31 @@ class NodeState:
         is_known, value = self.chain.find(key)
         if is_known:
             return value
-        if self.task is not None:
-            self.forecast.note_miss(self.task, key)
-        (value,) = self._ask([key], [])[0]
-        self.chain.fill(key, value)
-        return value
+        expected: list[bytes] = []
+        if self._tasks:
+            task, *later = self._tasks[self.position :]
+            expected = self.forecast.note_miss(task, key, later)
+        self._fetch([key, *(other for other in expected if other != key)])
+        return self.chain.find(key)[1]
 
     def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Return the first pairs of a range. What order they have is the node's to know."""
         return self._ask([], [Range(start=start, stop=stop, limit=limit)])[1][0]
 
-    def prefetch(self, tasks: Sequence[Task]) -> None:
-        """Ask at once for what tasks will probably read."""
-        wanted = [key for key in self.forecast.list_keys(tasks) if not self.chain.find(key)[0]]
-        if not wanted:
-            return
-        self.forecast.note_use()
-        for start in range(0, len(wanted), wire.READS_MAX):
-            keys = wanted[start : start + wire.READS_MAX]
-            # The node answers as far as a frame allows: the rest is asked for if it is needed.
-            for key, value in zip(keys, self._ask(keys, [])[0], strict=False):
+    def prepare(self, tasks: Sequence[Task]) -> None:
+        """Ask at once for what tasks will probably read; `position` is that of the one that runs."""
+        self._tasks, self.position = tasks, 0
+        if self._fetch(self.forecast.list_keys(tasks)):
+            self.forecast.note_use()
+
+    def _fetch(self, keys: Sequence[bytes]) -> bool:
+        """Ask at once for those of the keys that are not known; return whether there were any."""
+        wanted = [key for key in keys if not self.chain.find(key)[0]][: wire.READS_MAX]
+        if wanted:
+            # The node answers the first at least, and as many as a frame allows: the rest can wait.
+            for key, value in zip(wanted, self._ask(wanted, [])[0], strict=False):
                 self.chain.fill(key, value)
+        return bool(wanted)
 
     def _ask(
         self, keys: list[bytes], ranges: list[Range]
@@ -168,11 +173,11 @@ class Server:
 
     def _run(self, tasks: list[Task]) -> None:
         block, state, started = self._get_block(), self._state, time.thread_time()
-        state.prefetch(tasks)
+        state.prepare(tasks)
         receipts: list[bytes] = []
         size = 0
         for index, task in enumerate(tasks):
-            state.task = task
+            state.position = index
             receipt = run_task(block.session, task, block, index)
             receipts.append(receipt)
             size += len(receipt)
