@@ -227,7 +227,7 @@ class Execution:
             yield from begin_epoch(run)
         find_members = self._keyring.get_signing_members
         tasks = [Task.of_transaction(tx, find_members(tx.signers)) for tx in decoded.transactions]
-        receipts = yield from run.execute(tasks)
+        receipts = yield from run.execute(tasks, is_last=True)
         pending_valset = yield from settle_pending(run, header, decoded.transactions)
         changes = yield from run.collect()
         return _Ran(receipts=tuple(receipts), changes=changes, pending_valset=pending_valset)

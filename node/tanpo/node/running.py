@@ -116,8 +116,11 @@ class BlockRun(Protocol):
     runs have changed, and asks for nothing twice.
     """
 
-    def execute(self, tasks: Sequence[Task]) -> Steps[list[bytes]]:
-        """Run tasks and return their receipts, encoded; the index of each is its place in `tasks`."""
+    def execute(self, tasks: Sequence[Task], *, is_last: bool = False) -> Steps[list[bytes]]:
+        """Run tasks and return their receipts, encoded; the index of each is its place in `tasks`.
+
+        After the last ones `collect` most likely comes next: a worker then has the changes ready.
+        """
 
     def collect(self) -> Steps[dict[bytes, bytes | None]]:
         """Return what all tasks so far have changed in the state; None for a deletion."""
@@ -173,7 +176,12 @@ class _LocalRun:
         self._scene = scene
         self._metrics = metrics
 
-    def execute(self, tasks: Sequence[Task]) -> Steps[list[bytes]]:
+    def execute(
+        self,
+        tasks: Sequence[Task],
+        *,
+        is_last: bool = False,  # noqa: ARG002 - of use to a worker alone
+    ) -> Steps[list[bytes]]:
         receipts: list[bytes] = []
         for start in range(0, len(tasks), SLICE_TASKS):
             if start:

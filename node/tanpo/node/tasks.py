@@ -24,7 +24,7 @@ class TaskKind(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One call with what a contract sees of it; `encoded_call` spells `call`."""
+    """One call with what a contract sees of it; `encoded_call` spells `call`, and is empty in a worker."""
 
     kind: TaskKind
     call: Call

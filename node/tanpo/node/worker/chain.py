@@ -80,6 +80,10 @@ class ChainState:
         """Remember all that a block, executed on the state stood on, has changed."""
         self._layers[block_hash] = _Layer(parent_hash=parent_hash, changes=changes)
 
+    def forget(self, block_hash: BlockHash) -> None:
+        """Forget what a block has changed: it goes on."""
+        self._layers.pop(block_hash, None)
+
     def _trace(self, block_hash: BlockHash) -> list[BlockHash] | None:
         """Return the blocks above the root up to this one, oldest first; None if they are not known."""
         lineage: list[BlockHash] = []

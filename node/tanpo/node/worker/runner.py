@@ -199,11 +199,13 @@ class _WorkerRun:
         self._scene = scene
         self._metrics = metrics
         self._is_open = False
-        self._awaited: Kind | None = None
+        self._awaited: list[Kind] = []
 
-    def execute(self, tasks: Sequence[Task]) -> Steps[list[bytes]]:
+    def execute(self, tasks: Sequence[Task], *, is_last: bool = False) -> Steps[list[bytes]]:
         """Run tasks and return their receipts."""
         receipts: list[bytes] = []
+        # Changes that came ahead of being asked for are worthless when more tasks follow.
+        yield from self.finish()
 
         def take(body: bytes) -> bool:
             got, is_last, cpu_us = wire.decode_receipts(body)
@@ -211,7 +213,9 @@ class _WorkerRun:
             self._metrics.worker_seconds.inc(cpu_us / 1e6)
             return is_last
 
-        yield from self._ask(Kind.RUN, wire.encode_tasks(tasks), Kind.RECEIPTS, take)
+        kind = Kind.RUN_LAST if is_last else Kind.RUN
+        self._ask(kind, wire.encode_tasks(tasks), Kind.RECEIPTS, *([Kind.CHANGES] if is_last else []))
+        yield from self._hear(Kind.RECEIPTS, take)
         _verify_receipts(receipts, tasks, self._scene)
         return receipts
 
@@ -224,7 +228,9 @@ class _WorkerRun:
             changes.update(pairs)
             return is_last
 
-        yield from self._ask(Kind.COLLECT, b"", Kind.CHANGES, take)
+        if not self._awaited:
+            self._ask(Kind.COLLECT, b"", Kind.CHANGES)
+        yield from self._hear(Kind.CHANGES, take)
         for key in changes:
             if not key or key[0] != SPACE_CONTRACT:
                 raise WorkerLost(f"a worker changed what is no contract's: {key.hex()}")
@@ -232,17 +238,16 @@ class _WorkerRun:
 
     def finish(self) -> Steps[None]:
         """Hear out what was asked before the run was given up."""
-        if self._awaited is not None:
-            yield from self._hear(self._awaited, _SPLIT[self._awaited])
+        while self._awaited:
+            yield from self._hear(self._awaited[0], _IS_LAST[self._awaited[0]])
 
-    def _ask(self, kind: Kind, body: bytes, answer: Kind, take: Callable[[bytes], bool]) -> Steps[None]:
-        invariant(self._awaited is None, "a worker is asked one thing at a time")
+    def _ask(self, kind: Kind, body: bytes, *answers: Kind) -> None:
+        invariant(not self._awaited, "a worker is asked one thing at a time")
         if not self._is_open:
             self._process.send(Kind.OPEN, self._encode_opening())
             self._is_open = True
         self._process.send(kind, body)
-        self._awaited = answer
-        yield from self._hear(answer, take)
+        self._awaited = list(answers)
 
     def _hear(self, answer: Kind, take: Callable[[bytes], bool]) -> Steps[None]:
         until = time.monotonic() + TURN_MAX_S
@@ -257,7 +262,7 @@ class _WorkerRun:
             elif kind is not answer:
                 raise WorkerLost(f"a worker said {kind.name} instead of {answer.name}")
             elif take(body):
-                self._awaited = None
+                self._awaited.pop(0)
                 return
 
     def _read(self, body: bytes) -> bytes:
@@ -317,7 +322,7 @@ def _verify_receipts(receipts: Sequence[bytes], tasks: Sequence[Task], scene: Sc
             raise WorkerLost(f"receipt {index} of block {scene.height} is of another transaction")
 
 
-_SPLIT: Final[dict[Kind, Callable[[bytes], bool]]] = {
+_IS_LAST: Final[dict[Kind, Callable[[bytes], bool]]] = {
     Kind.RECEIPTS: lambda body: wire.decode_receipts(body)[1],
     Kind.CHANGES: lambda body: wire.decode_changes(body)[1],
 }

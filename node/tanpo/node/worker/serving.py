@@ -143,6 +143,9 @@ class Server:
                     self._open(wire.decode_opening(body))
                 case Kind.RUN:
                     self._run(wire.decode_tasks(body))
+                case Kind.RUN_LAST:
+                    self._run(wire.decode_tasks(body))
+                    self._collect()
                 case Kind.COLLECT:
                     self._collect()
                 case _:
@@ -173,6 +176,7 @@ class Server:
 
     def _run(self, tasks: list[Task]) -> None:
         block, state, started = self._get_block(), self._state, time.thread_time()
+        state.chain.forget(block.block_hash)
         state.prepare(tasks)
         receipts: list[bytes] = []
         size = 0
@@ -191,7 +195,6 @@ class Server:
         block = self._get_block()
         changes = block.session.collect_changes()
         self._state.chain.end(block.block_hash, block.parent_hash, changes)
-        self._block = None
         self._send_changes(changes)
 
     def _send_changes(self, changes: Mapping[bytes, bytes | None]) -> None:

@@ -1,8 +1,9 @@
 """What a node and its worker say to each other: frames of a length, a kind and a body in the ledger's codec.
 
-They speak in turns, so that neither waits for the other to read: the node asks (RUN, COLLECT), and the worker
-has the word until its last frame of receipts or changes. In between it may READ, and the node answers. OPEN
-goes ahead of the first RUN of a block and has no answer. Nothing but bytes, numbers and text crosses.
+They speak in turns, so that neither waits for the other to read: the node asks (RUN, RUN_LAST, COLLECT), and
+the worker has the word until its last frame: of receipts after RUN, else of changes. In between it may READ,
+and the node answers. OPEN goes ahead of the first RUN of a block and has no answer. Nothing but bytes,
+numbers and text crosses.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from struct import Struct
 from typing import Final
 
 from tanpo.ledger.codec import Reader, Writer, malformed
@@ -43,8 +45,9 @@ class Kind(IntEnum):
 
     OPEN = 1
     RUN = 2
-    COLLECT = 3
-    ANSWER = 4
+    RUN_LAST = 3
+    COLLECT = 4
+    ANSWER = 5
     READY = 16
     RECEIPTS = 17
     READ = 18
@@ -88,6 +91,9 @@ def decode_header(header: bytes) -> tuple[Kind, int]:
     return Kind(kind), size
 
 
+_TASK: Final = Struct(">BIQ32s")
+"""Kind, place of the caller, gas limit and id of a task."""
+
 _KINDS: Final = frozenset(int(kind) for kind in Kind)
 
 
@@ -123,41 +129,46 @@ def _read_contract(reader: Reader) -> ContractSource:
 
 
 def encode_tasks(tasks: Sequence[Task]) -> bytes:
-    """Return the body of RUN."""
-    writer = Writer().u32(len(tasks))
+    """Return the body of RUN and RUN_LAST: who calls, each once, then the calls."""
+    callers: dict[tuple[str, tuple[str, ...]], int] = {}
     for task in tasks:
-        writer.u8(task.kind).text(task.sender).u8(len(task.signers))
-        for signer in task.signers:
+        callers.setdefault((task.sender, task.signers), len(callers))
+    writer = Writer().u32(len(callers))
+    for sender, signers in callers:
+        writer.text(sender).u8(len(signers))
+        for signer in signers:
             writer.text(signer)
-        writer.raw(task.tx_id).u64(task.gas_limit).blob(task.encoded_call)
+    writer.u32(len(tasks))
+    for task in tasks:
+        caller = callers[task.sender, task.signers]
+        writer.raw(_TASK.pack(task.kind, caller, task.gas_limit, task.tx_id)).raw(task.encoded_call)
     return writer.finish()
 
 
 def decode_tasks(body: bytes) -> list[Task]:
-    """Return what RUN asks for."""
+    """Return what RUN and RUN_LAST ask for; their calls are decoded, and not kept encoded."""
     reader = Reader(body)
-    tasks = [_read_task(reader) for _ in range(reader.count(TASKS_MAX))]
+    callers = [
+        (reader.text(64), tuple(reader.text(64) for _ in range(reader.u8())))
+        for _ in range(reader.count(TASKS_MAX))
+    ]
+    tasks: list[Task] = []
+    for _ in range(reader.count(TASKS_MAX)):
+        kind, caller, gas_limit, tx_id = _TASK.unpack(reader.raw(_TASK.size))
+        sender, signers = callers[caller]
+        tasks.append(
+            Task(
+                kind=TaskKind(kind),
+                call=read_call(reader),
+                encoded_call=b"",
+                sender=sender,
+                signers=signers,
+                tx_id=TxId(tx_id),
+                gas_limit=gas_limit,
+            )
+        )
     reader.finish()
     return tasks
-
-
-def _read_task(reader: Reader) -> Task:
-    kind, sender = TaskKind(reader.u8()), reader.text(64)
-    signers = tuple(reader.text(64) for _ in range(reader.u8()))
-    tx_id, gas_limit = TxId(reader.raw(32)), reader.u64()
-    encoded = reader.blob(FRAME_BYTES_MAX)
-    inner = Reader(encoded)
-    call = read_call(inner)
-    inner.finish()
-    return Task(
-        kind=kind,
-        call=call,
-        encoded_call=encoded,
-        sender=sender,
-        signers=signers,
-        tx_id=tx_id,
-        gas_limit=gas_limit,
-    )
 
 
 def encode_receipts(receipts: Sequence[bytes], *, is_last: bool, cpu_us: int) -> bytes:
