@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from tanpo.ledger.errors import Reason, Unavailable
@@ -18,6 +19,9 @@ from tanpo.node.worker.wire import Kind
 SILENCE_MAX_S: Final = 30.0
 """How long a worker may say nothing. It sends receipts after every 64 transactions, of 100 ms each at the
 worst, and starts and compiles within a few seconds."""
+
+PROGRAM: Final = ("-m", "tanpo.node.worker")
+"""What the interpreter runs."""
 
 RECEIVE_BYTES: Final = 1 << 20
 
@@ -42,13 +46,15 @@ class WorkerProcess:
         self.known_sources: set[tuple[str, bytes, int]] = set()
 
     @classmethod
-    def start(cls, silence_max_s: float = SILENCE_MAX_S) -> WorkerProcess:
+    def start(
+        cls, silence_max_s: float = SILENCE_MAX_S, program: Sequence[str] = PROGRAM
+    ) -> WorkerProcess:
         """Start a fresh interpreter; `wait_ready` before anything is sent."""
         own, other = socket.socketpair()
         with other:
             # A fresh interpreter and never a fork of this one, which may hold gRPC's threads and our keys.
             process = subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
-                (sys.executable, "-I", "-m", __package__, str(other.fileno()), str(os.getpid())),
+                (sys.executable, "-I", *program, str(other.fileno()), str(os.getpid())),
                 pass_fds=(other.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
