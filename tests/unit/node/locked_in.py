@@ -18,6 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tanpo.node.worker import sandbox
 
@@ -82,8 +83,8 @@ AT = ctypes.addressof(BUFFER)
 
 ACTIONS: dict[str, Callable[[int], object]] = {
     "open a file": lambda _: os.open("/dev/null", os.O_RDONLY),
-    "remove a file": lambda _: os.unlink("/nowhere/at/all"),
-    "list a folder": lambda _: os.listdir("/"),
+    "remove a file": lambda _: Path("/nowhere/at/all").unlink(),
+    "list a folder": lambda _: list(Path("/").iterdir()),
     "open a socket": lambda _: socket.socket(),
     "make a pipe": lambda _: os.pipe(),
     "fork": lambda _: os.fork(),
@@ -110,21 +111,21 @@ ACTIONS: dict[str, Callable[[int], object]] = {
 
 def look(pid: int) -> None:
     """Check a locked-in process from outside."""
-    with open(f"/proc/{pid}/status") as file:
-        status = dict(line.split(":", 1) for line in file)
+    process = Path("/proc", str(pid))
+    status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
     assert status["Seccomp"].strip() == "2"
     assert status["NoNewPrivs"].strip() == "1"
-    with open(f"/proc/{pid}/limits") as file:
-        limits = {line[:25].strip(): line[25:].split()[:2] for line in file}
+    rows = (process / "limits").read_text().splitlines()
+    limits = {row[:25].strip(): row[25:].split()[:2] for row in rows}
     for limit in ("Max core file size", "Max file size", "Max processes", "Max open files"):
         assert limits[limit] == ["0", "0"], (limit, limits[limit])
     assert limits["Max address space"] == [str(sandbox.ADDRESS_SPACE_BYTES)] * 2
     if os.getuid() == 0:
-        assert len(os.listdir(f"/proc/{pid}/fd")) == 1
+        assert len(list((process / "fd").iterdir())) == 1
     else:
         # Not even its owner may look into a process that cannot be dumped.
         try:
-            os.listdir(f"/proc/{pid}/fd")
+            list((process / "fd").iterdir())
         except PermissionError:
             return
         raise SystemExit("a locked-in process can be looked into")
@@ -157,7 +158,7 @@ def play(name: str) -> int:
 
 
 def main() -> None:
-    print(json.dumps({name: play(name) for name in sys.argv[1:]}))
+    sys.stdout.write(json.dumps({name: play(name) for name in sys.argv[1:]}))
 
 
 main()
