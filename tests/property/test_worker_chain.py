@@ -35,7 +35,7 @@ class Node:
 
 
 changes = st.dictionaries(st.sampled_from(KEYS), st.one_of(st.none(), st.binary(max_size=3)), max_size=4)
-steps = st.one_of(
+steps: st.SearchStrategy[tuple[str, int, State, list[bytes]]] = st.one_of(
     st.tuples(st.just("execute"), st.integers(0, 9), changes, st.lists(st.sampled_from(KEYS), max_size=5)),
     st.tuples(st.just("give up"), st.integers(0, 9), changes, st.lists(st.sampled_from(KEYS), max_size=5)),
     st.tuples(st.just("elsewhere"), st.integers(0, 9), changes, st.just([])),

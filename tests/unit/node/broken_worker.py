@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tanpo.node.tasks import run_task as real_run_task
 from tanpo.node.worker import serving, wire
 from tanpo.node.worker.wire import Kind
-
-real_run_task = serving.run_task
 
 
 def open_a_file(*_: object) -> bytes:
