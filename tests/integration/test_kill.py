@@ -1,4 +1,4 @@
-"""Nodes killed at random under load lose no acknowledged transaction and never fork.
+"""Nodes and workers killed at random under load lose no acknowledged transaction and never fork.
 
 `TANPO_KILL_ROUNDS=50 TANPO_KILL_SEED=7 pytest tests/integration/test_kill.py` does it at length; the seed
 picks who dies and when, and stands in the note of a failure.
@@ -10,6 +10,7 @@ import asyncio
 import os
 import random
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,14 +34,31 @@ pytestmark = pytest.mark.timeout(120 + 40 * ROUNDS)
 @pytest.fixture
 def network(tmp_path: Path) -> Iterator[LocalNetwork]:
     network = LocalNetwork.create(tmp_path / "net", plan_network(4))
+    for member in network.members[:2]:
+        config = tmp_path / "net" / member / "node.toml"
+        text = config.read_text()
+        assert 'execution = "in-process"' in text
+        config.write_text(text.replace('"in-process"', '"worker"'))
     network.start()
     yield network
     network.stop()
 
 
+def kill_worker(network: LocalNetwork, member: str) -> None:
+    """Kill what runs the contracts of a member's node; its views' worker, if there is one, dies too."""
+    node = network.find_process(member)
+    assert node is not None
+    children = Path(f"/proc/{node.pid}/task/{node.pid}/children").read_text().split()
+    assert children, f"{member} has no worker"
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+
+
 async def kill_rounds(desk: Desk, load: SwapLoad, chance: random.Random) -> None:
     network = desk.network
     for _ in range(ROUNDS):
+        await load.wait_more(chance.randrange(1, 60))
+        kill_worker(network, chance.choice(network.members[:2]))
         victim = chance.choice(network.members)
         await load.wait_more(chance.randrange(1, 60))
         await asyncio.to_thread(network.kill, victim)

@@ -20,6 +20,7 @@ from tanpo.ledger.transaction import Call, Envelope, Transaction, build_transact
 from tanpo.ledger.types import BlockHash, Height, KeyId, MemberId
 from tanpo.ledger.validators import Validator, validators_to_value
 from tanpo.node.clock import Clock
+from tanpo.node.config import ExecutionMode
 from tanpo.node.core import Core, CoreSettings
 from tanpo.node.intake import Intake
 from tanpo.node.metrics import Metrics
@@ -168,7 +169,14 @@ class Network:
         """Make the consensus store of a node that never ran."""
         create_promises(self.genesis, self.folder / self.names[index])
 
-    def start(self, index: int, *, may_rejoin: bool = False) -> Core:
+    def start(
+        self,
+        index: int,
+        *,
+        may_rejoin: bool = False,
+        execution: ExecutionMode = ExecutionMode.IN_PROCESS,
+        metrics: Metrics | None = None,
+    ) -> Core:
         name = self.names[index]
         member, _, node = name.partition("/")
         core = Core.open(
@@ -178,9 +186,11 @@ class Network:
             node=node,
             signing_key=self.validator_keys[name],
             settings=CoreSettings(
-                timing=Timing(base_timeout_ms=300, request_timeout_ms=600), may_rejoin=may_rejoin
+                timing=Timing(base_timeout_ms=300, request_timeout_ms=600),
+                may_rejoin=may_rejoin,
+                execution=execution,
             ),
-            metrics=Metrics(),
+            metrics=metrics or Metrics(),
         )
         self._inboxes[name] = core.attach(Links(name, self))
         self.cores[index] = core
