@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import select
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -238,36 +236,3 @@ async def test_a_core_does_not_start_with_a_worker_where_none_can_run(
         with pytest.raises(UsageError, match='"worker" does not work on Linux riscv64'):
             network.start(0, execution=ExecutionMode.WORKER)
         network.start(0)  # The store was left closed.
-
-
-def test_a_worker_ends_with_its_node(tmp_path: Path) -> None:
-    program = (
-        "import os, signal, sys\n"
-        "from tanpo.node.metrics import Metrics\n"
-        "from tanpo.node.worker.runner import WorkerRunner\n"
-        "runner = WorkerRunner(Metrics())\n"
-        "runner.open()\n"
-        "os.write(int(sys.argv[1]), b'%d' % runner.pid)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    own, other = os.pipe()
-    pid = os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-c", program, str(other)],
-        dict(os.environ),
-        file_actions=[(os.POSIX_SPAWN_DUP2, other, other)],
-    )
-    os.set_inheritable(other, False)
-    os.close(other)
-    worker = int(os.read(own, 32))
-    os.close(own)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-    handle = None
-    try:
-        handle = os.pidfd_open(worker)
-    except ProcessLookupError:
-        return  # It has ended and is gone.
-    poll = select.poll()
-    poll.register(handle)
-    assert poll.poll(10_000), "the worker lives on without its node"
-    os.close(handle)

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 from tanpo.ledger.errors import Reason, UsageError
-from tanpo.node.config import NodeConfig, PeerConfig, TlsConfig, load_config, render_config, split_address
+from tanpo.node.config import (
+    ExecutionMode,
+    NodeConfig,
+    PeerConfig,
+    TlsConfig,
+    load_config,
+    render_config,
+    split_address,
+)
 
 BASE = """
 member = "alpha"
@@ -42,7 +50,10 @@ def test_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("TANPO_TIMING__BASE_TIMEOUT_MS", "2500")
     monkeypatch.setenv("TANPO_CLIENTS", '["alpha", "beta"]')
     monkeypatch.setenv("TANPO_TLS__KEY", "other.key")
+    assert load_config(write(tmp_path)).execution == "in-process"
+    monkeypatch.setenv("TANPO_EXECUTION", "worker")
     config = load_config(write(tmp_path))
+    assert config.execution is ExecutionMode.WORKER
     assert (config.log_level, config.timing.base_timeout_ms) == ("debug", 2500)
     assert config.clients == ("alpha", "beta")
     assert (config.tls.key, config.tls.certificate) == (tmp_path / "other.key", tmp_path / "node.pem")
@@ -80,6 +91,7 @@ def test_rendered_configuration_reads_back_whatever_it_holds(
         (('listen = "127.0.0.1:7001"', 'listen = "7001"'), "listen", "7001"),
         (('listen = "127.0.0.1:7001"', 'listen = "localhost:70000"'), "listen", "localhost:70000"),
         (('node = "n1"', 'node = "n1"\nlog_level = "loud"'), "log_level", "loud"),
+        (('node = "n1"', 'node = "n1"\nexecution = "elsewhere"'), "execution", "elsewhere"),
         (('node = "n1"', 'node = "n1"\ntypo = 3'), "typo", "3"),
         (("[tls]", "[timing]\nbase_timeout_ms = 0\n[tls]"), "timing.base_timeout_ms", "0"),
         (("[tls]", "[timing]\nbase_timeout_ms = 1.5\n[tls]"), "timing.base_timeout_ms", "1.5"),

@@ -71,6 +71,10 @@ def test_nothing_is_left_open_but_the_pipe_and_every_limit_is_set(ends: dict[str
     assert ends["see what is left"] == 0
 
 
+def test_a_worker_does_not_outlive_its_node() -> None:
+    assert play("outlive the node") == {"outlive the node": 0}
+
+
 def test_memory_beyond_the_limit_is_refused() -> None:
     assert ADDRESS_SPACE_BYTES == 4 << 30
     assert play("use too much memory") == {"use too much memory": 0}
