@@ -12,6 +12,8 @@ from tanpo.node.metrics import Metrics
 from tanpo.node.running import LocalRunner, Pause, Result, Scene, Script, Steps
 from tanpo.node.views import ATTEMPTS_MAX, Views
 from tanpo.testing import MemoryState
+from tanpo.vm.types import INT
+from tanpo.vm.valuecodec import build_encoder
 
 SOURCE = """
 count: int
@@ -26,6 +28,7 @@ def total() -> int:
 """
 CONTRACTS = ContractSet.create([ContractSource.create("notes", SOURCE)])
 TOTAL = Call.create("notes", "total", {})
+encode_int = build_encoder(INT)
 KEY = b"\x01\x00\x05notes\x05count"
 
 
@@ -43,7 +46,7 @@ class Store(MemoryState):
 
     def commit(self) -> None:
         self.executed_height = Height(self.executed_height + 1)
-        self.apply([(KEY, bytes((self.executed_height,)))])
+        self.apply([(KEY, encode_int(int(self.executed_height)))])
 
 
 class SlowRunner:
