@@ -46,9 +46,7 @@ class WorkerProcess:
         self.known_sources: set[tuple[str, bytes, int]] = set()
 
     @classmethod
-    def start(
-        cls, silence_max_s: float = SILENCE_MAX_S, program: Sequence[str] = PROGRAM
-    ) -> WorkerProcess:
+    def start(cls, silence_max_s: float = SILENCE_MAX_S, program: Sequence[str] = PROGRAM) -> WorkerProcess:
         """Start a fresh interpreter; `wait_ready` before anything is sent."""
         own, other = socket.socketpair()
         with other:
