@@ -43,7 +43,7 @@ steps: st.SearchStrategy[tuple[str, int, State, list[bytes]]] = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(steps, max_size=25), st.sampled_from((4 * ENTRY_BYTES, 1 << 20)))
 def test_every_known_value_is_the_one_of_the_state_stood_on(
     plays: list[tuple[str, int, State, list[bytes]]], cache_bytes: int

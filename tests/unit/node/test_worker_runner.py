@@ -133,7 +133,9 @@ class Workshop:
         programs = iter([(BROKEN, fault) for fault in faults])
 
         def start(silence_max_s: float) -> WorkerProcess:
-            return WorkerProcess.start(silence_max_s, next(programs, PROGRAM))
+            program = next(programs, None)
+            # A sound worker on a busy machine may take its time.
+            return WorkerProcess.start(*((silence_max_s, program) if program else (100.0, PROGRAM)))
 
         runner = WorkerRunner(
             self.metrics, attempts_max=attempts_max, silence_max_s=silence_max_s, start=start

@@ -23,6 +23,9 @@ worst, and starts and compiles within a few seconds."""
 PROGRAM: Final = ("-m", "tanpo.node.worker")
 """What the interpreter runs."""
 
+ENVIRONMENT: Final = ("LD_LIBRARY_PATH",)
+"""All that a worker gets of its node's environment: where the interpreter finds its libraries."""
+
 RECEIVE_BYTES: Final = 1 << 20
 
 
@@ -56,7 +59,7 @@ class WorkerProcess:
                 pass_fds=(other.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={},
+                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
                 cwd="/",
             )
         own.setblocking(False)
