@@ -50,7 +50,10 @@ class WorkerProcess:
 
     @classmethod
     def start(cls, silence_max_s: float = SILENCE_MAX_S, program: Sequence[str] = PROGRAM) -> WorkerProcess:
-        """Start a fresh interpreter; `wait_ready` before anything is sent."""
+        """Start a fresh interpreter; `wait_ready` before anything is sent.
+
+        Call it on a thread that goes on: the kernel ends the worker with the thread that started it.
+        """
         own, other = socket.socketpair()
         with other:
             # A fresh interpreter and never a fork of this one, which may hold gRPC's threads and our keys.
