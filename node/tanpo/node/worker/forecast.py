@@ -29,7 +29,7 @@ ITEMS_MAX: Final = 256
 SIZED_BYTES_MIN: Final = 2
 """Shorter values occur by chance inside many a key, and say nothing."""
 
-BLOCKS_ATTENTIVE: Final = 32
+BLOCKS_ATTENTIVE: Final = 8
 """For how many blocks calls are looked at after the last key that was not known."""
 
 Name = tuple[str, ...]
