@@ -7,6 +7,7 @@ from typing import Final
 
 from tanpo.vm import ir
 from tanpo.vm.expressions import check_as, check_value
+from tanpo.vm.faults import list_names
 from tanpo.vm.scope import NOTHING_KNOWN, FunctionScope, Rule
 from tanpo.vm.types import (
     BOOL,
@@ -108,7 +109,7 @@ def _attribute(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.
         position = base.type.position(node.attr)
         if position >= 0:
             return ir.Op(base.type.fields[position][1], "field", (base,), position)
-        known = ", ".join(name for name, _ in base.type.fields)
+        known = list_names(name for name, _ in base.type.fields)
         return scope.wrong("FIELD", node, f"{base.type} has no field {node.attr}; it has {known}", node.attr)
     if base.type == UNKNOWN:
         return NOTHING_KNOWN
@@ -149,12 +150,12 @@ def _item(scope: FunctionScope, node: ast.Subscript, base: ir.Expr) -> ir.Expr:
             return scope.wrong("TUPLE_INDEX", node, f"index is not a literal from 0 to {len(items) - 1}")
     if base.type == UNKNOWN:
         return NOTHING_KNOWN
-    return scope.wrong("OPERATOR", node, f"{base.type} is not indexed", ast.unparse(node))
+    return scope.wrong("OPERATOR", node, f"{base.type} is not indexed", scope.text(node))
 
 
 def _slice(scope: FunctionScope, node: ast.Subscript, base: ir.Expr, bounds: ast.Slice) -> ir.Expr:
     if not isinstance(base.type, ListOf) and base.type not in (STR, BYTES, UNKNOWN):
-        return scope.wrong("OPERATOR", node, f"{base.type} is not sliced", ast.unparse(node))
+        return scope.wrong("OPERATOR", node, f"{base.type} is not sliced", scope.text(node))
     parts = tuple(check_as(scope, part, INT) for part in (bounds.lower, bounds.upper) if part is not None)
     return ir.Op(base.type, "slice", (base, *parts), (bounds.lower is not None, bounds.upper is not None))
 

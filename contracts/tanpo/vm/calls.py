@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+from itertools import chain
 from typing import Final
 
 from tanpo.vm import ir
 from tanpo.vm.access import ACCESS_RULES
 from tanpo.vm.expressions import EXPRESSION_RULES, check_as, check_value
+from tanpo.vm.faults import list_names
 from tanpo.vm.interface import Parameter
 from tanpo.vm.scope import NOTHING_KNOWN, RESERVED, FunctionScope, Rule
 from tanpo.vm.types import (
@@ -26,7 +28,7 @@ from tanpo.vm.types import (
     is_ordered,
 )
 
-ROUNDING_MODES: Final = ("DOWN", "UP", "HALF_EVEN")
+ROUNDING_MODES: Final = ("DOWN", "UP", "FLOOR", "CEILING", "HALF_UP", "HALF_EVEN")
 STATEMENTS: Final = ("require", "abort", "emit")
 
 _TEXT_METHODS: Final[dict[str, tuple[tuple[Type, ...], Type]]] = {
@@ -34,10 +36,14 @@ _TEXT_METHODS: Final[dict[str, tuple[tuple[Type, ...], Type]]] = {
     "startswith": ((STR,), BOOL),
     "endswith": ((STR,), BOOL),
     "join": ((ListOf(STR),), STR),
+    "encode": ((), BYTES),
 }
 _FIXED_BUILTINS: Final[dict[str, tuple[tuple[Type, ...], Type, str]]] = {
     "abs": ((INT,), INT, "int.abs"),
     "sha256": ((BYTES,), BYTES, "sha256"),
+    "sha512": ((BYTES,), BYTES, "sha512"),
+    "sha3_256": ((BYTES,), BYTES, "sha3_256"),
+    "verify_p256": ((BYTES, BYTES, BYTES), BOOL, "verify_p256"),
 }
 _INDEX_METHODS: Final = ("add", "remove", "contains", "page", "first")
 
@@ -60,7 +66,7 @@ def check_call(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.
             return _call_method(scope, node, node.func)
         case ast.Attribute():
             return _call_method(scope, node, node.func)
-    return scope.wrong("CALL", node, "only named functions and methods are called", ast.unparse(node.func))
+    return scope.wrong("CALL", node, "only named functions and methods are called", scope.text(node.func))
 
 
 def root_of(expression: ir.Expr) -> ir.Expr:
@@ -157,7 +163,7 @@ def _call_ratio(scope: FunctionScope, node: ast.Call, name: str, count: int) -> 
         return scope.wrong("ARGUMENTS", node, f"{name} takes {count} numbers and a rounding mode", name)
     mode = node.args[-1]
     if not isinstance(mode, ast.Constant) or mode.value not in ROUNDING_MODES:
-        return scope.wrong("MODE", mode, "this is not a rounding mode", ast.unparse(mode))
+        return scope.wrong("MODE", mode, "this is not a rounding mode", scope.text(mode))
     return ir.Op(INT, name, tuple(check_as(scope, part, INT) for part in node.args[:-1]), str(mode.value))
 
 
@@ -176,7 +182,7 @@ def _call_handle(scope: FunctionScope, node: ast.Call, handle: str, name: str) -
     if function is None:
         function = interface.find_entry(name)
         if function is None:
-            known = ", ".join(item.name for item in (*interface.entries, *interface.views))
+            known = list_names(item.name for item in chain(interface.entries, interface.views))
             message = f"contract {interface.contract} has no {name}; it has {known}"
             return scope.wrong("METHOD", node, message, name)
         scope.note_write(node, f"calls {interface.contract}.{name}, an entry point")
@@ -235,20 +241,24 @@ def _call_method(scope: FunctionScope, node: ast.Call, target: ast.Attribute) ->
             return (
                 ir.Op(result, f"str.{name}", (base, *arguments)) if arguments is not None else _known(result)
             )
+        case Scalar(name="bytes") if name == "hex":
+            arguments = _check_positional(scope, node, (), name)
+            return ir.Op(STR, "bytes.hex", (base,)) if arguments is not None else _known(STR)
         case _ if kind == UNKNOWN:
             return NOTHING_KNOWN
     return scope.wrong("METHOD", node, f"{_describe(kind)} has no method {name}", name)
 
 
 def _describe(kind: Type) -> str:
-    methods = {"list": "append, pop", "dict": "get", "str": ", ".join(_TEXT_METHODS)}
     match kind:
         case ListOf():
-            return f"{kind} (methods: {methods['list']})"
+            return f"{kind} (methods: append, pop)"
         case DictOf():
-            return f"{kind} (methods: {methods['dict']})"
+            return f"{kind} (methods: get)"
         case Scalar(name="str"):
-            return f"str (methods: {methods['str']})"
+            return f"str (methods: {', '.join(_TEXT_METHODS)})"
+        case Scalar(name="bytes"):
+            return "bytes (methods: hex)"
         case TupleOf() | Record():
             return f"{kind} (no methods)"
     return str(kind)
@@ -270,7 +280,7 @@ def match_arguments(
     """Return one expression per parameter, in their order; positional arguments come first."""
     given: dict[str, ast.expr] = {}
     names = [parameter.name for parameter in parameters]
-    shape = ", ".join(f"{parameter.name}: {parameter.type}" for parameter in parameters) or "nothing"
+    shape = list_names(f"{parameter.name}: {parameter.type}" for parameter in parameters) or "nothing"
     if len(node.args) > len(names):
         scope.fault("ARGUMENTS", node, f"{name} takes {shape}; {len(node.args)} values are given", name)
         return None
@@ -284,7 +294,7 @@ def match_arguments(
         given[keyword.arg] = keyword.value
     missing = [item for item in names if item not in given]
     if missing:
-        scope.fault("ARGUMENTS", node, f"{name} takes {shape}; missing: {', '.join(missing)}", name)
+        scope.fault("ARGUMENTS", node, f"{name} takes {shape}; missing: {list_names(missing)}", name)
         return None
     return tuple(check_as(scope, given[parameter.name], parameter.type) for parameter in parameters)
 

@@ -111,8 +111,10 @@ def generate(unit: ir.Unit) -> tuple[str, list[int], dict[tuple[str, Type], str]
     emitter.write(f"return bind, {{{table}}}")
     names = ", ".join(_environment_names(unit, list(texts.needs.values())))
     header = f"def make({names}):"
-    lines = [0, *emitter.lines]
-    return "\n".join([header, *(_INDENT + line for line in emitter.text)]) + "\n", lines, texts.needs
+    shared = [f"{name} = {text}" for text, name in texts.shared.items()]
+    lines = [0] * (1 + len(shared)) + emitter.lines
+    body = "".join(f"{_INDENT}{line}\n" for line in (*shared, *emitter.text))
+    return f"{header}\n{body}", lines, texts.needs
 
 
 def _environment_names(unit: ir.Unit, needs: list[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from tanpo.vm.limits import GAS_TABLE_VERSION, LANGUAGE_VERSION
 from tanpo.vm.scope import ModuleScope
 from tanpo.vm.statements import check_function
 from tanpo.vm.structure import check_structure
+from tanpo.vm.syntax import find_syntax_faults, parse
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,47}\Z")
 """Contract names: never with a colon, which marks contracts among senders."""
@@ -72,14 +72,14 @@ def _check(source: str, name: str, interfaces: Mapping[str, Interface], faults: 
     scan(source, faults)
     if faults:
         return None
-    try:
-        tree = ast.parse(source, feature_version=(3, 11))
-    except SyntaxError as error:
-        faults.add("SYNTAX", error.lineno or 1, max((error.offset or 1) - 1, 0), "this is not valid Python")
+    tree = parse(source)
+    if tree is None:
+        for wrong in find_syntax_faults(source):
+            faults.add("SYNTAX", wrong.line, wrong.column, wrong.message, wrong.text)
         return None
     if not check_structure(tree, faults):
         return None
-    scope = ModuleScope(contract=name, interfaces=interfaces, faults=faults)
+    scope = ModuleScope(contract=name, interfaces=interfaces, faults=faults, lines=source.split("\n"))
     declare_module(scope, tree)
     functions = tuple(check_function(scope, signature) for signature in scope.functions.values())
     check_graph(scope)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import Final
 
 from tanpo.vm import ir
+from tanpo.vm.faults import list_names
 from tanpo.vm.interface import Parameter
-from tanpo.vm.limits import INT_MAX, TEXT_SIZE_MAX, TYPE_DEPTH_MAX
+from tanpo.vm.limits import INT_MAX, RECORD_FIELDS_MAX, TEXT_SIZE_MAX
 from tanpo.vm.scope import RESERVED, ModuleScope, Signature
 from tanpo.vm.types import (
     BOOL,
@@ -23,7 +25,6 @@ from tanpo.vm.types import (
     Scalar,
     TupleOf,
     Type,
-    depth_of,
     is_key,
 )
 
@@ -64,11 +65,7 @@ def check_name(scope: ModuleScope, name: str, node: ast.AST) -> bool:
 
 def resolve_type(scope: ModuleScope, node: ast.expr) -> Type:
     """Return the type that an annotation names."""
-    kind = _resolve(scope, node)
-    if depth_of(kind) > TYPE_DEPTH_MAX:
-        scope.fault("TYPE_DEPTH", node, f"type nests {depth_of(kind)} containers; at most {TYPE_DEPTH_MAX}")
-        return UNKNOWN
-    return kind
+    return scope.bound(node, _resolve(scope, node))
 
 
 def _resolve(scope: ModuleScope, node: ast.expr) -> Type:
@@ -89,7 +86,7 @@ def _resolve(scope: ModuleScope, node: ast.expr) -> Type:
             parts = items.elts if isinstance(items, ast.Tuple) else [items]
             if parts:
                 return TupleOf(tuple(_resolve(scope, part) for part in parts))
-    text = ast.unparse(node)
+    text = scope.text(node)
     scope.fault("TYPE", node, f"{text} is not a type known here", text)
     return UNKNOWN
 
@@ -103,7 +100,7 @@ def _resolve_dict(scope: ModuleScope, key: ast.expr, value: ast.expr) -> Type:
 
 
 def _declare_record(scope: ModuleScope, node: ast.ClassDef) -> None:
-    if [ast.unparse(part) for part in node.decorator_list] != ["record"]:
+    if [part.id if isinstance(part, ast.Name) else "" for part in node.decorator_list] != ["record"]:
         scope.fault("DECORATOR", node, f"class {node.name} needs exactly the decorator @record", node.name)
     if node.bases or node.keywords:
         scope.fault("INHERITANCE", node, f"record {node.name} inherits", node.name)
@@ -111,18 +108,21 @@ def _declare_record(scope: ModuleScope, node: ast.ClassDef) -> None:
     body = node.body[1:] if _is_text(node.body[0]) else node.body
     for part in body:
         match part:
-            case ast.AnnAssign(target=ast.Name(id=name), value=None) if name not in fields:
+            case ast.AnnAssign(target=ast.Name(id=name), value=None) if (
+                name not in fields and len(fields) < RECORD_FIELDS_MAX
+            ):
                 fields[name] = resolve_type(scope, part.annotation)
             case _:
-                scope.fault(
-                    "RECORD_FIELD", part, f"record {node.name} holds something other than new typed fields"
+                message = (
+                    f"record {node.name} holds something other than {RECORD_FIELDS_MAX} new typed fields"
                 )
+                scope.fault("RECORD_FIELD", part, message)
     if not fields:
         scope.fault("RECORD_FIELD", node, f"record {node.name} has no fields", node.name)
     if check_name(scope, node.name, node):
         record = Record(scope.contract, node.name, tuple(fields.items()))
-        if depth_of(record) > TYPE_DEPTH_MAX:
-            scope.fault("TYPE_DEPTH", node, f"record {node.name} nests more than {TYPE_DEPTH_MAX} containers")
+        if scope.bound(node, record) == UNKNOWN:
+            record = Record(scope.contract, node.name, tuple((name, UNKNOWN) for name in fields))
         scope.records[node.name] = record
 
 
@@ -148,7 +148,7 @@ def _declare_annotated(scope: ModuleScope, node: ast.AnnAssign) -> None:
             scope.fault(
                 "TYPE_MISMATCH", node, f"constant {name} is {kind} but its value is {constant.type}", name
             )
-        scope.constants[name] = constant
+        scope.constants[name] = replace(constant, name=name)
     elif isinstance(node.annotation, ast.Subscript) and isinstance(node.annotation.value, ast.Name):
         _declare_container(scope, name, node.annotation, node.annotation.value.id)
     else:
@@ -160,7 +160,7 @@ def _declare_container(scope: ModuleScope, name: str, node: ast.Subscript, conta
         case "Contract", ast.Constant(value=str(contract)):
             interface = scope.interfaces.get(contract)
             if interface is None or contract == scope.contract:
-                known = ", ".join(sorted(scope.interfaces)) or "none"
+                known = list_names(sorted(scope.interfaces)) or "none"
                 scope.fault(
                     "HANDLE", node, f"contract {contract!r} is not installed (installed: {known})", contract
                 )
@@ -171,7 +171,7 @@ def _declare_container(scope: ModuleScope, name: str, node: ast.Subscript, conta
         case "Index", ast.Tuple(elts=[group, member]):
             scope.slots[name] = ir.IndexSlot(name, _resolve_key(scope, group), _resolve_key(scope, member))
         case (("Contract" | "Map" | "Index"), _):
-            scope.fault("STATE_TYPE", node, f"{ast.unparse(node)} is not a declaration of the dialect")
+            scope.fault("STATE_TYPE", node, f"{scope.text(node)} is not a declaration of the dialect")
         case _:
             scope.slots[name] = ir.Variable(name, resolve_type(scope, node))
 
@@ -189,7 +189,7 @@ def _declare_constant(scope: ModuleScope, node: ast.Assign) -> None:
     if not isinstance(target, ast.Name):
         scope.fault("DECLARATION", node, "only a plain name is declared at top level")
     elif check_name(scope, target.id, node):
-        scope.constants[target.id] = _fold(scope, node.value)
+        scope.constants[target.id] = replace(_fold(scope, node.value), name=target.id)
 
 
 def _fold(scope: ModuleScope, node: ast.expr) -> ir.Const:
@@ -201,7 +201,8 @@ def _fold(scope: ModuleScope, node: ast.expr) -> ir.Const:
             return scope.constants[name]
         case ast.Tuple(elts=[_, *_]):
             parts = [_fold(scope, part) for part in node.elts]
-            return ir.Const(TupleOf(tuple(part.type for part in parts)), tuple(part.value for part in parts))
+            kind = scope.bound(node, TupleOf(tuple(part.type for part in parts)))
+            return ir.Const(kind, tuple(part.value for part in parts) if kind != UNKNOWN else 0)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             inner = _fold(scope, operand)
             if inner.type == INT and isinstance(inner.value, int):
@@ -294,7 +295,7 @@ def _kind_of(scope: ModuleScope, node: ast.FunctionDef) -> str:
     if len(node.decorator_list) == 1 and isinstance(decorator, ast.Name) and decorator.id in _KINDS:
         return decorator.id
     scope.fault(
-        "DECORATOR", node, f"function {node.name} has a decorator that is not known", ast.unparse(decorator)
+        "DECORATOR", node, f"function {node.name} has a decorator that is not known", scope.text(decorator)
     )
     return "helper"
 

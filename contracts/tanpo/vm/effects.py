@@ -8,11 +8,14 @@ from typing import Final
 
 from tanpo.vm import ir
 from tanpo.vm.expressions import check_as, check_value
-from tanpo.vm.limits import NAME_CHARACTERS_MAX, TYPE_DEPTH_MAX
+from tanpo.vm.faults import list_names
+from tanpo.vm.limits import NAME_CHARACTERS_MAX
 from tanpo.vm.scope import RUNTIME_CODES, FunctionScope
-from tanpo.vm.types import BOOL, UNKNOWN, Scalar, depth_of
+from tanpo.vm.types import BOOL, UNKNOWN, Scalar
 
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+_EVENT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+"""Names that Python's parser leaves as they are: escapes in a literal spell letters that it normalises."""
 
 
 def check_fail(scope: FunctionScope, node: ast.Call, name: str, out: list[ir.Statement]) -> None:
@@ -25,7 +28,7 @@ def check_fail(scope: FunctionScope, node: ast.Call, name: str, out: list[ir.Sta
     code = node.args[-1]
     text = code.value if isinstance(code, ast.Constant) else None
     if not isinstance(text, str) or not _CODE.match(text) or len(text) > NAME_CHARACTERS_MAX:
-        scope.fault("CODE", code, "this is not a literal code", ast.unparse(code))
+        scope.fault("CODE", code, "this is not a literal code", scope.text(code))
         text = ""
     elif text in RUNTIME_CODES:
         scope.fault("CODE_RESERVED", code, f"{text} is raised only by the machine", text)
@@ -58,17 +61,13 @@ def check_emit(scope: FunctionScope, node: ast.Call, out: list[ir.Statement]) ->
     """Append an `emit`; every place that emits an event must give it the same fields."""
     scope.note_write(node, "emits an event")
     name = node.args[0].value if len(node.args) == 1 and isinstance(node.args[0], ast.Constant) else None
-    if not isinstance(name, str) or not name.isidentifier() or len(name) > NAME_CHARACTERS_MAX:
-        scope.fault("EVENT", node, "emit takes a literal name and named fields", ast.unparse(node))
+    if not isinstance(name, str) or not _EVENT.match(name) or len(name) > NAME_CHARACTERS_MAX:
+        scope.fault("EVENT", node, "emit takes a literal name and named fields", scope.text(node))
         return
     fields = _named_values(scope, node)
-    for field, value in fields:
-        if depth_of(value.type) > TYPE_DEPTH_MAX:
-            message = f"field {field} nests {depth_of(value.type)} containers; at most {TYPE_DEPTH_MAX}"
-            scope.fault("TYPE_DEPTH", node, message, field)
     shape = tuple(sorted((field, value.type) for field, value in fields))
     known = scope.module.events.setdefault(name, shape)
     if known != shape and not any(kind == UNKNOWN for _, kind in (*known, *shape)):
-        listed = ", ".join(f"{field}: {kind}" for field, kind in known)
+        listed = list_names(f"{field}: {kind}" for field, kind in known)
         scope.fault("EVENT", node, f"event {name} was emitted before with {listed}", name)
     out.append(ir.Emit(node.lineno, name, tuple(fields)))

@@ -48,10 +48,10 @@ def check_as(scope: FunctionScope, node: ast.expr, kind: Type) -> ir.Expr:
     """Return the expression, refused unless it is of type `kind`."""
     expression = check(scope, node, kind)
     if expression.type == NOTHING and kind != NOTHING:
-        return scope.wrong("NO_VALUE", node, "this call returns nothing", ast.unparse(node))
+        return scope.wrong("NO_VALUE", node, "this call returns nothing", scope.text(node))
     if not agrees(expression.type, kind):
         code = "CONDITION" if kind == BOOL else "TYPE_MISMATCH"
-        return scope.wrong(code, node, f"{kind} is called for, this is {expression.type}", ast.unparse(node))
+        return scope.wrong(code, node, f"{kind} is called for, this is {expression.type}", scope.text(node))
     return expression
 
 
@@ -59,7 +59,7 @@ def check_value(scope: FunctionScope, node: ast.expr, wanted: Type | None = None
     """Return the expression, refused if it is a call that returns nothing."""
     expression = check(scope, node, wanted)
     if expression.type == NOTHING:
-        return scope.wrong("NO_VALUE", node, "this call returns nothing", ast.unparse(node))
+        return scope.wrong("NO_VALUE", node, "this call returns nothing", scope.text(node))
     return expression
 
 
@@ -79,7 +79,7 @@ def check_source(scope: FunctionScope, node: ast.expr) -> tuple[ir.Expr, Type]:
             return source, INT
         case kind if kind == UNKNOWN:
             return source, UNKNOWN
-    scope.fault("TYPE_MISMATCH", node, f"a loop cannot run over {source.type}", ast.unparse(node))
+    scope.fault("TYPE_MISMATCH", node, f"a loop cannot run over {source.type}", scope.text(node))
     return NOTHING_KNOWN, UNKNOWN
 
 
@@ -188,7 +188,7 @@ def _list(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
         return scope.wrong("EMPTY_TYPE", node, "an empty list needs a declared type", "[]")
     first = check_value(scope, node.elts[0], wanted.item if isinstance(wanted, ListOf) else None)
     rest = tuple(check_as(scope, part, first.type) for part in node.elts[1:])
-    return ir.Op(ListOf(first.type), "make.list", (first, *rest))
+    return ir.Op(scope.module.bound(node, ListOf(first.type)), "make.list", (first, *rest))
 
 
 def _dict(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
@@ -215,7 +215,7 @@ def _dict(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
             parts += (first, item)
         else:
             parts += (check_as(scope, key, kind.key), check_as(scope, value, kind.value))
-    return ir.Op(kind or UNKNOWN, "make.dict", tuple(parts))
+    return ir.Op(scope.module.bound(node, kind or UNKNOWN), "make.dict", tuple(parts))
 
 
 def _tuple(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
@@ -227,7 +227,8 @@ def _tuple(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr
     if isinstance(wanted, TupleOf) and len(wanted.items) == len(node.elts):
         kinds = wanted.items
     parts = tuple(check_value(scope, part, kind) for part, kind in zip(node.elts, kinds, strict=True))
-    return ir.Op(TupleOf(tuple(part.type for part in parts)), "make.tuple", parts)
+    kind = scope.module.bound(node, TupleOf(tuple(part.type for part in parts)))
+    return ir.Op(kind, "make.tuple", parts)
 
 
 def _format(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
@@ -265,7 +266,8 @@ def _comprehension(scope: FunctionScope, node: ast.expr, wanted: Type | None) ->
     else:
         scope.shadows[name] = outer
     cost = gas.price_turn(element, test)
-    return ir.Comprehension(ListOf(element.type), element, hidden, source, test, cost)
+    kind = scope.module.bound(node, ListOf(element.type))
+    return ir.Comprehension(kind, element, hidden, source, test, cost)
 
 
 EXPRESSION_RULES: Final[dict[type[ast.expr], Rule]] = {

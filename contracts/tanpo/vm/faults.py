@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from tanpo.ledger.errors import Reason, TransactionRejected, clip
@@ -63,12 +65,13 @@ REMEDIES: Final[dict[str, str]] = {
     "DECORATOR": "use @record on classes and one of @entry, @view, @init, @migrate on functions",
     "DUPLICATE": "give each thing a name of its own",
     "RESERVED": "choose another name; this one belongs to the dialect",
-    "RECORD_FIELD": "write one or more fields as name: type, without values",
+    "RECORD_FIELD": "write 1 to 100 fields as name: type, without values",
     "CONSTANT": "give a literal, a tuple of literals, or integer arithmetic on constants",
     "STATE_TYPE": "use int, bool, str, bytes, list, dict, tuple, a record, Map[K, V] or Index[G, M]",
     "KEY_TYPE": "key by int, str, bytes, bool or, in Map and Index, a tuple of these",
     "TYPE": "name a type of the dialect, or a record declared above",
     "TYPE_DEPTH": "nest fewer containers; keep the inner ones in a Map",
+    "TYPE_SIZE": "nest records and tuples less, or split them; keep the parts in a Map of their own",
     "ANNOTATION": "annotate every parameter, and the result unless there is none",
     "INIT": "declare at most one @init and one @migrate, without a result; @migrate takes no parameters",
     "NO_ENTRY": "decorate at least one function with @entry or @view",
@@ -97,13 +100,22 @@ REMEDIES: Final[dict[str, str]] = {
     "CODE_RESERVED": "choose another code; this one is raised by the machine itself",
     "DETAIL": "name the values, and pass int, bool, str or bytes",
     "EVENT": "use a literal name and the same fields with the same types wherever the event is emitted",
-    "MODE": 'give the rounding mode as one of the literals "DOWN", "UP", "HALF_EVEN"',
+    "MODE": 'give the literal "DOWN", "UP", "FLOOR", "CEILING", "HALF_UP" or "HALF_EVEN"',
     "LITERAL_RANGE": "use a value inside the limits of the type",
     "TUPLE_INDEX": "index a tuple with a literal inside its length",
     "STATEMENT_ONLY": "use it as a statement of its own",
     "LOOP_CONTROL": "use break and continue inside a loop",
 }
 """Every code a fault can carry, and what to do about it."""
+
+
+NAMES_SHOWN: Final = 12
+
+
+def list_names(names: Iterable[str]) -> str:
+    """Return the first few names as text: a source can earn thousands of messages over thousands of names."""
+    shown = list(islice(names, NAMES_SHOWN + 1))
+    return ", ".join(shown[:NAMES_SHOWN]) + (" ..." if len(shown) > NAMES_SHOWN else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -2,7 +2,7 @@
 
 One gas stands for at most about 100 ns. Static prices are summed per block and charged on entry; prices that
 depend on sizes are charged by the helpers of `tanpo.vm.helpers` and the slots of `tanpo.vm.slots` before the
-work is done. Sizes are measured in *weight*: one unit for a value, one more for each 32 characters or bytes.
+work is done. Sizes are measured in *weight*: one unit for a value, one more for each 32 bytes of text.
 """
 
 from __future__ import annotations
@@ -48,7 +48,12 @@ PRICES: Final[dict[str, int]] = {
     "str.join": 6,
     "mul_div": 30,
     "div_round": 20,
+    "str.encode": 4,
+    "bytes.hex": 4,
     "sha256": 20,
+    "sha512": 20,
+    "sha3_256": 20,
+    "verify_p256": 1500,
     "list.append": 2,
     "list.pop": 2,
     "dict.get": 3,
@@ -81,8 +86,8 @@ PAGE_ITEM: Final = 12
 COMPARISONS_PER_GAS: Final = 2
 """How many units of weight a membership test compares for one gas."""
 
-ITEMS_PER_GAS: Final = 8
-"""How many references are copied for one gas."""
+ITEMS_PER_GAS: Final = 4
+"""How many references are copied for one gas: 1,000,000 gas buys 32 MB of them."""
 
 CHARACTERS_PER_GAS: Final = 32
 SEARCH_PER_GAS: Final = 64
@@ -165,8 +170,10 @@ Weigh = Callable[[Any], int]
 
 def build_weigher(kind: Type) -> tuple[int, Weigh | None]:
     """Return the weight of a value of this type, and a function for it where it depends on the value."""
-    if kind in (STR, BYTES):
+    if kind == STR:
         return 1, _weigh_text
+    if kind == BYTES:
+        return 1, _weigh_bytes
     match kind:
         case Record(fields=fields):
             return _weigher_of_row(tuple(part for _, part in fields))
@@ -185,7 +192,16 @@ def weigher(kind: Type) -> Weigh:
     return function if function is not None else lambda _: constant
 
 
-def _weigh_text(value: str | bytes) -> int:
+def measure_text(text: str) -> int:
+    """Return how many bytes a text takes at most: one wide character makes CPython store four for each."""
+    return len(text) if text.isascii() else 4 * len(text)
+
+
+def _weigh_text(value: str) -> int:
+    return 1 + (measure_text(value) >> 5)
+
+
+def _weigh_bytes(value: bytes) -> int:
     return 1 + (len(value) >> 5)
 
 
@@ -211,7 +227,8 @@ def _row_function(constant: int, texts: tuple[int, ...], others: tuple[tuple[int
     def weigh_texts(row: Any) -> int:
         total = constant
         for position in texts:
-            total += len(row[position]) >> 5
+            text = row[position]
+            total += len(text) >> (5 if text.isascii() else 3)
         return total
 
     def weigh_all(row: Any) -> int:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from hashlib import sha256
+from hashlib import sha3_256, sha256, sha512
 from typing import Final, NoReturn
 
 from tanpo.vm import gas
 from tanpo.vm.limits import DICT_KEY_MAX, INT_MAX, ITEM_COUNT_MAX, SHIFT_MAX, TEXT_SIZE_MAX
 from tanpo.vm.outcome import Abort, Native
+from tanpo.vm.signatures import verify_p256
 
 Meter = list[int]
 """One cell: the gas that is left."""
@@ -70,6 +71,7 @@ def build_helpers(meter: Meter) -> dict[str, Native]:
         "del_key": _delete_key,
         **_build_text_helpers(meter),
         **_build_search_helpers(meter),
+        **_build_digest_helpers(meter),
         **_build_list_helpers(meter),
     }
 
@@ -98,13 +100,34 @@ def mul_div(a: int, b: int, c: int, mode: str) -> int:
 
 
 def div_round(a: int, b: int, mode: str) -> int:
-    """Return a / b rounded: DOWN toward zero, UP away from zero, HALF_EVEN to the nearest, ties to even."""
+    """Return a / b rounded.
+
+    DOWN goes toward zero, UP away from it, FLOOR and CEILING to the lower and the higher number, HALF_UP and
+    HALF_EVEN to the nearest: ties away from zero, or to the even one.
+    """
     if b == 0:
         raise Abort("DIV_ZERO")
     quotient, rest = divmod(abs(a), abs(b))
-    if rest and (mode == "UP" or (mode == "HALF_EVEN" and 2 * rest + (quotient & 1) > abs(b))):
+    is_negative = (a < 0) != (b < 0)
+    if rest and _goes_away(mode, 2 * rest - abs(b), is_odd=quotient & 1 == 1, is_negative=is_negative):
         quotient += 1
-    return _checked(-quotient if (a < 0) != (b < 0) else quotient)
+    return _checked(-quotient if is_negative else quotient)
+
+
+def _goes_away(mode: str, above_half: int, *, is_odd: bool, is_negative: bool) -> bool:
+    """Tell whether a fraction is rounded away from zero."""
+    match mode:
+        case "UP":
+            return True
+        case "FLOOR":
+            return is_negative
+        case "CEILING":
+            return not is_negative
+        case "HALF_UP":
+            return above_half >= 0
+        case "HALF_EVEN":
+            return above_half > 0 or (above_half == 0 and is_odd)
+    return False
 
 
 def _parse(text: str) -> int:
@@ -158,9 +181,15 @@ def _check_text(text: str) -> str:
     return text
 
 
+def _measure_all(parts: tuple[str, ...]) -> int:
+    """Return how many bytes the texts take at most when they are joined: one wide character widens all."""
+    size = sum([len(part) for part in parts])
+    return size if all(part.isascii() for part in parts) else 4 * size
+
+
 def _build_text_helpers(meter: Meter) -> dict[str, Native]:
     def concat(a: str, b: str) -> str:
-        charge(meter, (len(a) + len(b)) // gas.CHARACTERS_PER_GAS)
+        charge(meter, _measure_all((a, b)) // gas.CHARACTERS_PER_GAS)
         return _check_text(a + b)
 
     def concat_bytes(a: bytes, b: bytes) -> bytes:
@@ -172,14 +201,14 @@ def _build_text_helpers(meter: Meter) -> dict[str, Native]:
     def join(separator: str, parts: list[str]) -> str:
         charge(meter, len(parts))
         size = sum([len(part) for part in parts]) + len(separator) * len(parts)
-        charge(meter, size // gas.CHARACTERS_PER_GAS)
         if size - len(separator) > TEXT_SIZE_MAX:
             raise Abort("VALUE_SIZE")
+        is_wide = not (separator.isascii() and all(part.isascii() for part in parts))
+        charge(meter, (4 * size if is_wide else size) // gas.CHARACTERS_PER_GAS)
         return _check_text(separator.join(parts))
 
     def join_parts(parts: tuple[str, ...]) -> str:
-        size = sum([len(part) for part in parts])
-        charge(meter, size // gas.CHARACTERS_PER_GAS)
+        charge(meter, _measure_all(parts) // gas.CHARACTERS_PER_GAS)
         return _check_text("".join(parts))
 
     return {"cat_str": concat, "cat_bytes": concat_bytes, "join": join, "join_parts": join_parts}
@@ -205,17 +234,40 @@ def _build_search_helpers(meter: Meter) -> dict[str, Native]:
         charge(meter, len(part) // gas.CHARACTERS_PER_GAS)
         return text.endswith(part)
 
-    def digest(data: bytes) -> bytes:
-        charge(meter, len(data) // gas.HASH_BYTES_PER_GAS)
-        return sha256(data).digest()
-
     return {
         "find": find,
         "has_str": contains,
         "has_bytes": contains_bytes,
         "starts": starts,
         "ends": ends,
-        "sha256": digest,
+    }
+
+
+def _build_digest_helpers(meter: Meter) -> dict[str, Native]:
+    def charge_hash(data: bytes) -> bytes:
+        charge(meter, len(data) // gas.HASH_BYTES_PER_GAS)
+        return data
+
+    def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
+        return verify_p256(public_key, charge_hash(message), signature)
+
+    def encode(text: str) -> bytes:
+        charge(meter, gas.measure_text(text) // gas.CHARACTERS_PER_GAS)
+        return text.encode("utf-8")
+
+    def spell_hex(data: bytes) -> str:
+        charge(meter, 2 * len(data) // gas.CHARACTERS_PER_GAS)
+        if 2 * len(data) > TEXT_SIZE_MAX:
+            raise Abort("VALUE_SIZE")
+        return data.hex()
+
+    return {
+        "sha256": lambda data: sha256(charge_hash(data)).digest(),
+        "sha512": lambda data: sha512(charge_hash(data)).digest(),
+        "sha3_256": lambda data: sha3_256(charge_hash(data)).digest(),
+        "verify_p256": verify,
+        "encode": encode,
+        "hex": spell_hex,
     }
 
 
@@ -230,9 +282,11 @@ def _build_list_helpers(meter: Meter) -> dict[str, Native]:
     def cut(
         items: list[object] | str | bytes, start: int | None, stop: int | None
     ) -> list[object] | str | bytes:
-        charge(
-            meter, len(items) // (gas.ITEMS_PER_GAS if isinstance(items, list) else gas.CHARACTERS_PER_GAS)
-        )
+        if isinstance(items, list):
+            charge(meter, len(items) // gas.ITEMS_PER_GAS)
+        else:
+            size = gas.measure_text(items) if isinstance(items, str) else len(items)
+            charge(meter, size // gas.CHARACTERS_PER_GAS)
         return items[start:stop]
 
     def prepay(cost: int, items: list[object] | str | bytes) -> list[object] | str | bytes:

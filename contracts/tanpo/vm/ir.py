@@ -27,10 +27,11 @@ Literal: TypeAlias = "bool | int | str | bytes | tuple[Literal, ...]"
 
 @dataclass(frozen=True, slots=True)
 class Const:
-    """A literal or the value of a constant."""
+    """A literal, or the value of the constant `name`."""
 
     type: Type
     value: Literal
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class _Scanner:
         self._position = 0
         self._line = 1
         self._line_start = 0
-        self._brackets: list[str] = []
+        self._brackets: list[tuple[str, int, int]] = []
         self._indents = [0]
         self._tokens = 0
         self._elifs: dict[int, int] = {}
@@ -92,7 +92,8 @@ class _Scanner:
             if not self._step(source[self._position]):
                 return
         if self._brackets:
-            self._fault("SYNTAX", f"bracket {self._brackets[-1]!r} is never closed")
+            character, line, column = self._brackets[-1]
+            self._faults.add("SYNTAX", line, column, f"bracket {character!r} is never closed", character)
 
     def _fault(self, code: str, message: str, construct: str = "") -> None:
         self._faults.add(code, self._line, self._position - self._line_start, message, construct)
@@ -191,7 +192,7 @@ class _Scanner:
         return True
 
     def _open(self, character: str) -> bool:
-        self._brackets.append(character)
+        self._brackets.append((character, self._line, self._position - self._line_start))
         if len(self._brackets) > BRACKET_DEPTH_MAX:
             self._fault("BRACKET_DEPTH", f"brackets are nested deeper than {BRACKET_DEPTH_MAX}", character)
             return False
@@ -199,7 +200,7 @@ class _Scanner:
         return True
 
     def _close(self, character: str) -> bool:
-        if not self._brackets or self._brackets.pop() != _CLOSERS[character]:
+        if not self._brackets or self._brackets.pop()[0] != _CLOSERS[character]:
             self._fault("SYNTAX", f"bracket {character!r} closes nothing", character)
             return False
         self._position += 1

@@ -41,6 +41,13 @@ CALL_DEPTH_MAX: Final = 8
 ITEM_COUNT_MAX: Final = ITEMS_MAX
 TEXT_SIZE_MAX: Final = TEXT_BYTES_MAX
 TYPE_DEPTH_MAX: Final = DEPTH_MAX - 1
+TYPE_SIZE_MAX: Final = 256
+"""How many types one type may hold, counting those inside records each time they occur: whatever walks
+through a type does so often, and nested records multiply."""
+
+RECORD_FIELDS_MAX: Final = 100
+"""Most fields of a record: messages name them, and a source can make thousands of messages."""
+
 EVENTS_MAX: Final = 1_000
 PAGE_MAX: Final = 100
 SHIFT_MAX: Final = 255
@@ -75,11 +82,13 @@ __all__ = [
     "LINE_CHARACTERS_MAX",
     "NAME_CHARACTERS_MAX",
     "PAGE_MAX",
+    "RECORD_FIELDS_MAX",
     "SHIFT_MAX",
     "SOURCE_BYTES_MAX",
     "STATEMENT_DEPTH_MAX",
     "STATEMENT_TOKENS_MAX",
     "TEXT_SIZE_MAX",
     "TYPE_DEPTH_MAX",
+    "TYPE_SIZE_MAX",
     "VALUE_WEIGHT_MAX",
 ]

@@ -10,6 +10,7 @@ from typing import Final
 from tanpo.vm import ir
 from tanpo.vm.faults import FaultLog
 from tanpo.vm.interface import Interface, Parameter
+from tanpo.vm.limits import TYPE_DEPTH_MAX, TYPE_SIZE_MAX
 from tanpo.vm.types import UNKNOWN, Record, Type
 
 RESERVED: Final = frozenset(
@@ -42,6 +43,9 @@ RESERVED: Final = frozenset(
         "mul_div",
         "div_round",
         "sha256",
+        "sha512",
+        "sha3_256",
+        "verify_p256",
         "True",
         "False",
         "None",
@@ -88,6 +92,7 @@ class ModuleScope:
     contract: str
     interfaces: Mapping[str, Interface]
     faults: FaultLog
+    lines: list[str]
     constants: dict[str, ir.Const] = field(default_factory=dict)
     records: dict[str, Record] = field(default_factory=dict)
     slots: dict[str, ir.Slot] = field(default_factory=dict)
@@ -102,6 +107,22 @@ class ModuleScope:
         """Tell whether a top-level declaration has this name."""
         places = (self.constants, self.records, self.slots, self.handles, self.functions)
         return any(name in place for place in places)
+
+    def bound(self, node: ast.AST, kind: Type) -> Type:
+        """Return the type, or `UNKNOWN` with a fault noted if it is deeper or larger than types may be."""
+        if kind.depth > TYPE_DEPTH_MAX:
+            self.fault("TYPE_DEPTH", node, f"type nests {kind.depth} containers; at most {TYPE_DEPTH_MAX}")
+            return UNKNOWN
+        if kind.size > TYPE_SIZE_MAX:
+            self.fault("TYPE_SIZE", node, f"type holds {kind.size} types; at most {TYPE_SIZE_MAX}")
+            return UNKNOWN
+        return kind
+
+    def text(self, node: ast.AST) -> str:
+        """Return the source text of a node, its first line if it has several."""
+        line, start = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        is_short = getattr(node, "end_lineno", line) == line
+        return self.lines[line - 1][start : getattr(node, "end_col_offset", None) if is_short else None]
 
     def fault(self, code: str, node: ast.AST, message: str, construct: str = "") -> None:
         """Note a fault at a node of the syntax tree."""
@@ -125,6 +146,10 @@ class FunctionScope:
     def fault(self, code: str, node: ast.AST, message: str, construct: str = "") -> None:
         """Note a fault at a node of the syntax tree."""
         self.module.fault(code, node, message, construct)
+
+    def text(self, node: ast.AST) -> str:
+        """Return the source text of a node, its first line if it has several."""
+        return self.module.text(node)
 
     def wrong(self, code: str, node: ast.AST, message: str, construct: str = "") -> ir.Expr:
         """Note a fault and return an expression of unknown type, so that the check goes on."""

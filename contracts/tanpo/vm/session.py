@@ -18,7 +18,8 @@ from tanpo.vm.installed import Contracts, Door, Installed, find_door, find_insta
 from tanpo.vm.limits import CALL_DEPTH_MAX, EVENTS_MAX, GAS_LIMIT_MAX
 from tanpo.vm.outcome import Abort, CallContext, CallLike, Native, Outcome, StateReader
 from tanpo.vm.slots import Journal, SlotState
-from tanpo.vm.types import NOTHING, TupleOf
+from tanpo.vm.typed_helpers import build_copier
+from tanpo.vm.types import NOTHING, TupleOf, is_mutable, parts_of
 
 CONTRACT_SENDER: Final = "contract:"
 """How a contract appears as `ctx.sender` of the contract it calls; no member id holds a colon."""
@@ -236,14 +237,29 @@ class _ContractHost:
 
     def open_import(self, contract: str, function: str) -> Native:
         """Return the function that calls another contract."""
-        active, enter, sender = self._work.active, self._call, CONTRACT_SENDER + self._name
+        active, enter, sender, meter = (
+            self._work.active,
+            self._call,
+            CONTRACT_SENDER + self._name,
+            self._work.meter,
+        )
+        unit = self._installed.compiled.unit
+        place = [(callee, name) for _, callee, name in unit.imports].index((contract, function))
+        returns = unit.signatures[place].returns
+        shares_parts = any(is_mutable(part) for part in parts_of(returns))
+        copy, weigh = build_copier(returns), gas.weigher(returns)
 
         def call(*arguments: object) -> object:
             if contract in active:
                 raise Abort("REENTRANT", (("contract", contract),))
             if len(active) >= CALL_DEPTH_MAX:
                 raise Abort("CALL_DEPTH", (("limit", CALL_DEPTH_MAX),))
-            return enter(contract, function, sender, arguments)
+            result = enter(contract, function, sender, arguments)
+            if shares_parts:
+                # Parts that were one object inside the callee are separate outside, as in the state.
+                charge(meter, weigh(result))
+                return copy(result)
+            return result
 
         return call
 

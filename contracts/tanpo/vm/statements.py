@@ -107,7 +107,7 @@ def _unpack(scope: FunctionScope, node: ast.Assign, target: ast.Tuple, out: _Sta
     value = check_value(scope, node.value)
     if len(names) != len(target.elts) or len(set(names)) != len(names):
         scope.fault(
-            "ASSIGN_TARGET", node, "a tuple is unpacked into different plain names", ast.unparse(target)
+            "ASSIGN_TARGET", node, "a tuple is unpacked into different plain names", scope.text(target)
         )
         return
     kinds = value.type.items if isinstance(value.type, TupleOf) else (UNKNOWN,) * len(names)
@@ -176,7 +176,7 @@ def _check_place(scope: FunctionScope, target: ast.expr) -> _Place | None:
             return (item.args[0], item.args[1], item.type) if check_changeable(scope, target, item) else None
         if item.type == UNKNOWN:
             return None
-    scope.fault("ASSIGN_TARGET", target, "this cannot be assigned to", ast.unparse(target))
+    scope.fault("ASSIGN_TARGET", target, "this cannot be assigned to", scope.text(target))
     return None
 
 
@@ -190,7 +190,7 @@ def _annotated(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
     if not isinstance(node, ast.AnnAssign):
         return
     if not isinstance(node.target, ast.Name) or not _check_local(scope, node.target.id, node):
-        scope.fault("ASSIGN_TARGET", node, "only a new local name is annotated", ast.unparse(node.target))
+        scope.fault("ASSIGN_TARGET", node, "only a new local name is annotated", scope.text(node.target))
         return
     name, kind = node.target.id, resolve_type(scope.module, node.annotation)
     if name in scope.types:
@@ -272,7 +272,7 @@ def _delete(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
         if place is not None and isinstance(place[0].type, DictOf) and not isinstance(place[1], int):
             out.append(ir.DeleteItem(node.lineno, place[0], place[1]))
         else:
-            scope.fault("ASSIGN_TARGET", node, "only keys of a Map or dict are deleted", ast.unparse(target))
+            scope.fault("ASSIGN_TARGET", node, "only keys of a Map or dict are deleted", scope.text(target))
 
 
 def _if(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
@@ -318,7 +318,7 @@ def _for(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
     before = scope.assigned
     if not isinstance(node.target, ast.Name):
         scope.fault(
-            "ASSIGN_TARGET", node, "a loop runs over one name; unpack it inside", ast.unparse(node.target)
+            "ASSIGN_TARGET", node, "a loop runs over one name; unpack it inside", scope.text(node.target)
         )
         name = scope.next_hidden()
         scope.types[name] = item
@@ -351,7 +351,7 @@ def _return(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
         if returns != NOTHING:
             scope.fault("RETURN", node, f"a value of type {returns} is to be returned")
     elif returns == NOTHING:
-        scope.fault("RETURN", node, f"{scope.signature.name} declares no result", ast.unparse(node.value))
+        scope.fault("RETURN", node, f"{scope.signature.name} declares no result", scope.text(node.value))
     else:
         value = check_as(scope, node.value, returns)
     scope.assigned = None
@@ -375,7 +375,7 @@ def _expression(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
     else:
         value = check(scope, call)
         if not isinstance(call, ast.Call):
-            scope.fault("UNUSED_VALUE", node, "the value of this expression is not used", ast.unparse(call))
+            scope.fault("UNUSED_VALUE", node, "the value of this expression is not used", scope.text(call))
         out.append(ir.Evaluate(node.lineno, value))
 
 

@@ -34,7 +34,12 @@ _TEMPLATES: Final[dict[str, str]] = {
     "str.startswith": "h_starts({}, {})",
     "str.endswith": "h_ends({}, {})",
     "str.join": "h_join({}, {})",
+    "str.encode": "h_encode({})",
+    "bytes.hex": "h_hex({})",
     "sha256": "h_sha256({})",
+    "sha512": "h_sha512({})",
+    "sha3_256": "h_sha3_256({})",
+    "verify_p256": "h_verify_p256({}, {}, {})",
     "list.append": "h_append({}, {})",
     "list.pop": "h_pop({})",
     "dict.get": "{}.get({}, {})",
@@ -74,10 +79,12 @@ def literal_text(value: object) -> str:
 
 
 class ExpressionText:
-    """Writes the expressions of one contract, and notes the typed helpers they need."""
+    """Writes the expressions of one contract, and notes the typed helpers and shared constants they need."""
 
     def __init__(self, unit: ir.Unit) -> None:
         self.needs: dict[tuple[str, Type], str] = {}
+        self.shared: dict[str, str] = {}
+        self._constants: dict[str, str] = {}
         self._contract = unit.contract
         self._imports: dict[object, int] = {
             (handle, function): place for place, (handle, _, function) in enumerate(unit.imports)
@@ -98,14 +105,31 @@ class ExpressionText:
     def text(self, node: ir.Expr) -> str:
         """Return the text of an expression."""
         match node:
-            case ir.Const(value=value):
-                return literal_text(value)
+            case ir.Const(name=""):
+                return literal_text(node.value)
+            case ir.Const():
+                return self._constant_text(node)
             case ir.Local(name=name):
                 return f"v_{name}"
             case ir.Comprehension():
                 return self._comprehension_text(node)
             case ir.Op():
                 return self._op_text(node, [self.text(part) for part in node.args])
+
+    def _constant_text(self, node: ir.Const) -> str:
+        if node.name not in self._constants:
+            self._constants[node.name] = self._share(node.value)
+        return self._constants[node.name]
+
+    def _share(self, value: object) -> str:
+        """Return the text of a constant: written out once, however often and deep in others it is used."""
+        if type(value) is tuple:
+            text = f"({''.join(self._share(part) + ', ' for part in value)})"
+        else:
+            text = literal_text(value)
+            if not isinstance(value, str | bytes):
+                return text
+        return self.shared.setdefault(text, f"l_{len(self.shared)}")
 
     def _comprehension_text(self, node: ir.Comprehension) -> str:
         source = self.source(node.source, node.cost)

@@ -2,13 +2,16 @@
 
 Values at run time are plain Python: a record is a list of its fields in order of declaration, so that a
 field is read by position and a flat copy is one slice. Nothing but the static type tells them apart.
+
+Every type knows its depth and size from the moment it is made: a few nested records or tuples spell types of
+millions of parts, which nothing may walk through before they are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,8 @@ class Scalar:
     """`int`, `bool`, `str` or `bytes`."""
 
     name: str
+    depth: ClassVar[int] = 0
+    size: ClassVar[int] = 1
 
     def __str__(self) -> str:
         return self.name
@@ -25,6 +30,9 @@ class Scalar:
 class Nothing:
     """The result of a function that returns no value, written `None`."""
 
+    depth: ClassVar[int] = 0
+    size: ClassVar[int] = 1
+
     def __str__(self) -> str:
         return "None"
 
@@ -32,6 +40,9 @@ class Nothing:
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """The type of an expression that already has a fault; it agrees with every other."""
+
+    depth: ClassVar[int] = 0
+    size: ClassVar[int] = 1
 
     def __str__(self) -> str:
         return "unknown"
@@ -42,6 +53,11 @@ class ListOf:
     """`list[T]`."""
 
     item: Type
+    depth: int = field(init=False, repr=False, compare=False)
+    size: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _measure(self, (self.item,))
 
     def __str__(self) -> str:
         return f"list[{self.item}]"
@@ -53,6 +69,11 @@ class DictOf:
 
     key: Type
     value: Type
+    depth: int = field(init=False, repr=False, compare=False)
+    size: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _measure(self, (self.key, self.value), levels=2)
 
     def __str__(self) -> str:
         return f"dict[{self.key}, {self.value}]"
@@ -63,6 +84,11 @@ class TupleOf:
     """`tuple[A, B, ...]` of fixed length."""
 
     items: tuple[Type, ...]
+    depth: int = field(init=False, repr=False, compare=False)
+    size: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _measure(self, self.items)
 
     def __str__(self) -> str:
         return f"tuple[{', '.join(str(item) for item in self.items)}]"
@@ -75,6 +101,11 @@ class Record:
     contract: str
     name: str
     fields: tuple[tuple[str, Type], ...]
+    depth: int = field(init=False, repr=False, compare=False)
+    size: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _measure(self, [part for _, part in self.fields])
 
     def __str__(self) -> str:
         return self.name
@@ -88,6 +119,13 @@ class Record:
 
 
 Type: TypeAlias = Scalar | Nothing | Unknown | ListOf | DictOf | TupleOf | Record
+
+
+def _measure(kind: Type, parts: Sequence[Type], *, levels: int = 1) -> None:
+    # A dict leaves a contract as a sequence of pairs, and so counts as two levels.
+    object.__setattr__(kind, "depth", max([part.depth for part in parts], default=0) + levels)
+    object.__setattr__(kind, "size", sum([part.size for part in parts]) + 1)
+
 
 INT: Final = Scalar("int")
 BOOL: Final = Scalar("bool")
@@ -146,17 +184,6 @@ def parts_of(kind: Type) -> Iterator[Type]:
         case Record(fields=fields):
             for _, part in fields:
                 yield part
-
-
-def depth_of(kind: Type) -> int:
-    """Return how many containers are nested in a value of this type once it leaves the contract.
-
-    A dict leaves as a sequence of pairs, and so counts twice.
-    """
-    inner = max((depth_of(part) for part in parts_of(kind)), default=0)
-    if isinstance(kind, Scalar | Nothing | Unknown):
-        return inner
-    return inner + (2 if isinstance(kind, DictOf) else 1)
 
 
 def records_in(kind: Type) -> Iterator[Record]:

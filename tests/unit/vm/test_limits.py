@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tanpo.vm import Outcome
-from tanpo.vm.limits import CALL_CHAIN_MAX, CALL_DEPTH_MAX, EXPRESSION_DEPTH_MAX, INDENT_DEPTH_MAX
+from tanpo.vm.limits import (
+    CALL_CHAIN_MAX,
+    CALL_DEPTH_MAX,
+    EXPRESSION_DEPTH_MAX,
+    INDENT_DEPTH_MAX,
+    TYPE_DEPTH_MAX,
+)
 
 if TYPE_CHECKING:
     Chain = Any
@@ -30,7 +36,7 @@ DEEP = EXPRESSION_DEPTH_MAX - 1
         ("len([0 for i in range(" + "abs(" * 13 + "a" + ")" * 13 + ")])", 1),
         ("abs(" * 16 + " + ".join(["a"] * 10) + ")" * 16, 10),
         ("len(" + "'a' + (" * 15 + "'b'" + ")" * 15 + ")", 16),
-        ("[" * 15 + "a" + "]" * 15 + "[0]" * 15, 1),
+        ("[" * TYPE_DEPTH_MAX + "a" + "]" * TYPE_DEPTH_MAX + "[0]" * TYPE_DEPTH_MAX, 1),
     ],
 )
 def test_deepest_expression_runs(expression: str, value: int, evaluate: Evaluate) -> None:
