@@ -11,6 +11,7 @@ from tanpo.vm.faults import list_names
 from tanpo.vm.interface import Parameter
 from tanpo.vm.limits import INT_MAX, RECORD_FIELDS_MAX, TEXT_SIZE_MAX
 from tanpo.vm.scope import RESERVED, ModuleScope, Signature
+from tanpo.vm.structure import REFUSED
 from tanpo.vm.types import (
     BOOL,
     BYTES,
@@ -45,7 +46,7 @@ def declare_module(scope: ModuleScope, tree: ast.Module) -> None:
             _declare_annotated(scope, node)
         elif isinstance(node, ast.Assign):
             _declare_constant(scope, node)
-        elif not isinstance(node, ast.Import | ast.ImportFrom):
+        elif type(node).__name__ not in REFUSED:
             scope.fault("DECLARATION", node, f"{type(node).__name__} may not stand at top level")
     for function in functions:
         _declare_function(scope, function)
@@ -78,6 +79,8 @@ def _resolve(scope: ModuleScope, node: ast.expr) -> Type:
             record = scope.handles[handle].find_record(name)
             if record is not None:
                 return record
+        case ast.Attribute(value=ast.Name(id=handle)) if handle in scope.broken:
+            return UNKNOWN
         case ast.Subscript(value=ast.Name(id="list"), slice=item):
             return ListOf(_resolve(scope, item))
         case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, value])):
@@ -113,9 +116,7 @@ def _declare_record(scope: ModuleScope, node: ast.ClassDef) -> None:
             ):
                 fields[name] = resolve_type(scope, part.annotation)
             case _:
-                message = (
-                    f"record {node.name} holds something other than {RECORD_FIELDS_MAX} new typed fields"
-                )
+                message = f"record {node.name}: this is no new typed field, or one beyond {RECORD_FIELDS_MAX}"
                 scope.fault("RECORD_FIELD", part, message)
     if not fields:
         scope.fault("RECORD_FIELD", node, f"record {node.name} has no fields", node.name)
@@ -164,6 +165,7 @@ def _declare_container(scope: ModuleScope, name: str, node: ast.Subscript, conta
                 scope.fault(
                     "HANDLE", node, f"contract {contract!r} is not installed (installed: {known})", contract
                 )
+                scope.broken[name] = None
                 return
             scope.handles[name] = interface
         case "Map", ast.Tuple(elts=[key, value]):
@@ -172,6 +174,7 @@ def _declare_container(scope: ModuleScope, name: str, node: ast.Subscript, conta
             scope.slots[name] = ir.IndexSlot(name, _resolve_key(scope, group), _resolve_key(scope, member))
         case (("Contract" | "Map" | "Index"), _):
             scope.fault("STATE_TYPE", node, f"{scope.text(node)} is not a declaration of the dialect")
+            scope.broken[name] = None
         case _:
             scope.slots[name] = ir.Variable(name, resolve_type(scope, node))
 

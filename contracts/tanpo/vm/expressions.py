@@ -107,6 +107,8 @@ def _name(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
         return ir.Local(scope.types[name], name)
     if name in module.constants:
         return module.constants[name]
+    if name in module.broken:
+        return NOTHING_KNOWN
     slot = module.slots.get(name)
     if isinstance(slot, ir.Variable):
         return ir.Op(slot.type, "state.get", (), name)

@@ -83,6 +83,9 @@ DICT_STORE: Final = 4
 PAGE_ITEM: Final = 12
 """Charged for each entry a page may return, and for each deleted entry it steps over."""
 
+PAGE_TOUCHED: Final = 3
+"""Charged by a page for each member of its group that this block added or removed: they are sorted in."""
+
 COMPARISONS_PER_GAS: Final = 2
 """How many units of weight a membership test compares for one gas."""
 

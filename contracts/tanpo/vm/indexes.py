@@ -105,7 +105,7 @@ class IndexState:
         charge(self._meter, limit * gas.PAGE_ITEM)
         # Priced by what this block wrote to the group, never by what happens to be cached.
         touched = self._touched.get(group, {})
-        charge(self._meter, len(touched) // gas.ITEMS_PER_GAS)
+        charge(self._meter, len(touched) * gas.PAGE_TOUCHED)
         members = self.groups.get(group, {})
         listed = {
             member

@@ -87,7 +87,10 @@ class Signature:
 
 @dataclass(slots=True, kw_only=True)
 class ModuleScope:
-    """Everything declared at top level, filled from top to bottom."""
+    """Everything declared at top level, filled from top to bottom.
+
+    `broken` are declarations that were refused: using them is no further fault.
+    """
 
     contract: str
     interfaces: Mapping[str, Interface]
@@ -98,6 +101,7 @@ class ModuleScope:
     slots: dict[str, ir.Slot] = field(default_factory=dict)
     handles: dict[str, Interface] = field(default_factory=dict)
     functions: dict[str, Signature] = field(default_factory=dict)
+    broken: dict[str, None] = field(default_factory=dict)
     events: dict[str, tuple[tuple[str, Type], ...]] = field(default_factory=dict)
     imports: set[tuple[str, str, str]] = field(default_factory=set)
     calls: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
@@ -105,7 +109,7 @@ class ModuleScope:
 
     def is_taken(self, name: str) -> bool:
         """Tell whether a top-level declaration has this name."""
-        places = (self.constants, self.records, self.slots, self.handles, self.functions)
+        places = (self.constants, self.records, self.slots, self.handles, self.functions, self.broken)
         return any(name in place for place in places)
 
     def bound(self, node: ast.AST, kind: Type) -> Type:

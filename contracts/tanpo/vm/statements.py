@@ -94,6 +94,8 @@ def _assign(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
 
 
 def _assign_new(scope: FunctionScope, node: ast.stmt, name: str, value: ir.Expr, out: _Statements) -> None:
+    if name in scope.module.broken:
+        return
     if name in scope.module.constants or name in scope.module.handles:
         scope.fault("CONSTANT_ASSIGN", node, f"{name} cannot be assigned", name)
     elif _check_local(scope, name, node):
@@ -374,7 +376,7 @@ def _expression(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
         check_emit(scope, call, out)
     else:
         value = check(scope, call)
-        if not isinstance(call, ast.Call):
+        if not isinstance(call, ast.Call) and value.type != UNKNOWN:
             scope.fault("UNUSED_VALUE", node, "the value of this expression is not used", scope.text(call))
         out.append(ir.Evaluate(node.lineno, value))
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from tanpo.vm.faults import FaultLog
 from tanpo.vm.limits import EXPRESSION_DEPTH_MAX, STATEMENT_DEPTH_MAX
 
-_REFUSED: Final[dict[str, tuple[str, str]]] = {
+REFUSED: Final[dict[str, tuple[str, str]]] = {
     "Import": ("IMPORT", "import"),
     "ImportFrom": ("IMPORT", "import"),
     "Lambda": ("LAMBDA", "lambda"),
@@ -45,6 +45,11 @@ _REFUSED: Final[dict[str, tuple[str, str]]] = {
 
 _ALLOWED: Final = frozenset(
     [
+        # parts of what is refused as a whole
+        "ExceptHandler",
+        "alias",
+        "withitem",
+        # the dialect
         "Module",
         "FunctionDef",
         "ClassDef",
@@ -168,7 +173,7 @@ def _place(node: ast.AST, outer: tuple[int, int]) -> tuple[int, int]:
 
 def _children(node: ast.AST) -> list[ast.AST]:
     children = list(ast.iter_child_nodes(node))
-    if isinstance(node, ast.FunctionDef) and _is_none(node.returns):
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _is_none(node.returns):
         children = [child for child in children if child is not node.returns]
     return children
 
@@ -180,8 +185,8 @@ def _is_none(node: ast.expr | None) -> bool:
 def _check_node(node: ast.AST, place: tuple[int, int], outer: _Surroundings, faults: FaultLog) -> bool:
     """Note what is wrong with one node; return whether to look inside it."""
     kind = type(node).__name__
-    if kind in _REFUSED:
-        code, written = _REFUSED[kind]
+    if kind in REFUSED:
+        code, written = REFUSED[kind]
         faults.add(code, *place, f"{written} is not part of the dialect", written)
         return code not in ("LAMBDA", "MATCH", "GENERATOR")
     if kind not in _ALLOWED:

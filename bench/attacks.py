@@ -1,0 +1,64 @@
+"""What every attack of the corpus costs at 1,000,000 gas: prints one JSON object, the worst first.
+
+Run it as `python bench/attacks.py [engine]`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+
+from tanpo import vm
+from tanpo.testing.attacks import Attack, compile_attack, find_refusal, load_attacks, run_attack
+from tanpo.vm.codegen import build_program
+
+FOLDER = Path(__file__).resolve().parent.parent / "tests" / "attacks"
+SHOWN = 12
+
+
+def measure_run(attack: Attack, engine: vm.engine.Engine) -> dict[str, object]:
+    """Return milliseconds and gas of an attack's calls; generating the program is part of it."""
+    best, gas_used = float("inf"), 0
+    contracts = compile_attack(attack)
+    for _ in range(3):
+        started = time.process_time()
+        outcomes = run_attack(attack, contracts, engine)
+        best = min(best, time.process_time() - started)
+        gas_used = sum(outcome.gas_used for outcome in outcomes)
+    return {
+        "attack": attack.place,
+        "ms": round(best * 1e3, 2),
+        "gas": gas_used,
+        "ns_per_gas": round(best * 1e9 / max(gas_used, 1), 1),
+    }
+
+
+def measure_check(attack: Attack) -> dict[str, object]:
+    """Return how long an attack takes to be refused or accepted."""
+    started = time.process_time()
+    find_refusal(attack)
+    return {"attack": attack.place, "ms": round((time.process_time() - started) * 1e3, 2)}
+
+
+def main(name: str) -> None:
+    """Measure checks and runs of the whole corpus."""
+    engine = getattr(vm, "ENGINES", {"codegen": build_program})[name]
+    attacks = load_attacks(FOLDER)
+    checks = [measure_check(attack) for attack in attacks]
+    runs = [measure_run(attack, engine) for attack in attacks if attack.steps]
+    figures = {
+        "python": platform.python_version(),
+        "engine": name,
+        "attacks": len(attacks),
+        "refused": sum(bool(attack.refused) for attack in attacks),
+        "slowest_checks": sorted(checks, key=lambda item: -float(str(item["ms"])))[:SHOWN],
+        "slowest_runs": sorted(runs, key=lambda item: -float(str(item["ms"])))[:SHOWN],
+    }
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "codegen")
