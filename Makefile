@@ -5,7 +5,7 @@ RUN := .venv/bin
 CHAOS_SECONDS ?= 300
 NODES ?= 4
 
-.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos fuzz-vm bench ci clean
+.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos fuzz-vm fuzz-front bench ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
 	@$(or $(PYTHON),false) .ci/setup.py
@@ -51,6 +51,9 @@ sim: setup ## simulate SEEDS networks from FIRST on; with SEED= one of them, STE
 
 mutants: setup ## switch off one rule after the other, and see whether the simulator notices within SEEDS seeds
 	$(RUN)/python tests/mutants/run.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only "$(ONLY)")
+
+fuzz-front: setup ## feed the contract checker hostile text for SECONDS=, from SEED= if given, and print JSON
+	$(RUN)/python -m tanpo.testing.front tests/attacks --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## measure swaps a second and latency, as JSON
 	$(RUN)/tanpo bench

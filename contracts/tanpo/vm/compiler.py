@@ -44,7 +44,7 @@ def compile_contract(source: str, *, name: str, interfaces: Mapping[str, Interfa
     Raises:
         ContractRefused: with every fault found, in order of place.
     """
-    faults = FaultLog()
+    faults = FaultLog(source)
     unit = _check(source, name, interfaces, faults)
     if unit is None or faults:
         raise ContractRefused(name, faults.finish())
@@ -61,7 +61,7 @@ def compile_contract(source: str, *, name: str, interfaces: Mapping[str, Interfa
 
 def check_contract(source: str, *, name: str, interfaces: Mapping[str, Interface]) -> tuple[Fault, ...]:
     """Return everything wrong with `source`, in order of place; empty if it may be installed."""
-    faults = FaultLog()
+    faults = FaultLog(source)
     _check(source, name, interfaces, faults)
     return faults.finish()
 

@@ -309,4 +309,4 @@ def _check_kinds(scope: ModuleScope, tree: ast.Module) -> None:
         if kinds.count(kind) > 1:
             scope.fault("INIT", tree, f"there are {kinds.count(kind)} functions with @{kind}", kind)
     if "entry" not in kinds and "view" not in kinds:
-        scope.fault("NO_ENTRY", tree, "the contract has neither an entry point nor a view")
+        scope.fault("NO_ENTRY", tree, "the contract has neither an entry point nor a view", scope.contract)

@@ -155,15 +155,22 @@ class ContractRefused(TransactionRejected):
 
 
 class FaultLog:
-    """Collects the faults of one check."""
+    """Collects the faults of one check of a source."""
 
-    __slots__ = ("_faults",)
+    __slots__ = ("_faults", "_lines")
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
         self._faults: set[Fault] = set()
+        self._lines = source.split("\n")
 
     def add(self, code: str, line: int, column: int, message: str, construct: str = "") -> None:
-        """Note a fault; `column` counts from 0 as in Python's syntax trees."""
+        """Note a fault; `column` counts from 0 as in Python's syntax trees.
+
+        Without a construct, what stands there in the source is named.
+        """
+        if construct == "":
+            found = self._lines[line - 1][column:].strip() or self._lines[line - 1].strip() or "end of line"
+            construct = found if found.isascii() else ascii(found)
         fault = Fault(
             line=line,
             column=column + 1,

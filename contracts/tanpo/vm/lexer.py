@@ -35,7 +35,7 @@ def scan(source: str, faults: FaultLog) -> None:
     """Note every breach of the lexical rules. With a fault noted, the text must not be parsed."""
     if len(source) > SOURCE_BYTES_MAX:
         message = f"source of {len(source)} characters is longer than {SOURCE_BYTES_MAX}"
-        faults.add("SOURCE_SIZE", 1, 0, message)
+        faults.add("SOURCE_SIZE", 1, 0, message, "source")
         return
     _check_characters(source, faults)
     if not faults:

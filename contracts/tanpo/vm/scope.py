@@ -131,7 +131,7 @@ class ModuleScope:
     def fault(self, code: str, node: ast.AST, message: str, construct: str = "") -> None:
         """Note a fault at a node of the syntax tree."""
         line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
-        self.faults.add(code, line, column, message, construct)
+        self.faults.add(code, line, column, message, construct or self.text(node))
 
 
 @dataclass(slots=True, kw_only=True)

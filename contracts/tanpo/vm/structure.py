@@ -199,11 +199,11 @@ def _check_node(node: ast.AST, place: tuple[int, int], outer: _Surroundings, fau
         return False
     if outer.in_comprehension and isinstance(node, ast.ListComp):
         # Each would add a frame to the stack, and some versions of CPython crash on deep nests.
-        faults.add("COMPREHENSION", *place, "a list comprehension stands inside another", kind)
+        faults.add("COMPREHENSION", *place, "a list comprehension stands inside another")
         return False
     fault = _find_fault(node)
     if fault:
-        faults.add(fault[0], *place, fault[1], kind)
+        faults.add(fault[0], *place, fault[1])
     return True
 
 

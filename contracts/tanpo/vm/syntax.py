@@ -47,9 +47,21 @@ _AFTER: Final[dict[str, frozenset[str]]] = {
 def parse(source: str) -> ast.Module | None:
     """Return the syntax tree of a text that the lexer let pass, or `None` if it is not a module."""
     try:
-        return ast.parse(source, feature_version=_VERSION)
+        tree = ast.parse(source, feature_version=_VERSION)
     except SyntaxError:
         return None
+    if "f'" in source or 'f"' in source:
+        _place_parts(tree)
+    return tree
+
+
+def _place_parts(tree: ast.Module) -> None:
+    # Python 3.11 places the parts of a formatted text elsewhere than 3.12; the text itself, both alike.
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            for part in ast.walk(node):
+                if isinstance(part, ast.expr):
+                    ast.copy_location(part, node)
 
 
 @dataclass(frozen=True, slots=True)

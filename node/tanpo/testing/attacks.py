@@ -76,12 +76,17 @@ class Attack:
 
 def load_attacks(folder: Path) -> list[Attack]:
     """Return the attacks of every text file in a folder, by file and in the order written."""
-    attacks: list[Attack] = []
-    for path in sorted(folder.glob("*.txt")):
-        known: dict[str, list[str]] = {}
-        for title, lines in _split(path.read_text(encoding="utf-8")):
-            attacks.append(_parse(path.stem, title, lines, known))
-    return attacks
+    return [
+        attack
+        for path in sorted(folder.glob("*.txt"))
+        for attack in parse_attacks(path.stem, path.read_text(encoding="utf-8"))
+    ]
+
+
+def parse_attacks(category: str, text: str) -> list[Attack]:
+    """Return the attacks of one file."""
+    known: dict[str, list[str]] = {}
+    return [_parse(category, title, lines, known) for title, lines in _split(text)]
 
 
 def _split(text: str) -> list[tuple[str, list[str]]]:

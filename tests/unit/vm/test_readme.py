@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tanpo.ledger.transaction import Call
+from tanpo.testing.attacks import find_refusal, parse_attacks
 from tanpo.vm import Outcome, gas
 from tanpo.vm.calls import ROUNDING_MODES
 from tanpo.vm.faults import REMEDIES
@@ -66,16 +67,64 @@ def test_example_does_what_it_says(sources: list[tuple[str, str]], console: str,
         assert shown == expected, line
 
 
-@pytest.mark.parametrize("code", REMEDIES)
-def test_refusal_is_listed_with_its_remedy(code: str) -> None:
-    row = next(line for line in TEXT.split("\n") if line.startswith(f"| `{code}` |"))
-    assert row.endswith(f"| {REMEDIES[code]} |")
+def collect_refusals() -> list[tuple[str, str, str]]:
+    """Return (code, example, remedy) for each row of the table of refusals."""
+    section = TEXT.partition("## 12. Refusals")[2]
+    return re.findall(r"^\| `([A-Z_]+)` \| .+? \| `(.+)` \| (.+) \|$", section, re.MULTILINE)
 
 
-@pytest.mark.parametrize("op", gas.PRICES)
-def test_price_is_listed(op: str) -> None:
-    row = next(line for line in TEXT.split("\n") if f"`{op}`" in line and re.match(r"\| \d", line))
-    assert row.startswith(f"| {gas.PRICES[op]} |")
+REFUSALS = collect_refusals()
+
+
+def test_every_refusal_is_listed_with_its_remedy() -> None:
+    assert [(code, remedy) for code, _, remedy in REFUSALS] == list(REMEDIES.items())
+
+
+@pytest.mark.parametrize(("code", "example"), [row[:2] for row in REFUSALS], ids=[row[0] for row in REFUSALS])
+def test_example_of_a_refusal_is_refused_so(code: str, example: str) -> None:
+    kind, _, text = example.partition(": ")
+    lines = (text if kind in ("top", "all") else example).replace("⏎", "\n").split("\n")
+    head = {"top": [f"> before {line}" for line in lines] + ["pass"], "all": ["> contract t", *lines]}
+    entry = "\n".join(["== example", f"> refused {code}", *head.get(kind, lines)])
+    assert find_refusal(parse_attacks("readme", entry)[0]) == (code,)
+
+
+def test_table_of_gas_is_that_of_the_machine() -> None:
+    rows = re.findall(r"^\| (\d+) \| (`.+`) \|$", TEXT, re.MULTILINE)
+    listed = {op: int(price) for price, ops in rows for op in re.findall(r"`([^`]+)`", ops)}
+    assert listed == gas.PRICES
+    assert [int(price) for price, _ in rows] == sorted({*gas.PRICES.values()})
+
+
+SIZED = {
+    "a call from outside": gas.CALL_BASE,
+    "a turn of a loop or comprehension": gas.LOOP,
+    "a write to the state": (gas.STORE, gas.STORE_WEIGHT),
+    "a deletion from the state": gas.ERASE,
+    "an item set or deleted in a list or dict": gas.DICT_STORE,
+    "an event": (gas.EMIT, gas.EMIT_WEIGHT),
+    "a result": gas.RESULT_WEIGHT,
+    "`require`, `abort`": gas.FAIL,
+    "a page of an index": (gas.PAGE_ITEM, gas.PAGE_ITEM, gas.PAGE_TOUCHED),
+    "joining, slicing, encoding and comparing text, `hex`": (1, gas.CHARACTERS_PER_GAS),
+    "joining and slicing lists": (1, gas.ITEMS_PER_GAS),
+    "`in` and `find` on text": (1, gas.SEARCH_PER_GAS),
+    "`in` on a list": (1, gas.COMPARISONS_PER_GAS),
+    "hashes and `verify_p256`": (1, gas.HASH_BYTES_PER_GAS),
+}
+
+
+@pytest.mark.parametrize(("what", "numbers"), SIZED.items(), ids=SIZED.keys())
+def test_price_by_size_is_that_of_the_machine(what: str, numbers: int | tuple[int, ...]) -> None:
+    row = next(line for line in TEXT.split("\n") if line.startswith(f"| {what} |"))
+    stated = tuple(int(number) for number in re.findall(r"\b\d+\b", row.split("|")[2]))
+    assert stated == (numbers if isinstance(numbers, tuple) else (numbers,))
+
+
+def test_no_price_by_size_is_left_out() -> None:
+    names = {name for name, value in vars(gas).items() if name.isupper() and isinstance(value, int)}
+    source = Path(__file__).read_text(encoding="utf-8").partition("SIZED = {")[2].partition("}")[0]
+    assert names == set(re.findall(r"gas\.([A-Z_]+)", source))
 
 
 def test_runtime_codes_and_rounding_modes_are_listed() -> None:

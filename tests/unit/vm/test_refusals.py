@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tanpo.ledger.errors import Reason
-from tanpo.vm import ContractRefused, Fault, check_contract, compile_contract
+from tanpo.vm import ContractRefused, Fault, check_contract, compile_contract, compiler
 from tanpo.vm.faults import FAULTS_MAX, REMEDIES
+from tanpo.vm.structure import REFUSED
 
 Check = Callable[..., tuple[Fault, ...]]
 
@@ -269,10 +273,53 @@ def test_construct_is_refused_by_name_with_place_and_remedy(code: str, source: s
         assert fault.column >= 1
         assert fault.remedy == REMEDIES[fault.code]
         assert fault.message
+        assert fault.construct
 
 
 def test_every_code_of_the_catalogue_has_a_case() -> None:
     assert set(REMEDIES) == {code for code, _ in CASES}
+
+
+CODE = re.compile(r"[A-Z]+(?:_[A-Z]+)*\Z")
+CHECKER = sorted(Path(compiler.__file__).parent.glob("*.py"))
+NOTERS = ("add", "fault", "wrong", "_fault")
+
+
+def collect_codes(tree: ast.Module) -> set[str]:
+    """Return the codes that a module of the checker can note: literals in the calls, or chosen."""
+    noted = [
+        argument
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in NOTERS
+        and node.args
+        for argument in ast.walk(node.args[0])
+    ]
+    chosen = [
+        part
+        for node in ast.walk(tree)
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id == "code"
+        )
+        or isinstance(node, ast.Return)
+        for part in ast.walk(node)
+    ]
+    return {
+        part.value
+        for part in (*noted, *chosen)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str) and CODE.match(part.value)
+    }
+
+
+def test_catalogue_holds_exactly_the_codes_that_the_checker_can_note() -> None:
+    found = {code for code, _ in REFUSED.values()}
+    for path in CHECKER:
+        if path.stem not in ("helpers", "session", "slots", "indexes", "keycodec", "valuecodec", "border"):
+            found |= collect_codes(ast.parse(path.read_text(encoding="utf-8")))
+    assert found == set(REMEDIES)
 
 
 def test_all_faults_are_reported_at_once_in_order_of_place() -> None:
