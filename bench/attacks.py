@@ -1,4 +1,4 @@
-"""What every attack of the corpus costs at 1,000,000 gas: prints one JSON object, the worst first.
+"""What every attack of the corpus costs at 1,000,000 gas, in time and memory: prints JSON, the worst first.
 
 Run it as `python bench/attacks.py [engine]`.
 """
@@ -9,10 +9,21 @@ import json
 import platform
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 from tanpo import vm
-from tanpo.testing.attacks import Attack, compile_attack, find_refusal, load_attacks, run_attack
+from tanpo.testing.attacks import (
+    Attack,
+    compile_attack,
+    find_refusal,
+    initialise,
+    load_attacks,
+    run_attack,
+    run_steps,
+)
+from tanpo.testing.state import MemoryState
+from tanpo.vm import Machine
 from tanpo.vm.codegen import build_program
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "attacks"
@@ -20,13 +31,16 @@ SHOWN = 12
 
 
 def measure_run(attack: Attack, engine: vm.engine.Engine) -> dict[str, object]:
-    """Return milliseconds and gas of an attack's calls; generating the program is part of it."""
+    """Return milliseconds and gas of an attack's calls once its contracts are open."""
+    session = Machine(compile_attack(attack), engine=engine).open_session(MemoryState())
     best, gas_used = float("inf"), 0
-    contracts = compile_attack(attack)
-    for _ in range(3):
+    for turn in range(4):
+        session.restart(MemoryState())
+        initialise(attack, session)
         started = time.process_time()
-        outcomes = run_attack(attack, contracts, engine)
-        best = min(best, time.process_time() - started)
+        outcomes = run_steps(attack, session)
+        if turn > 0:  # the first opens the contracts
+            best = min(best, time.process_time() - started)
         gas_used = sum(outcome.gas_used for outcome in outcomes)
     return {
         "attack": attack.place,
@@ -34,6 +48,16 @@ def measure_run(attack: Attack, engine: vm.engine.Engine) -> dict[str, object]:
         "gas": gas_used,
         "ns_per_gas": round(best * 1e9 / max(gas_used, 1), 1),
     }
+
+
+def measure_memory(attack: Attack, engine: vm.engine.Engine) -> dict[str, object]:
+    """Return the most memory that an attack's calls held beyond what checking them left, in MB."""
+    contracts = compile_attack(attack)
+    tracemalloc.start()
+    run_attack(attack, contracts, engine)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return {"attack": attack.place, "mb": round(peak / 1e6, 1)}
 
 
 def measure_check(attack: Attack) -> dict[str, object]:
@@ -49,12 +73,18 @@ def main(name: str) -> None:
     attacks = load_attacks(FOLDER)
     checks = [measure_check(attack) for attack in attacks]
     runs = [measure_run(attack, engine) for attack in attacks if attack.steps]
+    held = [measure_memory(attack, engine) for attack in attacks if attack.category == "growth"]
     figures = {
         "python": platform.python_version(),
         "engine": name,
         "attacks": len(attacks),
         "refused": sum(bool(attack.refused) for attack in attacks),
         "slowest_checks": sorted(checks, key=lambda item: -float(str(item["ms"])))[:SHOWN],
+        "heaviest_runs": sorted(held, key=lambda item: -float(str(item["mb"])))[:SHOWN],
+        "worst_ns_per_gas": sorted(
+            (run for run in runs if int(str(run["gas"])) > 10_000),
+            key=lambda item: -float(str(item["ns_per_gas"])),
+        )[:SHOWN],
         "slowest_runs": sorted(runs, key=lambda item: -float(str(item["ms"])))[:SHOWN],
     }
     print(json.dumps(figures, indent=2))

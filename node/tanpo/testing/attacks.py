@@ -16,12 +16,15 @@ from typing import Final
 
 from tanpo.ledger.values import Fields
 from tanpo.testing.state import MemoryState
-from tanpo.vm import CallContext, CompiledContract, Machine, Outcome, compile_contract
+from tanpo.vm import CallContext, CompiledContract, Machine, Outcome, Session, compile_contract
 from tanpo.vm.codegen import build_program
 from tanpo.vm.engine import Engine
 from tanpo.vm.faults import ContractRefused
 
 GAS: Final = 1_000_000
+_CONTEXT: Final = CallContext(
+    sender="alice", signers=("alice", "bob"), time_ms=1_000, height=7, tx_id=bytes(32)
+)
 _TEMPLATE: Final = re.compile(r'\{\{("(?:\\.|[^"\\])*")(?: \* (\d+)| for (\d+)\.\.(\d+))?\}\}')
 _CALL: Final = re.compile(r"(.*\)) (?:fails ([A-Z_]+)|gives (.*))\Z")
 
@@ -247,10 +250,19 @@ def run_attack(
 ) -> list[Outcome]:
     """Run the calls of an attack in one block, after the `@init` of its contracts; return their outcomes."""
     session = Machine(contracts, engine=engine).open_session(MemoryState())
-    context = CallContext(sender="alice", signers=("alice", "bob"), time_ms=1_000, height=7, tx_id=bytes(32))
-    for name in contracts:
-        session.initialise(name, (), context, GAS)
-    return [session.run(step, context, GAS) for step in attack.steps]
+    initialise(attack, session)
+    return run_steps(attack, session)
+
+
+def initialise(attack: Attack, session: Session) -> None:
+    """Run the `@init` of every contract of an attack."""
+    for name, _ in attack.sources:
+        session.initialise(name, (), _CONTEXT, GAS)
+
+
+def run_steps(attack: Attack, session: Session) -> list[Outcome]:
+    """Run the calls of an attack and return their outcomes."""
+    return [session.run(step, _CONTEXT, GAS) for step in attack.steps]
 
 
 def describe_ends(outcomes: list[Outcome]) -> list[Mapping[str, object]]:
