@@ -10,7 +10,7 @@ from typing import Final
 from tanpo.vm import ir
 from tanpo.vm.faults import FaultLog
 from tanpo.vm.interface import Interface, Parameter
-from tanpo.vm.limits import TYPE_DEPTH_MAX, TYPE_SIZE_MAX
+from tanpo.vm.limits import TYPE_DEPTH_MAX, TYPE_SIZE_FREE, TYPE_SIZE_MAX, TYPE_SIZES_MAX
 from tanpo.vm.types import UNKNOWN, Record, Type
 
 RESERVED: Final = frozenset(
@@ -102,6 +102,7 @@ class ModuleScope:
     handles: dict[str, Interface] = field(default_factory=dict)
     functions: dict[str, Signature] = field(default_factory=dict)
     broken: dict[str, None] = field(default_factory=dict)
+    type_sizes: int = 0
     events: dict[str, tuple[tuple[str, Type], ...]] = field(default_factory=dict)
     imports: set[tuple[str, str, str]] = field(default_factory=set)
     calls: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
@@ -119,6 +120,11 @@ class ModuleScope:
             return UNKNOWN
         if kind.size > TYPE_SIZE_MAX:
             self.fault("TYPE_SIZE", node, f"type holds {kind.size} types; at most {TYPE_SIZE_MAX}")
+            return UNKNOWN
+        self.type_sizes += max(kind.size - TYPE_SIZE_FREE, 0)
+        if self.type_sizes > TYPE_SIZES_MAX:
+            message = f"the large types of this contract hold more than {TYPE_SIZES_MAX} types together"
+            self.fault("TYPE_SIZE", node, message)
             return UNKNOWN
         return kind
 
