@@ -26,10 +26,10 @@ class Agreement:
         """How many heights are committed by anyone."""
         return len(self._chain)
 
-    def is_dead(self, block_hash: BlockHash, height: int) -> bool:
-        """Whether another block is committed at the height of this one."""
+    def is_committed(self, block_hash: BlockHash, height: int) -> bool:
+        """Whether this block is known to be the one of its height."""
         known = self._chain.get(height)
-        return known is not None and known[0] != block_hash
+        return known is not None and known[0] == block_hash
 
     def check_commit(
         self,

@@ -11,6 +11,7 @@ from tanpo.ledger.block import Block
 from tanpo.ledger.certificate import SignedKind, compute_faulty_max, compute_quorum
 from tanpo.ledger.errors import PeerFault
 from tanpo.ledger.evidence import Evidence, decode_evidence, encode_evidence, verify_evidence
+from tanpo.ledger.types import BlockHash
 from tanpo.ledger.vote import Vote
 from tanpo.simulator.addresses import number_of, resolve
 from tanpo.simulator.application import BAD_PREFIX, State
@@ -105,7 +106,7 @@ class Checks:
             is_durable=lambda block_hash, height: (
                 block_hash in process.safety.blocks
                 or height <= process.chain.height
-                or self.agreement.is_dead(block_hash, height)
+                or self._is_dead(process, block_hash, height)
             ),
         )
         self._promises.check(promiser, message)
@@ -183,6 +184,11 @@ class Checks:
             self._ticks += 1
             if self._ticks % MEMORY_TICKS == 0:
                 check_memory(process.name, process.replica, len(process.safety.blocks), self._nodes_max)
+
+    def _is_dead(self, process: Process, block_hash: BlockHash, height: int) -> bool:
+        """Whether a process has committed another block of this height: then it may let go of this one (D3)."""
+        is_decided = height <= process.replica.committed_height
+        return is_decided and not self.agreement.is_committed(block_hash, height)
 
     def _check_vote(self, process: Process, vote: Vote) -> None:
         self.on_clock(process)
