@@ -186,7 +186,7 @@ class Checks:
                 check_memory(process.name, process.replica, len(process.safety.blocks), self._nodes_max)
 
     def _is_dead(self, process: Process, block_hash: BlockHash, height: int) -> bool:
-        """Whether a process has committed another block of this height: then it may let go of this one (D3)."""
+        """Whether a process committed another block of this height: then it may let go of this one (D3)."""
         is_decided = height <= process.replica.committed_height
         return is_decided and not self.agreement.is_committed(block_hash, height)
 
