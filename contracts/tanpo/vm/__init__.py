@@ -1,11 +1,25 @@
 """The contract VM: checks contracts, and executes their calls the same on every node."""
 
+from tanpo.vm.compatibility import (
+    Break,
+    describe_changes,
+    describe_layout,
+    find_function_breaks,
+    find_interface_breaks,
+    find_layout_breaks,
+)
 from tanpo.vm.compiler import CompiledContract, check_contract, compile_contract
 from tanpo.vm.engine import Engine
 from tanpo.vm.engines import ENGINES
-from tanpo.vm.faults import ContractRefused, Fault
+from tanpo.vm.faults import ContractRefused, Fault, list_places
 from tanpo.vm.interface import EventShape, Function, Interface, Parameter
-from tanpo.vm.limits import GAS_LIMIT_DEFAULT, GAS_LIMIT_MAX, LANGUAGE_VERSION
+from tanpo.vm.limits import (
+    GAS_LIMIT_DEFAULT,
+    GAS_LIMIT_MAX,
+    GAS_TABLE_VERSION,
+    LANGUAGE_VERSION,
+    SOURCE_BYTES_MAX,
+)
 from tanpo.vm.machine import Machine
 from tanpo.vm.outcome import CallContext, Outcome, StateReader
 from tanpo.vm.session import Session
@@ -14,7 +28,10 @@ __all__ = [
     "ENGINES",
     "GAS_LIMIT_DEFAULT",
     "GAS_LIMIT_MAX",
+    "GAS_TABLE_VERSION",
     "LANGUAGE_VERSION",
+    "SOURCE_BYTES_MAX",
+    "Break",
     "CallContext",
     "CompiledContract",
     "ContractRefused",
@@ -30,4 +47,10 @@ __all__ = [
     "StateReader",
     "check_contract",
     "compile_contract",
+    "describe_changes",
+    "describe_layout",
+    "find_function_breaks",
+    "find_interface_breaks",
+    "find_layout_breaks",
+    "list_places",
 ]

@@ -177,6 +177,7 @@ def _call_handle(scope: FunctionScope, node: ast.Call, handle: str, name: str) -
     interface = scope.module.handles[handle]
     record = interface.find_record(name)
     if record is not None:
+        scope.module.foreign.add(record)
         return _make_record(scope, node, record)
     function = interface.find_view(name)
     if function is None:

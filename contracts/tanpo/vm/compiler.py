@@ -20,6 +20,7 @@ from tanpo.vm.scope import ModuleScope
 from tanpo.vm.statements import check_function
 from tanpo.vm.structure import check_structure
 from tanpo.vm.syntax import find_syntax_faults, parse
+from tanpo.vm.types import Record
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,47}\Z")
 """Contract names: never with a colon, which marks contracts among senders."""
@@ -27,7 +28,10 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,47}\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledContract:
-    """A checked contract. Only its source is ever stored; each node compiles it for itself."""
+    """A checked contract. Only its source is ever stored; each node compiles it for itself.
+
+    `handles` are the contracts it has handles of, `foreign` the records of theirs that it names.
+    """
 
     name: str
     source: str
@@ -36,6 +40,8 @@ class CompiledContract:
     gas_table_version: int
     interface: Interface
     unit: ir.Unit
+    handles: tuple[str, ...]
+    foreign: tuple[Record, ...]
 
 
 def compile_contract(source: str, *, name: str, interfaces: Mapping[str, Interface]) -> CompiledContract:
@@ -45,9 +51,10 @@ def compile_contract(source: str, *, name: str, interfaces: Mapping[str, Interfa
         ContractRefused: with every fault found, in order of place.
     """
     faults = FaultLog(source)
-    unit = _check(source, name, interfaces, faults)
-    if unit is None or faults:
+    checked = _check(source, name, interfaces, faults)
+    if checked is None or faults:
         raise ContractRefused(name, faults.finish())
+    unit, scope = checked
     return CompiledContract(
         name=name,
         source=source,
@@ -56,6 +63,8 @@ def compile_contract(source: str, *, name: str, interfaces: Mapping[str, Interfa
         gas_table_version=GAS_TABLE_VERSION,
         interface=unit.interface,
         unit=place_copies(unit),
+        handles=tuple(sorted({interface.contract for interface in scope.handles.values()})),
+        foreign=tuple(sorted(scope.foreign, key=lambda record: (record.contract, record.name))),
     )
 
 
@@ -66,7 +75,9 @@ def check_contract(source: str, *, name: str, interfaces: Mapping[str, Interface
     return faults.finish()
 
 
-def _check(source: str, name: str, interfaces: Mapping[str, Interface], faults: FaultLog) -> ir.Unit | None:
+def _check(
+    source: str, name: str, interfaces: Mapping[str, Interface], faults: FaultLog
+) -> tuple[ir.Unit, ModuleScope] | None:
     if not _NAME.match(name):
         faults.add("NAME", 1, 0, "a contract name is 1 to 48 of a-z, 0-9, - and _, a letter first", name)
     scan(source, faults)
@@ -85,7 +96,7 @@ def _check(source: str, name: str, interfaces: Mapping[str, Interface], faults: 
     check_graph(scope)
     imports = tuple(sorted(scope.imports))
     found = [scope.interfaces[contract].find(function) for _, contract, function in imports]
-    return ir.Unit(
+    unit = ir.Unit(
         contract=name,
         interface=_build_interface(scope),
         slots=tuple(scope.slots.values()),
@@ -93,6 +104,7 @@ def _check(source: str, name: str, interfaces: Mapping[str, Interface], faults: 
         signatures=tuple(function for function in found if function is not None),
         functions=functions,
     )
+    return unit, scope
 
 
 def _build_interface(scope: ModuleScope) -> Interface:

@@ -78,6 +78,7 @@ def _resolve(scope: ModuleScope, node: ast.expr) -> Type:
         case ast.Attribute(value=ast.Name(id=handle), attr=name) if handle in scope.handles:
             record = scope.handles[handle].find_record(name)
             if record is not None:
+                scope.foreign.add(record)
                 return record
         case ast.Attribute(value=ast.Name(id=handle)) if handle in scope.broken:
             return UNKNOWN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -152,6 +152,19 @@ class ContractRefused(TransactionRejected):
             remedy=first.remedy,
         )
         self.faults = faults
+
+
+def list_places(faults: Sequence[Fault]) -> tuple[str, ...]:
+    """Return the lines and codes of faults in order, each once: what enters the state of a ledger.
+
+    Where a fault stands on its line, and where the syntax breaks, is Python's to say, and its versions do not
+    agree in every case.
+    """
+    if len(faults) >= FAULTS_MAX:
+        # The list was cut, perhaps inside the faults of its last line.
+        faults = [fault for fault in faults if fault.line < faults[-1].line] or faults[:1]
+    places = sorted({(0 if fault.code == "SYNTAX" else fault.line, fault.code) for fault in faults})
+    return tuple(f"line {line}: {code}" if line else code for line, code in places)
 
 
 class FaultLog:

@@ -16,12 +16,27 @@ from tanpo.vm.session import Session
 class Machine:
     """The installed contracts. Immutable: an upgrade makes a new machine."""
 
-    __slots__ = ("_contracts",)
+    __slots__ = ("_contracts", "_engine")
 
     def __init__(self, contracts: Mapping[str, CompiledContract], *, engine: Engine = build_program) -> None:
         for name, compiled in contracts.items():
             _check_imports(name, compiled, contracts)
         self._contracts = {name: install(compiled, engine) for name, compiled in contracts.items()}
+        self._engine = engine
+
+    def replace(self, compiled: CompiledContract) -> Machine:
+        """Return a machine with one contract added or replaced; the others are not prepared again.
+
+        Raises:
+            UsageError: it does not fit the others, or they do not fit it.
+        """
+        contracts = {name: installed.compiled for name, installed in self._contracts.items()}
+        contracts[compiled.name] = compiled
+        for name, one in contracts.items():
+            _check_imports(name, one, contracts)
+        machine = Machine({}, engine=self._engine)
+        machine._contracts = {**self._contracts, compiled.name: install(compiled, self._engine)}
+        return machine
 
     def open_session(self, reader: StateReader) -> Session:
         """Return a session for one block, over the state committed before it."""

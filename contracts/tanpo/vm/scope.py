@@ -105,6 +105,7 @@ class ModuleScope:
     type_sizes: int = 0
     events: dict[str, tuple[tuple[str, Type], ...]] = field(default_factory=dict)
     imports: set[tuple[str, str, str]] = field(default_factory=set)
+    foreign: set[Record] = field(default_factory=set)
     calls: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     writes: dict[str, tuple[int, int, str]] = field(default_factory=dict)
 

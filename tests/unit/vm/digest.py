@@ -19,7 +19,14 @@ LEDGER.__path__ = [str(ROOT / "consensus" / "tanpo" / "ledger")]
 sys.modules["tanpo.ledger"] = LEDGER
 
 from tanpo.ledger.values import Fields  # noqa: E402 - paths come first
-from tanpo.vm import ENGINES, CallContext, Machine, check_contract, compile_contract  # noqa: E402 - paths come first
+from tanpo.vm import (  # noqa: E402 - paths come first
+    ENGINES,
+    CallContext,
+    Machine,
+    check_contract,
+    compile_contract,
+    list_places,
+)
 
 SOURCE = """
 @record
@@ -94,6 +101,18 @@ class Call:
     arguments: Fields
 
 
+REFUSED = (
+    "x = (",
+    "x = = 1",
+    "@view\ndef f(a: int) -> str:\n    return f'{a!r}' + f'{b}' + 'x' * 2\n",
+    "@view\ndef f(a: int) -> int:\n    x = 1.5; return [y for y in z for q in y]\n",
+    "@view\ndef f(a: int) -> int:\n    s = (f'{a}'\n         f'{c}')\n    return a / 2\n",
+    "".join(f"x{n}: float = y{n}\n" for n in range(200)),
+    "".join(f"    x = {n} / 2, 1.5, None\n" for n in range(80)),
+    "@view\ndef f(a: int) -> int:\n" + "".join(f"    x{n} = {n} / 2 + 1.5 + None\n" for n in range(80)),
+)
+
+
 class State:
     def get(self, key: bytes) -> bytes | None:
         return None
@@ -124,6 +143,7 @@ def digest(machine: Machine) -> str:
     seen.append(
         [str(fault) for fault in check_contract("x = 1.5\nclass A:\n    pass\n", name="t", interfaces={})]
     )
+    seen.append([list_places(check_contract(source, name="t", interfaces={})) for source in REFUSED])
     return sha256(repr(seen).encode("utf-8")).hexdigest()
 
 
