@@ -10,7 +10,7 @@ from typing import Final
 
 from tanpo.ledger.errors import Reason, UsageError
 
-PRODUCT_CONTRACTS: Final = ("members", "validators", "instruments", "settlement", "collateral")
+PRODUCT_CONTRACTS: Final = ("members", "validators", "contracts", "instruments", "settlement", "collateral")
 """The contracts in order of dependency: each calls only those before it."""
 
 

@@ -69,6 +69,7 @@ def test_a_plan_adds_participants_beyond_the_samples() -> None:
     assert [one.name for one in plan.contracts] == [
         "members",
         "validators",
+        "contracts",
         "instruments",
         "settlement",
         "collateral",

@@ -17,7 +17,14 @@ def test_every_contract_compiles_against_those_before_it() -> None:
     for name in PRODUCT_CONTRACTS:
         compiled = compile_contract(load_source(name), name=name, interfaces=interfaces)
         interfaces[name] = compiled.interface
-    assert list(interfaces) == ["members", "validators", "instruments", "settlement", "collateral"]
+    assert list(interfaces) == [
+        "members",
+        "validators",
+        "contracts",
+        "instruments",
+        "settlement",
+        "collateral",
+    ]
 
 
 def test_an_unknown_contract_is_named() -> None:
