@@ -20,6 +20,7 @@ from tanpo.client.results import (
     Committed,
     CommittedBlock,
     CommittedTransaction,
+    ContractSource,
     ContractView,
     EvidenceView,
     NodeStatus,
@@ -267,6 +268,10 @@ class NetworkCalls:
     async def contracts(self) -> tuple[ContractView, ...]:
         """Return the installed contracts with their interfaces."""
         return await self._link.run(requests.contracts(self._link.context))
+
+    async def contract_source(self, name: str, version: int = 0) -> ContractSource:
+        """Return a version of a contract with its source, the one in force for 0."""
+        return await self._link.run(requests.contract_source(self._link.context, name, version))
 
 
 class AdminCalls:

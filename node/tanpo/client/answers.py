@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 from tanpo.api.v1 import ledger_pb2, network_pb2
@@ -12,6 +13,7 @@ from tanpo.client.results import (
     Committed,
     CommittedBlock,
     CommittedTransaction,
+    ContractSource,
     ContractView,
     EvidenceView,
     NodeStatus,
@@ -255,11 +257,35 @@ def read_contracts(response: network_pb2.GetContractsResponse) -> tuple[Contract
     return tuple(
         ContractView(
             name=contract.name,
+            version=contract.version,
+            height=contract.height,
             source_hash=contract.source_hash,
             language_version=contract.language_version,
+            gas_table_version=contract.gas_table_version,
+            replaces=contract.replaces,
             interface=_read_interface(contract.interface_json),
         )
         for contract in response.contracts
+    )
+
+
+def read_contract_source(name: str, version: int, response: network_pb2.ContractVersion) -> ContractSource:
+    """Return a version of a contract by the node's word. Raises `PeerFault` when it is another."""
+    if response.name != name or version not in (0, response.version):
+        raise lying(
+            "another version of a contract",
+            value=f"{response.name} {response.version}",
+            limit=f"{name} {version}",
+        )
+    return ContractSource(
+        name=response.name,
+        version=response.version,
+        height=response.height,
+        source_hash=sha256(response.source.encode("utf-8")).digest(),
+        language_version=response.language_version,
+        gas_table_version=response.gas_table_version,
+        replaces=response.replaces,
+        source=response.source,
     )
 
 

@@ -20,6 +20,7 @@ from tanpo.client.results import (
     Committed,
     CommittedBlock,
     CommittedTransaction,
+    ContractSource,
     ContractView,
     EvidenceView,
     NodeStatus,
@@ -263,6 +264,10 @@ class NetworkCalls:
     def contracts(self) -> tuple[ContractView, ...]:
         """Return the installed contracts with their interfaces."""
         return self._link.run(requests.contracts(self._link.context))
+
+    def contract_source(self, name: str, version: int = 0) -> ContractSource:
+        """Return a version of a contract with its source, the one in force for 0."""
+        return self._link.run(requests.contract_source(self._link.context, name, version))
 
 
 class AdminCalls:

@@ -17,6 +17,7 @@ from tanpo.client.results import (
     Committed,
     CommittedBlock,
     CommittedTransaction,
+    ContractSource,
     ContractView,
     EvidenceView,
     NodeStatus,
@@ -58,6 +59,9 @@ VALIDATORS: Final[Rpc[network.GetValidatorsRequest, network.GetValidatorsRespons
 )
 PARAMETERS: Final[Rpc[network.GetParametersRequest, network.GetParametersResponse]] = Rpc(
     "network", "GetParameters"
+)
+CONTRACT_VERSION: Final[Rpc[network.GetContractVersionRequest, network.ContractVersion]] = Rpc(
+    "network", "GetContractVersion"
 )
 CONTRACTS: Final[Rpc[network.GetContractsRequest, network.GetContractsResponse]] = Rpc(
     "network", "GetContracts"
@@ -209,6 +213,17 @@ def contracts(context: Context) -> Plan[tuple[ContractView, ...]]:
     """Ask for the installed contracts."""
     request = network.GetContractsRequest()
     return call(context.route, CONTRACTS, request, answers.read_contracts, context.config.deadline_s)
+
+
+def contract_source(context: Context, name: str, version: int) -> Plan[ContractSource]:
+    """Ask for a version of a contract with its source, 0 for the one in force."""
+    return call(
+        context.route,
+        CONTRACT_VERSION,
+        network.GetContractVersionRequest(name=name, version=version),
+        lambda answer: answers.read_contract_source(name, version, answer),
+        context.config.deadline_s,
+    )
 
 
 def evidence(context: Context) -> Plan[tuple[EvidenceView, ...]]:

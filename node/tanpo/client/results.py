@@ -238,12 +238,34 @@ class ValidatorsView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractView:
-    """An installed contract. `interface` has its entries, views, records and events."""
+    """An installed contract. `interface` has its entries, views, records and events.
+
+    `version` counts from 1, `height` is the block that put it in force (0 for genesis), and `replaces` the
+    source hash of the version before it, empty for the first.
+    """
 
     name: str
+    version: int
+    height: int
     source_hash: bytes
     language_version: int
+    gas_table_version: int
+    replaces: bytes
     interface: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractSource:
+    """The source of one version of a contract, with what `ContractView` says of it."""
+
+    name: str
+    version: int
+    height: int
+    source_hash: bytes
+    language_version: int
+    gas_table_version: int
+    replaces: bytes
+    source: str
 
 
 def in_order_of(envelopes: Iterable[Envelope], results: Iterable[BatchResult]) -> tuple[BatchResult, ...]:

@@ -6,7 +6,7 @@ stored and sent; whoever runs them compiles them, and keeps what it compiled und
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final
@@ -17,6 +17,10 @@ from tanpo.vm import LANGUAGE_VERSION, CompiledContract, Interface, Machine, com
 
 SETS_CACHED_MAX: Final = 4
 """Sets kept compiled: blocks before and after an upgrade are executed in turns while neither is final."""
+
+
+SOURCES_KEPT_MAX: Final = 16
+"""Compiled sources kept for when they are agreed: more than are ordinarily proposed at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +66,12 @@ class ContractSet:
 
 
 class Programs:
-    """Compiles sets of contracts and keeps the latest few."""
+    """Compiles sets of contracts and keeps the latest few, and sources that are not in any set yet."""
 
     def __init__(self) -> None:
         self._machines: dict[bytes, Machine] = {}
         self._compiled: dict[bytes, dict[str, CompiledContract]] = {}
+        self._kept: dict[tuple[str, bytes], tuple[dict[str, Interface], CompiledContract]] = {}
 
     def compile(self, contracts: ContractSet) -> dict[str, CompiledContract]:
         """Return the contracts of a set by name.
@@ -83,12 +88,41 @@ class Programs:
         for source in contracts.sources:
             compiled[source.name] = self._find(source, interfaces) or _compile(source, interfaces)
             interfaces[source.name] = compiled[source.name].interface
+        self._keep(contracts.set_hash, compiled)
+        return compiled
+
+    def compile_source(
+        self, source: str, *, name: str, interfaces: Mapping[str, Interface]
+    ) -> CompiledContract:
+        """Return the contract that one source spells. Threads may call this at once.
+
+        Raises:
+            ContractRefused: it spells none, with every fault.
+        """
+        key = (name, sha256(source.encode("utf-8")).digest())
+        known, kept = self._kept.get(key, ({}, None))
+        if kept is not None and known == interfaces:
+            return kept
+        compiled = compile_contract(source, name=name, interfaces=interfaces)
+        while len(self._kept) >= SOURCES_KEPT_MAX:
+            self._kept.pop(next(iter(self._kept)), None)
+        self._kept[key] = (dict(interfaces), compiled)
+        return compiled
+
+    def adopt(
+        self, contracts: ContractSet, compiled: Mapping[str, CompiledContract], machine: Machine
+    ) -> None:
+        """Take over a set that was compiled and put together elsewhere."""
+        if contracts.set_hash not in self._compiled:
+            self._keep(contracts.set_hash, dict(compiled))
+        self._machines.setdefault(contracts.set_hash, machine)
+
+    def _keep(self, set_hash: bytes, compiled: dict[str, CompiledContract]) -> None:
         while len(self._compiled) >= SETS_CACHED_MAX:
             oldest = next(iter(self._compiled))
             del self._compiled[oldest]
             self._machines.pop(oldest, None)
-        self._compiled[contracts.set_hash] = compiled
-        return compiled
+        self._compiled[set_hash] = compiled
 
     def get_machine(self, contracts: ContractSet) -> Machine:
         """Return the machine that runs a set. Raises as `compile` does."""

@@ -37,6 +37,7 @@ from tanpo.node.keyring import KeyRing
 from tanpo.node.mempool import Mempool, MempoolLimits, overtaken, reused_request
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeHub, OutcomeState
+from tanpo.node.preparing import Preparation
 from tanpo.node.promises import Promises, verify_rejoin
 from tanpo.node.reads import Reads
 from tanpo.node.roster import Roster, compute_name
@@ -127,6 +128,7 @@ class Core:
         self._mempool = Mempool(settings.mempool)
         self._outcomes = OutcomeHub()
         self._admission = AdmissionWindow()
+        self._preparation = Preparation(execution)
         self._transport: Transport | None = None
         self._driver: Driver | None = None
         network_id = genesis.network_id
@@ -193,7 +195,7 @@ class Core:
                 data_dir,
                 network_id=genesis.network_id,
                 store=store,
-                find_validators=Lineage(store, execution.machine, genesis).find,
+                find_validators=Lineage(store, lambda: execution.machine, genesis).find,
                 metrics=metrics,
             )
             promises = Promises.open(data_dir, may_rejoin=settings.may_rejoin, key=signing_key)
@@ -261,6 +263,7 @@ class Core:
             asyncio.ensure_future(self._tick(driver)),
             asyncio.ensure_future(self._intake.run()),
             asyncio.ensure_future(self._keep_house()),
+            asyncio.ensure_future(self._preparation.run()),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -377,6 +380,7 @@ class Core:
         self._evidence.notice_committed(executed.decoded.evidence)
         self._outcomes.publish(outcomes)
         self.events.announce()
+        self._preparation.notice(executed)
         self._count(executed)
 
     def _overtaken_outcome(self, transaction: Transaction, committed: Set[bytes]) -> Outcome:

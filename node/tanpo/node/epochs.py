@@ -8,7 +8,7 @@ installs no such contract keeps its validators for ever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -109,11 +109,11 @@ def load_epoch(store: LedgerStore, machine: Machine, genesis: Genesis) -> EpochS
 
 
 class Lineage:
-    """The validators of every epoch so far, from the state."""
+    """The validators of every epoch so far, from the state, by the machine that `get_machine` has for it."""
 
-    def __init__(self, store: LedgerStore, machine: Machine, genesis: Genesis) -> None:
+    def __init__(self, store: LedgerStore, get_machine: Callable[[], Machine], genesis: Genesis) -> None:
         self._store = store
-        self._machine = machine
+        self._get_machine = get_machine
         self._genesis = genesis
         self._known: dict[Epoch, ValidatorSet] = {}
 
@@ -123,7 +123,7 @@ class Lineage:
         if known is not None:
             return known
         if _is_installed(self._genesis):
-            session = self._machine.open_session(self._store)
+            session = self._get_machine().open_session(self._store)
             arguments = (("number_of", int(epoch)),)
             value = _view(session, "of_epoch", self._store.executed_height, self._genesis.time_ms, arguments)
             validators = validators_from_value(value)

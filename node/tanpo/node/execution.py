@@ -8,9 +8,11 @@ and often enough that whoever drives it can let votes pass in between.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Final
 
-from tanpo.ledger.block import EMPTY_ROOT, BlockFlags, decode_block, encode_block
+from tanpo.ledger.block import EMPTY_ROOT, BlockFlags, Header, decode_block, encode_block
 from tanpo.ledger.certificate import CommitProof, encode_commit_proof
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable, invariant
 from tanpo.ledger.genesis import Genesis
@@ -18,24 +20,32 @@ from tanpo.ledger.merkle import compute_merkle_root
 from tanpo.ledger.receipt import Receipt, is_success
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot, Term
+from tanpo.node.agreed import Agreed, Settled, announce, find_agreed, may_agree, settle_agreed
 from tanpo.node.body import DecodedBlock, decode_body
-from tanpo.node.contract_sets import ContractSet, Programs
-from tanpo.node.epochs import EpochStart, begin_epoch, load_epoch, settle_pending
+from tanpo.node.contract_sets import Programs
+from tanpo.node.epochs import VALIDATORS_CONTRACT, EpochStart, begin_epoch, load_epoch, settle_pending
 from tanpo.node.evidence import compute_changes
-from tanpo.node.installing import compile_stored, install_genesis, load_contract_set
+from tanpo.node.installing import install_genesis
 from tanpo.node.keyring import KeyRing
+from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.node.requests import REQUESTS_PREFIX, RequestMemory, RequestStep, decode_record
 from tanpo.node.running import BlockRun, Runner, Scene, Steps
 from tanpo.node.tasks import Task
+from tanpo.node.versions import InstalledContracts, load_contracts
 from tanpo.node.views import Views
 from tanpo.storage import BlockCommit, LedgerStore, Overlay, Plan, StoredBlock
+from tanpo.vm import Machine
+
+_TOLD: Final = ("number", "contract", "version", "code")
+
+_LOG = get_logger("contracts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutedBlock:
     """A block's results, in memory until the block is final. `receipts` are encoded; `pending_valset` is the
-    hash of the validator set that the state wants next, if any."""
+    hash of the validator set that the state wants next, if any, and `contracts` are the next block's."""
 
     decoded: DecodedBlock
     receipts: tuple[bytes, ...]
@@ -47,6 +57,7 @@ class ExecutedBlock:
     plan: Plan
     step: RequestStep
     pending_valset: bytes | None
+    contracts: InstalledContracts
 
     @property
     def block_hash(self) -> BlockHash:
@@ -61,21 +72,25 @@ class ExecutedBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ran:
-    """What came of a block's transactions."""
+    """What came of a block's transactions, and what they agreed."""
 
     receipts: tuple[bytes, ...]
     changes: dict[bytes, bytes | None]
     pending_valset: bytes | None
+    agreed: Agreed | None
 
 
 class Execution:
-    """Executes, holds and commits blocks. `store`, `contracts`, `machine` and `runner` are for reading."""
+    """Executes, holds and commits blocks. `store`, `contracts`, `machine` and `runner` are for reading.
+
+    `contracts` are the committed state's; `programs` compile sources that are proposed ahead of their block.
+    """
 
     def __init__(
         self,
         *,
         store: LedgerStore,
-        contract_set: ContractSet,
+        contracts: InstalledContracts,
         programs: Programs,
         runner: Runner,
         views: Runner,
@@ -84,9 +99,8 @@ class Execution:
         metrics: Metrics,
     ) -> None:
         self.store = store
-        self.contract_set = contract_set
-        self.contracts = compile_stored(programs, contract_set)
-        self.machine = programs.get_machine(contract_set)
+        self.contracts = contracts
+        self.programs = programs
         self.runner = runner
         self.views = Views(store, views)
         self._keyring = keyring
@@ -116,14 +130,14 @@ class Execution:
         """
         if not store.is_initialised:
             store.initialise(
-                install_genesis(genesis),
+                install_genesis(genesis, programs),
                 block_hash=BlockHash(genesis.network_id),
                 receipts_root=EMPTY_ROOT,
             )
         records = store.scan(REQUESTS_PREFIX, REQUESTS_PREFIX + b"\xff" * 9, 1 << 30)
         execution = cls(
             store=store,
-            contract_set=load_contract_set(store),
+            contracts=load_contracts(store, programs),
             programs=programs,
             runner=runner,
             views=views,
@@ -134,6 +148,11 @@ class Execution:
         execution._load_tip(genesis)
         execution._replay(genesis.network_id)
         return execution
+
+    @property
+    def machine(self) -> Machine:
+        """The machine of the committed state's contracts."""
+        return self.contracts.machine
 
     def is_taken(self, digest: bytes) -> bool:
         """Return whether the committed chain has executed this request and it has not expired."""
@@ -155,17 +174,22 @@ class Execution:
             parent is not None or header.parent_hash == self.store.executed_hash,
             f"block {header.height} is executed before its parent",
         )
+        contracts, base = (parent.contracts, parent.overlay) if parent else (self.contracts, self.store)
         scene = Scene(
             block_hash=decoded.block.block_hash,
             parent_hash=header.parent_hash,
             committed_hash=self.store.executed_hash,
             height=header.height,
             time_ms=header.time_ms,
-            contracts=self.contract_set,
-            state=parent.overlay if parent else self.store,
+            contracts=contracts.sources,
+            state=base,
         )
-        ran = yield from self.runner.run(scene, lambda run: self._play(run, decoded))
-        self._finish(decoded, parent, ran)
+        if may_agree(contracts, decoded.transactions):
+            ran, settled = yield from self._run_both(scene, decoded, contracts)
+        else:
+            ran = yield from self.runner.run(scene, lambda run: self._play(run, decoded, contracts))
+            settled = None
+        self._finish(decoded, parent, ran, settled)
 
     def discard(self, block_hashes: tuple[BlockHash, ...]) -> None:
         """Forget blocks that can no longer become final."""
@@ -210,7 +234,7 @@ class Execution:
             Unavailable: it could not be run now.
         """
         self.machine.check_view(call)
-        return await self.views.run(call, self.contract_set, time_ms)
+        return await self.views.run(call, lambda: self.contracts.sources, time_ms)
 
     def get_ancestor_steps(self, block_hash: BlockHash) -> list[RequestStep]:
         """Return the request steps of a block's uncommitted chain, itself included, oldest first."""
@@ -221,18 +245,37 @@ class Execution:
             executed = self._executed.get(executed.parent_hash)
         return steps[::-1]
 
-    def _play(self, run: BlockRun, decoded: DecodedBlock) -> Steps[_Ran]:
+    def _run_both(
+        self, scene: Scene, decoded: DecodedBlock, contracts: InstalledContracts
+    ) -> Steps[tuple[_Ran, Settled]]:
+        """Run a block's transactions, and then, as if it were a block of its own, what they agreed."""
+        middle = BlockHash(sha256(b"before its end" + scene.block_hash).digest())
+        ran = yield from self.runner.run(
+            replace(scene, block_hash=middle), lambda run: self._play(run, decoded, contracts)
+        )
+        after = replace(scene, parent_hash=middle, state=Overlay(scene.state, ran.changes))
+        settled = yield from settle_agreed(self.runner, after, ran.agreed, contracts, self.programs)
+        return ran, settled
+
+    def _play(self, run: BlockRun, decoded: DecodedBlock, contracts: InstalledContracts) -> Steps[_Ran]:
         header = decoded.block.header
         if header.flags & BlockFlags.EPOCH_END:
             yield from begin_epoch(run)
         find_members = self._keyring.get_signing_members
         tasks = [Task.of_transaction(tx, find_members(tx.signers)) for tx in decoded.transactions]
-        receipts = yield from run.execute(tasks, is_last=True)
-        pending_valset = yield from settle_pending(run, header, decoded.transactions)
+        receipts = yield from run.execute(tasks)
+        pending_valset = None
+        if VALIDATORS_CONTRACT in contracts.compiled:
+            pending_valset = yield from settle_pending(run, header, decoded.transactions)
+        agreed = None
+        if may_agree(contracts, decoded.transactions):
+            agreed = yield from find_agreed(run, contracts)
         changes = yield from run.collect()
-        return _Ran(receipts=tuple(receipts), changes=changes, pending_valset=pending_valset)
+        return _Ran(receipts=tuple(receipts), changes=changes, pending_valset=pending_valset, agreed=agreed)
 
-    def _finish(self, decoded: DecodedBlock, parent: ExecutedBlock | None, ran: _Ran) -> None:
+    def _finish(
+        self, decoded: DecodedBlock, parent: ExecutedBlock | None, ran: _Ran, settled: Settled | None
+    ) -> None:
         started = time.thread_time()
         header = decoded.block.header
         step = self._memory.compute_step(
@@ -242,19 +285,25 @@ class Execution:
             self.get_ancestor_steps(header.parent_hash),
         )
         recorded = compute_changes(header.height, decoded.evidence)
-        changes = {**ran.changes, **step.changes, **recorded}
+        receipts, contracts, agreed = ran.receipts, parent.contracts if parent else self.contracts, {}
+        if settled is not None:
+            receipts = announce(settled, [tx.tx_id for tx in decoded.transactions], receipts)
+            contracts, agreed = settled.contracts, settled.changes
+            _note(settled, header)
+        changes = {**ran.changes, **agreed, **step.changes, **recorded}
         plan = self.store.tree.begin(header.height, changes, parent.plan if parent else None)
         self._executed[decoded.block.block_hash] = ExecutedBlock(
             decoded=decoded,
-            receipts=ran.receipts,
-            succeeded_count=sum(is_success(receipt) for receipt in ran.receipts),
-            receipts_root=compute_merkle_root(ran.receipts),
+            receipts=receipts,
+            succeeded_count=sum(is_success(receipt) for receipt in receipts),
+            receipts_root=compute_merkle_root(receipts),
             state_root=plan.state_root,
             changes=changes,
             overlay=Overlay(parent.overlay if parent else self.store, changes),
             plan=plan,
             step=step,
             pending_valset=ran.pending_valset,
+            contracts=contracts,
         )
         self._metrics.tree_seconds.inc(time.thread_time() - started)
 
@@ -273,6 +322,7 @@ class Execution:
             )
         )
         self.tip_term, self.tip_time_ms = header.term, header.time_ms
+        self.contracts = executed.contracts
         self._memory.apply_step(executed.step)
         del self._executed[executed.block_hash]
         for child in self._executed.values():
@@ -306,6 +356,13 @@ class Execution:
                         remedy="correct the cause and start again",
                     )
             self._write(self._executed[decoded.block.block_hash])
+
+
+def _note(settled: Settled, header: Header) -> None:
+    """Tell operators what became of a contract that was agreed: the last thing that was announced."""
+    for event in settled.events[-1:]:
+        told = {name: value for name, value in event.fields if name in _TOLD}
+        _LOG.info(f"contract {event.name.lower()}", height=header.height, **told)
 
 
 def _diverged(height: int, why: str) -> CorruptState:

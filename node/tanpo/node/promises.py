@@ -16,12 +16,12 @@ from tanpo.ledger.errors import CorruptState, Reason, UsageError, invariant
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import Epoch
+from tanpo.node.contract_sets import Programs
 from tanpo.node.epochs import Lineage
-from tanpo.node.installing import load_contracts
 from tanpo.node.logs import get_logger
+from tanpo.node.versions import load_contracts
 from tanpo.storage import LedgerStore, SafetyImage, SafetyStore, SafetyWrite
 from tanpo.storage.files import create_synced, guarded_io, sync_folder
-from tanpo.vm import Machine
 
 CONSENSUS_NAME: Final = "consensus"
 _FORGOTTEN_NAME: Final = "forgotten"
@@ -154,7 +154,8 @@ def verify_rejoin(validator_count: int) -> None:
 
 def _was_named(ledger: LedgerStore, genesis: Genesis, public_key: bytes) -> bool:
     """Return whether a key was a validator's in any epoch that the ledger knows of."""
-    lineage = Lineage(ledger, Machine(load_contracts(ledger)), genesis)
+    machine = load_contracts(ledger, Programs()).machine
+    lineage = Lineage(ledger, lambda: machine, genesis)
     epoch = Epoch(0)
     while (validators := lineage.find(epoch)) is not None:
         if any(one.public_key == public_key for one in validators.validators):

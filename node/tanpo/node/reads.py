@@ -18,6 +18,7 @@ from tanpo.ledger.values import encode_value, read_fields
 from tanpo.node.execution import Execution
 from tanpo.node.mempool import Mempool
 from tanpo.node.outcome import Outcome, OutcomeState
+from tanpo.node.versions import ContractVersion, find_version
 
 DESCENDANTS_MAX: Final = 2_048
 """Headers shown between a block and the one its proof makes final: ordinarily none or one, more for a block
@@ -81,11 +82,9 @@ class ViewRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractRead:
-    """An installed contract and its interface as JSON."""
+    """An installed contract: the version in force, and its interface as JSON."""
 
-    name: str
-    source_hash: bytes
-    language_version: int
+    version: ContractVersion
     interface_json: str
 
 
@@ -220,15 +219,28 @@ class Reads:
 
     def contracts(self) -> list[ContractRead]:
         """Return the installed contracts in ascending order of name."""
+        contracts = self._execution.contracts
         return [
             ContractRead(
-                name=name,
-                source_hash=contract.source_hash,
-                language_version=contract.language_version,
-                interface_json=json.dumps(contract.interface.describe()),
+                version=version,
+                interface_json=json.dumps(contracts.compiled[name].interface.describe()),
             )
-            for name, contract in sorted(self._execution.contracts.items())
+            for name, version in sorted(contracts.versions.items())
         ]
+
+    def contract_version(self, name: str, version: int) -> ContractVersion:
+        """Return a version of an installed contract, the one in force for 0."""
+        found = find_version(self._store, self._execution.contracts, name, version)
+        if found is None:
+            current = self._execution.contracts.versions.get(name)
+            raise TransactionRejected(
+                Reason.CONTRACT_UNKNOWN if current is None else Reason.NOT_FOUND,
+                f"contract {name} is not installed" if current is None else f"{name} has no such version",
+                value=name if current is None else version,
+                limit="" if current is None else f"1..{current.version}",
+                remedy="list the contracts with `tanpo contract list`",
+            )
+        return found
 
     def _committed(self, height: Height, index: int, *, member: str, request_id: str) -> Outcome:
         receipt = self._store.get_receipts(height)[index]

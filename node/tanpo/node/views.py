@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from tanpo.ledger.receipt import Receipt, decode_receipt
@@ -24,20 +25,23 @@ class Views:
         self._runner = runner
         self._lock = asyncio.Lock()
 
-    async def run(self, call: Call, contracts: ContractSet, time_ms: int) -> Receipt:
+    async def run(self, call: Call, get_contracts: Callable[[], ContractSet], time_ms: int) -> Receipt:
         """Return what a view returns on the state after the latest committed block, as a receipt.
+
+        `get_contracts` is asked for the contracts of that state as often as a view is begun: a block may have
+        put others in force.
 
         Raises:
             Unavailable: the worker that ran it was lost, and another one too.
         """
         async with self._lock:
             for _ in range(ATTEMPTS_MAX):
-                scene = self._make_scene(contracts, time_ms)
+                scene = self._make_scene(get_contracts(), time_ms)
                 receipt = await play(self._begin(scene, call))
                 # While it waited for a worker, a block may have changed what it was about to read.
                 if scene.parent_hash == self._store.executed_hash:
                     return receipt
-            return play_blocking(self._begin(self._make_scene(contracts, time_ms), call))
+            return play_blocking(self._begin(self._make_scene(get_contracts(), time_ms), call))
 
     def close(self) -> None:
         """End the runner."""

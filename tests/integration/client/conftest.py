@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -439,14 +440,7 @@ class FakeNode(ledger_pb2_grpc.LedgerServicer, network_pb2_grpc.NetworkServicer)
 
     @override
     def GetParameters(self, request: Any, context: Any) -> Any:
-        limits = self.chain.genesis.parameters
-        return network_pb2.GetParametersResponse(
-            block_transactions_max=limits.block_transactions_max,
-            block_bytes_max=limits.block_bytes_max,
-            validity_max_ms=limits.validity_max_ms,
-            gas_limit_max=limits.gas_limit_max,
-            block_gas_max=limits.block_gas_max,
-        )
+        return network_pb2.GetParametersResponse(**asdict(self.chain.genesis.parameters))
 
     @override
     def GetContracts(self, request: Any, context: Any) -> Any:
@@ -455,6 +449,13 @@ class FakeNode(ledger_pb2_grpc.LedgerServicer, network_pb2_grpc.NetworkServicer)
         )
         response = network_pb2.GetContractsResponse(contracts=[contract])
         return self._answer("GetContracts", request, context, lambda *_: response)
+
+    @override
+    def GetContractVersion(self, request: Any, context: Any) -> Any:
+        name = "notes" if request.name == "lie" else request.name
+        return network_pb2.ContractVersion(
+            name=name, version=request.version or 2, height=7, source="x = 1\n"
+        )
 
     def _wait_for(self, height: int, context: Any) -> bool:
         """Wait until a block exists. Return whether it does; not when node or reader went away."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,19 @@ def test_the_network_is_described(client: Client, chain: Any) -> None:
     assert (validators.validators, validators.quorum) == (chain.genesis.validators, 3)
     assert client.network.parameters() == chain.genesis.parameters
     assert client.network.contracts()[0].interface == {"entries": []}
+
+
+def test_a_version_of_a_contract_has_the_hash_of_its_source(client: Client) -> None:
+    found = client.network.contract_source("notes", 1)
+
+    assert (found.name, found.version, found.height, found.source) == ("notes", 1, 7, "x = 1\n")
+    assert found.source_hash == sha256(b"x = 1\n").digest()
+    assert client.network.contract_source("notes").version == 2
+
+
+def test_another_contract_than_the_one_asked_for_is_a_lie(client: Client) -> None:
+    with pytest.raises(PeerFault, match="another version of a contract"):
+        client.network.contract_source("lie", 3)
 
 
 def test_evidence_is_verified_by_the_client_and_a_false_accusation_shows(

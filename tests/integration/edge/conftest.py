@@ -209,6 +209,9 @@ class FakeReads:
     def contracts(self) -> list[Any]:
         return []
 
+    def contract_version(self, name: str, version: int) -> Any:
+        raise TransactionRejected(Reason.CONTRACT_UNKNOWN, "no such contract", value=name)
+
 
 class FakeEvents:
     """Endless events, as fast as they are read."""

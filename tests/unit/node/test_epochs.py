@@ -14,8 +14,10 @@ from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import BlockHash, Epoch, MemberId
 from tanpo.ledger.validators import Validator, ValidatorSet, validators_from_value, validators_to_value
+from tanpo.node.contract_sets import Programs
 from tanpo.node.epochs import Lineage, load_epoch
-from tanpo.node.installing import install_genesis, load_contracts
+from tanpo.node.installing import install_genesis
+from tanpo.node.versions import load_contracts
 from tanpo.storage import LedgerStore
 from tanpo.vm import Machine
 
@@ -66,9 +68,11 @@ def open_store(folder: Path, genesis: Genesis) -> tuple[LedgerStore, Machine]:
     shutil.rmtree(folder, ignore_errors=True)
     store = LedgerStore.open(folder, network_id=genesis.network_id)
     store.initialise(
-        install_genesis(genesis), block_hash=BlockHash(genesis.network_id), receipts_root=EMPTY_ROOT
+        install_genesis(genesis, Programs()),
+        block_hash=BlockHash(genesis.network_id),
+        receipts_root=EMPTY_ROOT,
     )
-    return store, Machine(load_contracts(store))
+    return store, load_contracts(store, Programs()).machine
 
 
 @pytest.mark.parametrize("named", [VALIDATORS, None], ids=["with the contract", "without it"])
@@ -79,7 +83,7 @@ def test_a_network_starts_in_epoch_0_with_the_validators_of_its_genesis(
     store, machine = open_store(tmp_path / "data", genesis)
     try:
         place = load_epoch(store, machine, genesis)
-        lineage = Lineage(store, machine, genesis)
+        lineage = Lineage(store, lambda: machine, genesis)
         assert (place.epoch, place.base, place.pending_valset) == (0, None, None)
         assert place.validators.valset_hash == ValidatorSet(VALIDATORS).valset_hash
         first = lineage.find(Epoch(0))
@@ -98,13 +102,13 @@ def test_a_network_starts_in_epoch_0_with_the_validators_of_its_genesis(
 )
 def test_a_genesis_whose_contract_names_other_validators_is_refused(named: tuple[Validator, ...]) -> None:
     with pytest.raises(UsageError, match="genesis names other validators than its contract"):
-        install_genesis(make_genesis(named))
+        install_genesis(make_genesis(named), Programs())
 
 
 def test_another_contract_of_that_name_is_refused() -> None:
     contract = InstalledContract(name="validators", source=OTHER, arguments=())
     with pytest.raises(UsageError, match="genesis names other validators than its contract"):
-        install_genesis(replace(make_genesis(None), contracts=(contract,)))
+        install_genesis(replace(make_genesis(None), contracts=(contract,)), Programs())
 
 
 def test_validators_read_back_as_they_were_written() -> None:

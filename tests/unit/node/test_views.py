@@ -84,20 +84,29 @@ def make_views(commits: int) -> tuple[Store, SlowRunner, Views]:
 
 async def test_a_view_that_a_block_overtakes_is_begun_again() -> None:
     store, runner, views = make_views(commits=3)
-    receipt = await views.run(TOTAL, CONTRACTS, 1)
+    receipt = await views.run(TOTAL, lambda: CONTRACTS, 1)
     assert (receipt.value, receipt.height) == (store.executed_height, store.executed_height)
     assert runner.runs == 4
 
 
 async def test_a_view_that_blocks_overtake_for_ever_makes_them_wait() -> None:
     store, runner, views = make_views(commits=ATTEMPTS_MAX)
-    receipt = await views.run(TOTAL, CONTRACTS, 1)
+    receipt = await views.run(TOTAL, lambda: CONTRACTS, 1)
     assert receipt.value == store.executed_height
     assert runner.runs == ATTEMPTS_MAX + 1
 
 
+async def test_a_view_that_an_upgrade_overtakes_runs_with_the_new_contract() -> None:
+    store, runner, views = make_views(commits=2)
+    later = ContractSet.create(
+        [ContractSource.create("notes", SOURCE.replace("return count", "return count * 100"))]
+    )
+    receipt = await views.run(TOTAL, lambda: CONTRACTS if store.executed_height < 3 else later, 1)
+    assert (receipt.value, runner.runs) == (300, 3)
+
+
 async def test_views_run_one_after_the_other() -> None:
     store, runner, views = make_views(commits=0)
-    receipts = await asyncio.gather(*(views.run(TOTAL, CONTRACTS, 1) for _ in range(5)))
+    receipts = await asyncio.gather(*(views.run(TOTAL, lambda: CONTRACTS, 1) for _ in range(5)))
     assert [receipt.value for receipt in receipts] == [store.executed_height] * 5
     assert runner.runs == 5

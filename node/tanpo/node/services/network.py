@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tanpo.api.v1 import network_pb2, network_pb2_grpc
 from tanpo.ledger.certificate import compute_faulty_max, compute_quorum
 from tanpo.ledger.types import MemberId
+from tanpo.node.services.convert import check_name
 from tanpo.node.services.guard import Context
 from tanpo.node.services.ports import NodePort, PeerSource
 from tanpo.node.services.readiness import Readiness
@@ -140,11 +141,31 @@ class NetworkService(network_pb2_grpc.NetworkServicer):
         return network_pb2.GetContractsResponse(
             contracts=[
                 network_pb2.Contract(
-                    name=contract.name,
-                    source_hash=contract.source_hash,
-                    language_version=contract.language_version,
+                    name=contract.version.name,
+                    source_hash=contract.version.source_hash,
+                    language_version=contract.version.language_version,
                     interface_json=contract.interface_json,
+                    gas_table_version=contract.version.gas_table_version,
+                    version=contract.version.version,
+                    height=contract.version.height,
+                    replaces=contract.version.replaces,
                 )
                 for contract in self._core.reads.contracts()
             ]
+        )
+
+    @override
+    async def GetContractVersion(
+        self, request: network_pb2.GetContractVersionRequest, context: Context
+    ) -> network_pb2.ContractVersion:
+        name = check_name("name", request.name)
+        found = self._core.reads.contract_version(name, request.version)
+        return network_pb2.ContractVersion(
+            name=found.name,
+            version=found.version,
+            height=found.height,
+            language_version=found.language_version,
+            gas_table_version=found.gas_table_version,
+            replaces=found.replaces,
+            source=found.source,
         )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from tanpo.node.roster import Roster
     from tanpo.node.transport import PeerState
+    from tanpo.node.versions import ContractVersion
 
 
 class StatusRead(Protocol):
@@ -144,6 +145,10 @@ class ReadPort(Protocol):
 
     def contracts(self) -> list[ContractRead]:
         """Return the installed contracts."""
+        ...
+
+    def contract_version(self, name: str, version: int) -> ContractVersion:
+        """Return a version of a contract, the one in force for 0."""
         ...
 
 

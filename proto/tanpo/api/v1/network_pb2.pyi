@@ -420,11 +420,22 @@ class Contract(_message.Message):
     SOURCE_HASH_FIELD_NUMBER: _builtins.int
     LANGUAGE_VERSION_FIELD_NUMBER: _builtins.int
     INTERFACE_JSON_FIELD_NUMBER: _builtins.int
+    GAS_TABLE_VERSION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    REPLACES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     source_hash: _builtins.bytes
     language_version: _builtins.int
     interface_json: _builtins.str
     """The interface (entry points, views, records, events) as JSON."""
+    gas_table_version: _builtins.int
+    version: _builtins.int
+    """Counts from 1."""
+    height: _builtins.int
+    """The block that put it in force; 0 for genesis."""
+    replaces: _builtins.bytes
+    """The source hash of the version before it; empty for version 1."""
     def __init__(
         self,
         *,
@@ -432,11 +443,76 @@ class Contract(_message.Message):
         source_hash: _builtins.bytes = ...,
         language_version: _builtins.int = ...,
         interface_json: _builtins.str = ...,
+        gas_table_version: _builtins.int = ...,
+        version: _builtins.int = ...,
+        height: _builtins.int = ...,
+        replaces: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["interface_json", b"interface_json", "language_version", b"language_version", "name", b"name", "source_hash", b"source_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gas_table_version", b"gas_table_version", "height", b"height", "interface_json", b"interface_json", "language_version", b"language_version", "name", b"name", "replaces", b"replaces", "source_hash", b"source_hash", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Contract: _TypeAlias = Contract  # noqa: Y015
+
+@_typing.final
+class GetContractVersionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.int
+    """0 for the version in force."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetContractVersionRequest: _TypeAlias = GetContractVersionRequest  # noqa: Y015
+
+@_typing.final
+class ContractVersion(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    LANGUAGE_VERSION_FIELD_NUMBER: _builtins.int
+    GAS_TABLE_VERSION_FIELD_NUMBER: _builtins.int
+    REPLACES_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.int
+    height: _builtins.int
+    language_version: _builtins.int
+    gas_table_version: _builtins.int
+    replaces: _builtins.bytes
+    source: _builtins.str
+    """ASCII; its SHA-256 is the source hash."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+        height: _builtins.int = ...,
+        language_version: _builtins.int = ...,
+        gas_table_version: _builtins.int = ...,
+        replaces: _builtins.bytes = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gas_table_version", b"gas_table_version", "height", b"height", "language_version", b"language_version", "name", b"name", "replaces", b"replaces", "source", b"source", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContractVersion: _TypeAlias = ContractVersion  # noqa: Y015

@@ -65,6 +65,11 @@ class NetworkStub:
                 request_serializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetContractsRequest.SerializeToString,
                 response_deserializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetContractsResponse.FromString,
                 _registered_method=True)
+        self.GetContractVersion = channel.unary_unary(
+                '/tanpo.api.v1.Network/GetContractVersion',
+                request_serializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetContractVersionRequest.SerializeToString,
+                response_deserializer=tanpo_dot_api_dot_v1_dot_network__pb2.ContractVersion.FromString,
+                _registered_method=True)
 
 
 class NetworkServicer:
@@ -108,6 +113,13 @@ class NetworkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetContractVersion(self, request, context):
+        """One version of a contract with its source: that in force, or an earlier one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NetworkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -140,6 +152,11 @@ def add_NetworkServicer_to_server(servicer, server):
                     servicer.GetContracts,
                     request_deserializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetContractsRequest.FromString,
                     response_serializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetContractsResponse.SerializeToString,
+            ),
+            'GetContractVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetContractVersion,
+                    request_deserializer=tanpo_dot_api_dot_v1_dot_network__pb2.GetContractVersionRequest.FromString,
+                    response_serializer=tanpo_dot_api_dot_v1_dot_network__pb2.ContractVersion.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -305,6 +322,33 @@ class Network:
             '/tanpo.api.v1.Network/GetContracts',
             tanpo_dot_api_dot_v1_dot_network__pb2.GetContractsRequest.SerializeToString,
             tanpo_dot_api_dot_v1_dot_network__pb2.GetContractsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetContractVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tanpo.api.v1.Network/GetContractVersion',
+            tanpo_dot_api_dot_v1_dot_network__pb2.GetContractVersionRequest.SerializeToString,
+            tanpo_dot_api_dot_v1_dot_network__pb2.ContractVersion.FromString,
             options,
             channel_credentials,
             insecure,

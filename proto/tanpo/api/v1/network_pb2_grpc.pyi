@@ -40,6 +40,8 @@ class NetworkStub:
     """What is known against validators: in the chain, or waiting for a block."""
     GetParameters: _grpc.UnaryUnaryMultiCallable[_network_pb2.GetParametersRequest, _network_pb2.GetParametersResponse]
     GetContracts: _grpc.UnaryUnaryMultiCallable[_network_pb2.GetContractsRequest, _network_pb2.GetContractsResponse]
+    GetContractVersion: _grpc.UnaryUnaryMultiCallable[_network_pb2.GetContractVersionRequest, _network_pb2.ContractVersion]
+    """One version of a contract with its source: that in force, or an earlier one."""
 
 @_typing.type_check_only
 class NetworkAsyncStub(NetworkStub):
@@ -53,6 +55,8 @@ class NetworkAsyncStub(NetworkStub):
     """What is known against validators: in the chain, or waiting for a block."""
     GetParameters: _aio.UnaryUnaryMultiCallable[_network_pb2.GetParametersRequest, _network_pb2.GetParametersResponse]  # type: ignore[assignment]
     GetContracts: _aio.UnaryUnaryMultiCallable[_network_pb2.GetContractsRequest, _network_pb2.GetContractsResponse]  # type: ignore[assignment]
+    GetContractVersion: _aio.UnaryUnaryMultiCallable[_network_pb2.GetContractVersionRequest, _network_pb2.ContractVersion]  # type: ignore[assignment]
+    """One version of a contract with its source: that in force, or an earlier one."""
 
 class NetworkServicer(metaclass=_abc_1.ABCMeta):
     """What a node knows of its network."""
@@ -99,5 +103,13 @@ class NetworkServicer(metaclass=_abc_1.ABCMeta):
         request: _network_pb2.GetContractsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_network_pb2.GetContractsResponse, _abc.Awaitable[_network_pb2.GetContractsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetContractVersion(
+        self,
+        request: _network_pb2.GetContractVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_network_pb2.ContractVersion, _abc.Awaitable[_network_pb2.ContractVersion]]:
+        """One version of a contract with its source: that in force, or an earlier one."""
 
 def add_NetworkServicer_to_server(servicer: NetworkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

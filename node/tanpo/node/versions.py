@@ -1,0 +1,218 @@
+"""Contracts of a state: which version of which source is in force, compiled and ready to run.
+
+The state holds source only. The version in force stands under the contract's name, those before it under name
+and number, so that whoever executes old blocks again, or reads history, finds what ran then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+from tanpo.ledger.codec import Reader, Writer
+from tanpo.ledger.errors import CorruptState, LedgerError, Reason
+from tanpo.node.contract_sets import ContractSet, ContractSource, Programs
+from tanpo.vm import (
+    GAS_TABLE_VERSION,
+    LANGUAGE_VERSION,
+    SOURCE_BYTES_MAX,
+    CompiledContract,
+    ContractRefused,
+    Interface,
+    Machine,
+    StateReader,
+)
+
+CONTRACTS_PREFIX: Final = b"\x02\x00contract/"
+VERSIONS_PREFIX: Final = b"\x02\x00version/"
+CONTRACTS_MAX: Final = 1_000
+
+_NAME_BYTES_MAX: Final = 48
+_NAMES_MAX: Final = 65_536
+"""More than a source of 64 KiB can spell."""
+
+_TYPE_BYTES_MAX: Final = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractVersion:
+    """One version of a contract, as installed at `height`. Versions count from 1.
+
+    `replaces` is the hash of the version before it, empty for the first. `imports` are the contracts it has
+    handles of. `layout` is the type of every state variable, by name, that this version or one before it has.
+    """
+
+    name: str
+    version: int
+    height: int
+    language_version: int
+    gas_table_version: int
+    replaces: bytes
+    imports: tuple[str, ...]
+    layout: Mapping[str, str]
+    source: str
+
+    @property
+    def source_hash(self) -> bytes:
+        """What names the source: its SHA-256."""
+        return sha256(self.source.encode("ascii")).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledContracts:
+    """The contracts of one state. Immutable: an installation or upgrade makes new ones.
+
+    `sources` are what a block runs with, wherever it runs.
+    """
+
+    versions: Mapping[str, ContractVersion] = field(default_factory=dict)
+    compiled: Mapping[str, CompiledContract] = field(default_factory=dict)
+    machine: Machine = field(default_factory=lambda: Machine({}))
+    sources: ContractSet = field(default_factory=lambda: ContractSet.create(()))
+
+    def replace(self, version: ContractVersion, compiled: CompiledContract) -> InstalledContracts:
+        """Return the set with one contract added, or put in another's place."""
+        versions = {**self.versions, version.name: version}
+        return InstalledContracts(
+            versions=versions,
+            compiled={**self.compiled, version.name: compiled},
+            machine=self.machine.replace(compiled),
+            sources=ContractSet.create(
+                ContractSource.create(one.name, one.source, one.language_version) for one in _sort(versions)
+            ),
+        )
+
+    def list_interfaces(self, besides: str) -> dict[str, Interface]:
+        """Return the interfaces that a source named `besides` may have handles of."""
+        return {name: one.interface for name, one in self.compiled.items() if name != besides}
+
+    def list_dependants(self, name: str) -> list[CompiledContract]:
+        """Return the contracts that have a handle of this one."""
+        return [one for one in self.compiled.values() if name in one.handles]
+
+    def reaches(self, start: str, name: str) -> bool:
+        """Return whether `start` has a handle of `name`, directly or through others."""
+        found, waiting = {start}, [start]
+        while waiting:
+            version = self.versions.get(waiting.pop())
+            for one in version.imports if version else ():
+                if one not in found:
+                    found.add(one)
+                    waiting.append(one)
+        return start != name and name in found
+
+
+def encode_version(version: ContractVersion) -> bytes:
+    """Return the canonical encoding of a version, without its name, which is in the key."""
+    writer = Writer().u32(version.version).u64(version.height)
+    writer.u16(version.language_version).u16(version.gas_table_version).blob(version.replaces)
+    writer.u32(len(version.imports))
+    for name in version.imports:
+        writer.text(name)
+    writer.u32(len(version.layout))
+    for variable, kind in sorted(version.layout.items()):
+        writer.text(variable).text(kind)
+    return writer.blob(version.source.encode("ascii")).finish()
+
+
+def decode_version(name: str, encoded: bytes) -> ContractVersion:
+    """Return the version that `encoded` spells. Raises `PeerFault` for any other bytes."""
+    reader = Reader(encoded)
+    version = ContractVersion(
+        name=name,
+        version=reader.u32(),
+        height=reader.u64(),
+        language_version=reader.u16(),
+        gas_table_version=reader.u16(),
+        replaces=reader.blob(32),
+        imports=tuple(reader.text(_NAME_BYTES_MAX) for _ in range(reader.count(CONTRACTS_MAX))),
+        layout={
+            reader.text(_NAME_BYTES_MAX): reader.text(_TYPE_BYTES_MAX)
+            for _ in range(reader.count(_NAMES_MAX))
+        },
+        source=reader.blob(SOURCE_BYTES_MAX).decode("ascii"),
+    )
+    reader.finish()
+    return version
+
+
+def compute_key(name: str) -> bytes:
+    """Return where the version in force of a contract is stored."""
+    return CONTRACTS_PREFIX + name.encode("ascii")
+
+
+def compute_past_key(name: str, version: int) -> bytes:
+    """Return where a version of a contract is stored once another took its place."""
+    return VERSIONS_PREFIX + name.encode("ascii") + b"/" + version.to_bytes(4, "big")
+
+
+def find_version(
+    state: StateReader, contracts: InstalledContracts, name: str, version: int
+) -> ContractVersion | None:
+    """Return a version of a contract, the one in force for 0; None if there is none."""
+    current = contracts.versions.get(name)
+    if current is None or version in (0, current.version):
+        return current
+    encoded = state.get(compute_past_key(name, version)) if 0 < version < current.version else None
+    return None if encoded is None else decode_version(name, encoded)
+
+
+def load_contracts(state: StateReader, programs: Programs) -> InstalledContracts:
+    """Return the contracts in the state, compiled.
+
+    Raises:
+        CorruptState: what is stored does not compile, although it did when it was installed.
+    """
+    contracts = InstalledContracts()
+    try:
+        for version in _sort(_read_versions(state)):
+            contracts = _add(contracts, version, programs)
+    except ContractRefused as error:
+        raise _corrupt(error.message) from None
+    programs.adopt(contracts.sources, contracts.compiled, contracts.machine)
+    return contracts
+
+
+def _add(contracts: InstalledContracts, version: ContractVersion, programs: Programs) -> InstalledContracts:
+    if (version.language_version, version.gas_table_version) != (LANGUAGE_VERSION, GAS_TABLE_VERSION):
+        raise _corrupt(f"{version.name} is in version {version.language_version} of the language")
+    interfaces = contracts.list_interfaces(version.name)
+    return contracts.replace(
+        version, programs.compile_source(version.source, name=version.name, interfaces=interfaces)
+    )
+
+
+def _read_versions(state: StateReader) -> dict[str, ContractVersion]:
+    versions: dict[str, ContractVersion] = {}
+    for key, value in state.scan(CONTRACTS_PREFIX, CONTRACTS_PREFIX + b"\xff", CONTRACTS_MAX):
+        try:
+            name = key[len(CONTRACTS_PREFIX) :].decode("ascii")
+            versions[name] = decode_version(name, value)
+        except (LedgerError, UnicodeDecodeError):
+            raise _corrupt(f"the record under {key.hex()} is damaged") from None
+    return versions
+
+
+def _sort(versions: Mapping[str, ContractVersion]) -> list[ContractVersion]:
+    """Return versions in an order in which each has handles only of those before it."""
+    order: list[ContractVersion] = []
+    waiting = dict(sorted(versions.items()))
+    while waiting:
+        ready = [one for one in waiting.values() if not any(name in waiting for name in one.imports)]
+        if not ready:
+            raise _corrupt(f"contracts need each other: {', '.join(waiting)}")
+        order += ready
+        for one in ready:
+            del waiting[one.name]
+    return order
+
+
+def _corrupt(why: str) -> CorruptState:
+    return CorruptState(
+        Reason.DATA_CORRUPT,
+        f"an installed contract no longer compiles: {why}",
+        remedy="run the software version the network runs; if it does, put blocks/, state/, guard and "
+        "network of another stopped node in place of these, and leave consensus/ as it is",
+    )

@@ -1,0 +1,239 @@
+"""A chain of real blocks on a real store, executed as a node does it, with no network around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, cast
+
+from tanpo.contracts import load_source
+from tanpo.ledger.block import (
+    EMPTY_ROOT,
+    Block,
+    BlockFlags,
+    Header,
+    compute_body_hash,
+    compute_tx_root,
+)
+from tanpo.ledger.certificate import CommitProof, genesis_certificate
+from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, collect_keys
+from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.plans import (
+    CONTRACTS_CONTRACT,
+    PARTS_A_CALL,
+    ContractPlan,
+    plan_to_value,
+    split_source,
+)
+from tanpo.ledger.receipt import Receipt, decode_receipt
+from tanpo.ledger.transaction import Call, Envelope, Transaction, build_transaction, sign_envelope
+from tanpo.ledger.types import Epoch, Height, MemberId, Term, ValidatorIndex
+from tanpo.ledger.validators import Validator, validators_to_value
+from tanpo.ledger.values import Fields, Value
+from tanpo.node.body import DecodedBlock, decode_body
+from tanpo.node.config import ExecutionMode
+from tanpo.node.contract_sets import Programs
+from tanpo.node.execution import ExecutedBlock, Execution
+from tanpo.node.keyring import KeyRing
+from tanpo.node.metrics import Metrics
+from tanpo.node.running import play_blocking
+from tanpo.node.worker.runner import open_runners
+from tanpo.storage import LedgerStore
+from tanpo.vm import GAS_LIMIT_MAX, GAS_TABLE_VERSION, LANGUAGE_VERSION, CallContext
+
+START_MS: Final = 1_767_225_600_000
+BLOCK_MS: Final = 1_000
+DAY_MS: Final = 24 * 60 * 60 * 1_000
+MEMBERS: Final = ("trust-bank", "custody-bank", "dealer-a", "dealer-b")
+
+
+class Chain:
+    """One node's execution and the blocks it was given. `open` it on a folder; the same folder goes on."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        has_validators: bool = False,
+        mode: ExecutionMode = ExecutionMode.IN_PROCESS,
+    ) -> None:
+        self.folder = folder
+        self.mode = mode
+        self.keys = {member: PrivateKey.generate() for member in MEMBERS}
+        self.genesis = _make_genesis(self.keys, has_validators=has_validators)
+        self.execution = self._open()
+        self._requests = 0
+
+    def reopen(self) -> None:
+        """Stop and start: what is committed is read from disk."""
+        self.close()
+        self.execution = self._open()
+
+    def close(self) -> None:
+        """End the runners and close the store."""
+        self.execution.runner.close()
+        self.execution.views.close()
+        self.execution.store.close()
+
+    def make_transaction(
+        self, contract: str, entry: str, arguments: Mapping[str, Value], *members: str
+    ) -> Transaction:
+        """Return a transaction of the first of these members, signed by all of them."""
+        self._requests += 1
+        return build_transaction(
+            network_id=self.genesis.network_id,
+            member=MemberId(members[0]),
+            request_id=f"r-{self._requests}",
+            valid_until_ms=START_MS + DAY_MS,
+            gas_limit=1_000_000,
+            signers=[self.keys[member].key_id for member in members],
+            call=Call.create(contract, entry, arguments),
+        )
+
+    def execute(self, *transactions: Transaction, above: ExecutedBlock | None = None) -> ExecutedBlock:
+        """Execute the next block and hold its results."""
+        decoded = self._make_block(*transactions, above=above)
+        play_blocking(self.execution.begin(decoded))
+        return self.execution.get(decoded.block.block_hash)
+
+    def commit(self, executed: ExecutedBlock) -> list[Receipt]:
+        """Make an executed block final, and return its receipts."""
+        proof = CommitProof(certificate=genesis_certificate(self.genesis.network_id))
+        self.execution.commit(executed.block_hash, proof)
+        return [decode_receipt(one) for one in executed.receipts]
+
+    def run(self, *transactions: Transaction) -> list[Receipt]:
+        """Execute the next block and make it final."""
+        return self.commit(self.execute(*transactions))
+
+    def view(self, contract: str, view: str, **arguments: Value) -> Value | None:
+        """Return what a view returns on the committed state."""
+        context = CallContext(
+            sender="", signers=(), time_ms=self.execution.tip_time_ms, height=0, tx_id=bytes(32)
+        )
+        session = self.execution.machine.open_session(self.execution.store)
+        outcome = session.view(Call.create(contract, view, arguments), context, GAS_LIMIT_MAX)
+        return outcome.value if outcome.ok else outcome.code
+
+    def propose(self, plan: ContractPlan, source: str) -> int:
+        """Propose a plan and deliver its source, in blocks of their own. Return the proposal's number."""
+        deadline = START_MS + DAY_MS
+        arguments: dict[str, Value] = {"plan": plan_to_value(plan), "deadline": deadline}
+        (receipt,) = self.run(self.make_transaction(CONTRACTS_CONTRACT, "propose", arguments, MEMBERS[0]))
+        number = cast("int", receipt.value)
+        parts = split_source(source.encode())
+        for first in range(0, len(parts), PARTS_A_CALL):
+            pieces = tuple(parts[first : first + PARTS_A_CALL])
+            self.run(
+                self.make_transaction(
+                    CONTRACTS_CONTRACT,
+                    "deliver",
+                    {"number": number, "first": first, "pieces": pieces},
+                    MEMBERS[0],
+                )
+            )
+        return number
+
+    def make_approval(self, number: int, plan: ContractPlan) -> Transaction:
+        """Return the transaction by which all members but the proposer approve."""
+        arguments: dict[str, Value] = {"number": number, "plan": plan_to_value(plan)}
+        return self.make_transaction(CONTRACTS_CONTRACT, "approve", arguments, *MEMBERS[1:])
+
+    def install(self, contract: str, source: str, *, arguments: Fields = ()) -> Receipt:
+        """Propose and approve a contract in the next blocks. Return the receipt of the last approval."""
+        plan = make_plan(self, contract, source, arguments=arguments)
+        number = self.propose(plan, source)
+        (receipt,) = self.run(self.make_approval(number, plan))
+        return receipt
+
+    def _make_block(self, *transactions: Transaction, above: ExecutedBlock | None = None) -> DecodedBlock:
+        """Return the next block, above one that is executed and not committed if it is named."""
+        store = self.execution.store
+        height = above.decoded.block.header.height if above else store.executed_height
+        envelopes = [self._seal(transaction).encoded for transaction in transactions]
+        header = Header(
+            network_id=self.genesis.network_id,
+            epoch=Epoch(0),
+            term=Term(1),
+            height=Height(height + 1),
+            parent_hash=above.block_hash if above else store.executed_hash,
+            parent_term=Term(1),
+            time_ms=START_MS + (height + 1) * BLOCK_MS,
+            proposer=ValidatorIndex(0),
+            tx_root=compute_tx_root([transaction.tx_id for transaction in transactions]),
+            tx_count=len(transactions),
+            body_hash=compute_body_hash(envelopes),
+            state_root=above.state_root if above else store.state_root,
+            receipts_root=above.receipts_root if above else store.receipts_root,
+            valset_hash=bytes(32),
+            next_valset_hash=bytes(32),
+            flags=BlockFlags.NONE,
+            evidence_root=EMPTY_ROOT,
+        )
+        return decode_body(Block.create(header, envelopes), self.genesis.network_id, lambda _: None)
+
+    def _open(self) -> Execution:
+        programs, metrics = Programs(), Metrics()
+        runner, views = open_runners(self.mode, programs, metrics)
+        return Execution.open(
+            store=LedgerStore.open(self.folder, network_id=self.genesis.network_id),
+            genesis=self.genesis,
+            keyring=KeyRing(collect_keys(self.genesis)),
+            metrics=metrics,
+            programs=programs,
+            runner=runner,
+            views=views,
+        )
+
+    def _seal(self, transaction: Transaction) -> Envelope:
+        signers = [key for key in self.keys.values() if key.key_id in transaction.signers]
+        return sign_envelope(self.genesis.network_id, [transaction], signers)
+
+
+def make_plan(chain: Chain, contract: str, source: str, *, arguments: Fields = ()) -> ContractPlan:
+    """Return the plan to install a source, or to upgrade to it what is installed."""
+    current = chain.execution.contracts.versions.get(contract)
+    return ContractPlan.create(
+        contract,
+        source.encode(),
+        language_version=LANGUAGE_VERSION,
+        gas_table_version=GAS_TABLE_VERSION,
+        version=current.version + 1 if current else 1,
+        replaces=current.source_hash if current else b"",
+        arguments=arguments,
+    )
+
+
+def _make_genesis(keys: Mapping[str, PrivateKey], *, has_validators: bool) -> Genesis:
+    roster: tuple[Value, ...] = tuple({"member": member, "roles": ()} for member in keys)
+    validators = tuple(
+        Validator(member=MemberId(member), node="node", public_key=key.public_key.encoded)
+        for member, key in keys.items()
+    )
+    arguments: dict[str, Fields] = {
+        "members": (("members", roster),),
+        "validators": (("validators", validators_to_value(validators)),),
+        CONTRACTS_CONTRACT: (),
+    }
+    return Genesis(
+        network="test",
+        time_ms=START_MS,
+        parameters=Parameters(),
+        members=tuple(
+            Member(
+                member=MemberId(member),
+                name=member,
+                lei="",
+                roles=(),
+                ca_certificate=b"",
+                keys=(key.public_key.encoded,),
+            )
+            for member, key in keys.items()
+        ),
+        validators=validators,
+        contracts=tuple(
+            InstalledContract(name=name, source=load_source(name), arguments=given)
+            for name, given in arguments.items()
+            if has_validators or name != "validators"
+        ),
+    )
