@@ -24,3 +24,25 @@ ArgumentsOption: TypeAlias = Annotated[
         "--arg", "-a", metavar="NAME=VALUE", help="An argument; JSON for what has parts. Repeat for each."
     ),
 ]
+
+AnyProfileOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--profile", "-p", envvar="TANPO_PROFILE", help="Which node, and as whom."),
+]
+DirOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--dir", help="A local network's folder: all its members sign, and keys are found there."),
+]
+KeyOption: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option("--key", metavar="FILE", help="A further key file to sign with, of another member."),
+]
+DraftOption: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Write a draft for the signers to sign instead; it must not exist.")
+]
+SignerOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MEMBER|KEY_ID", help="Who is to sign the draft, its proposer too. Repeat for each."
+    ),
+]

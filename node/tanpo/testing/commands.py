@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any, Final
 
 TIMEOUT_S: Final = 150
@@ -22,6 +24,28 @@ def run_tanpo(*arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=TIMEOUT_S,
         env=environment,
     )
+
+
+def run_tanpo_here(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as `run_tanpo` does, but in this process: a second less for each."""
+    from tanpo.cli.output import Reporting
+    from tanpo.cli.root import app
+
+    out, err, code = StringIO(), StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            with Reporting():
+                app(arguments, prog_name="tanpo")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def read_json_here(*arguments: str) -> Any:
+    """Return what the command prints with `-o json`, run in this process. Raises as `read_json` does."""
+    done = run_tanpo_here(*arguments, "-o", "json")
+    done.check_returncode()
+    return json.loads(done.stdout)
 
 
 def read_json(*arguments: str) -> Any:

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
+from tanpo.cli.options import AnyProfileOption, DirOption, DraftOption, KeyOption, SignerOption
 from tanpo.cli.output import Column, Format, OutputOption, print_fields, print_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tanpo.client import Client
-    from tanpo.ledger.transaction import Signer
 
 app = typer.Typer(help="The nodes that vote on blocks.", no_args_is_help=True, rich_markup_mode=None)
 
 EPOCH_SECONDS = 30.0
 """How long a change may take to be in force once it is committed; ordinarily it takes one block."""
 
-ProfileOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option("--profile", "-p", envvar="TANPO_PROFILE", help="Which node, and as whom."),
-]
-DirOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option("--dir", help="A local network's folder: all its members sign, and keys are found there."),
-]
 WishOption: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="MEMBER/NODE[=KEY]", help="The node, and its public key.")
 ]
@@ -36,19 +23,6 @@ RemoveOption: TypeAlias = Annotated[
 ]
 FileOption: TypeAlias = Annotated[
     Path | None, typer.Option(help="All validators wanted, as `tanpo validator list -o json` prints.")
-]
-KeyOption: TypeAlias = Annotated[
-    list[Path] | None,
-    typer.Option("--key", metavar="FILE", help="A further key file to sign with, of another member."),
-]
-DraftOption: TypeAlias = Annotated[
-    Path | None, typer.Option(help="Write a draft for the signers to sign instead; it must not exist.")
-]
-SignerOption: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="MEMBER|KEY_ID", help="Who is to sign the draft, its proposer too. Repeat for each."
-    ),
 ]
 WeakenOption: TypeAlias = Annotated[
     bool, typer.Option("--weaken", help="Let the network survive fewer faulty validators than now.")
@@ -70,12 +44,13 @@ _COLUMNS = (
 
 @app.command("list")
 def list_all(
-    profile: ProfileOption = None, directory: DirOption = None, output: OutputOption = Format.TABLE
+    profile: AnyProfileOption = None, directory: DirOption = None, output: OutputOption = Format.TABLE
 ) -> None:
     """List the validators in force, in the order of their indices."""
+    from tanpo.cli.connecting import connect
     from tanpo.cli.validators import describe_validators, read_current
 
-    with _connect(profile, directory) as client:
+    with connect(profile, directory) as client:
         current, epoch = read_current(client)
     rows: list[dict[str, Any]] = describe_validators(current)
     if output is Format.JSON:
@@ -86,7 +61,7 @@ def list_all(
 
 @app.command()
 def replace(
-    profile: ProfileOption = None,
+    profile: AnyProfileOption = None,
     directory: DirOption = None,
     add: WishOption = None,
     remove: RemoveOption = None,
@@ -106,6 +81,7 @@ def replace(
     whoever has all signatures seals and sends it (`tanpo tx seal`, `tanpo tx send`).
     """
     from tanpo.cli import validators as wishes
+    from tanpo.cli.connecting import connect, load_signers
     from tanpo.cli.signers import find_signers
     from tanpo.client import save_draft
     from tanpo.ledger.transaction import Call
@@ -114,7 +90,7 @@ def replace(
     if (file is None) == (not (add or remove or rekey)):
         raise typer.BadParameter("either --file, or any of --add, --remove and --rekey")
     keys = _find_local_keys(directory)
-    with _connect(profile, directory) as client:
+    with connect(profile, directory) as client:
         current, epoch = wishes.read_current(client)
         wanted = (
             wishes.load_validators(file)
@@ -126,7 +102,7 @@ def replace(
                 rekey=[wishes.parse_wish(one, keys) for one in rekey or []],
             )
         )
-        signers = _load_signers(client, directory, key or [])
+        signers = load_signers(client, directory, key or [])
         signing = find_signers(client.config, signer) if signer else [one.key_id for one in signers]
         members = sorted(
             {str(client.config.keys[one].member) for one in signing if one in client.config.keys}
@@ -147,19 +123,6 @@ def replace(
     print_fields(output, done | wishes.describe_change(current, wanted))
 
 
-def _connect(profile: Path | None, directory: Path | None) -> Client:
-    from tanpo.client import Client, load_profile
-
-    if directory is not None:
-        from tanpo.cli.layout import NetworkFolder
-
-        folder = NetworkFolder(root=directory.absolute())
-        return Client(load_profile(profile or folder.get_member(folder.load_manifest()[0].member).profile))
-    if profile is None:
-        raise typer.BadParameter("name a profile, or the --dir of a local network", param_hint="--profile")
-    return Client(load_profile(profile))
-
-
 def _find_local_keys(directory: Path | None) -> dict[str, bytes]:
     """Return the public keys of a local network's nodes, by name."""
     if directory is None:
@@ -174,15 +137,3 @@ def _find_local_keys(directory: Path | None) -> dict[str, bytes]:
         ).public_key.encoded
         for place in folder.load_manifest()
     }
-
-
-def _load_signers(client: Client, directory: Path | None, paths: Sequence[Path]) -> list[Signer]:
-    from tanpo.client import FileSigner
-
-    if directory is None:
-        return [*client.config.signers, *(FileSigner.load(path) for path in paths)]
-    from tanpo.cli.layout import NetworkFolder
-
-    folder = NetworkFolder(root=directory.absolute())
-    places = folder.load_manifest()
-    return [FileSigner.load(folder.get_member(place.member).transaction_key) for place in places]

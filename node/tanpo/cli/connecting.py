@@ -1,0 +1,34 @@
+"""A client, and who signs: of a profile, or of a whole local network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from tanpo.cli.layout import NetworkFolder
+from tanpo.client import Client, FileSigner, load_profile
+from tanpo.ledger.transaction import Signer
+
+
+def connect(profile: Path | None, directory: Path | None) -> Client:
+    """Return a client of the profile's node, or of the first of a local network's nodes.
+
+    Raises:
+        BadParameter: neither is named.
+    """
+    if directory is not None:
+        folder = NetworkFolder(root=directory.absolute())
+        return Client(load_profile(profile or folder.get_member(folder.load_manifest()[0].member).profile))
+    if profile is None:
+        raise typer.BadParameter("name a profile, or the --dir of a local network", param_hint="--profile")
+    return Client(load_profile(profile))
+
+
+def load_signers(client: Client, directory: Path | None, paths: Sequence[Path]) -> list[Signer]:
+    """Return all members' keys of a local network, or those of the client and of further files."""
+    if directory is None:
+        return [*client.config.signers, *(FileSigner.load(path) for path in paths)]
+    folder = NetworkFolder(root=directory.absolute())
+    places = folder.load_manifest()
+    return [FileSigner.load(folder.get_member(place.member).transaction_key) for place in places]
