@@ -7,8 +7,10 @@ from pathlib import Path
 
 import typer
 from tanpo.cli.layout import NetworkFolder
-from tanpo.client import Client, FileSigner, load_profile
+from tanpo.client import Client, ClientConfig, FileSigner, load_profile
+from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.transaction import Signer
+from tanpo.ledger.types import KeyId
 
 
 def connect(profile: Path | None, directory: Path | None) -> Client:
@@ -32,3 +34,20 @@ def load_signers(client: Client, directory: Path | None, paths: Sequence[Path]) 
     folder = NetworkFolder(root=directory.absolute())
     places = folder.load_manifest()
     return [FileSigner.load(folder.get_member(place.member).transaction_key) for place in places]
+
+
+def find_signers(config: ClientConfig, names: Sequence[str]) -> list[KeyId]:
+    """Return the registered keys that the names mean. Raises `UsageError` for one that is not exactly one."""
+    found: list[KeyId] = []
+    for name in names:
+        matching = [key_id for key_id, key in config.keys.items() if name in (key.member, key_id.hex())]
+        if len(matching) != 1:
+            raise UsageError(
+                Reason.KEY_UNKNOWN,
+                "a signer is not exactly one registered key",
+                value=name,
+                limit=f"{len(matching)} keys match",
+                remedy="name a member with one key, or a key id",
+            )
+        found += matching
+    return found

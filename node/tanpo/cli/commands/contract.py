@@ -191,8 +191,7 @@ def approve(
     --draft, nothing is sent: members sign the draft where their keys are (`tanpo tx sign`, `seal`, `send`).
     """
     from tanpo.cli import proposals
-    from tanpo.cli.connecting import connect, load_signers
-    from tanpo.cli.signers import find_signers
+    from tanpo.cli.connecting import connect, find_signers, load_signers
     from tanpo.client import save_draft
 
     with connect(profile, directory) as client:

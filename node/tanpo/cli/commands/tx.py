@@ -86,7 +86,7 @@ def build(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Write a draft that nobody has signed yet. The profile's node is asked for the contract's interface."""
-    from tanpo.cli.signers import find_signers
+    from tanpo.cli.connecting import find_signers
     from tanpo.client import VALID_FOR_S, Client, load_profile, save_draft
 
     with Client(load_profile(profile)) as client:

@@ -81,8 +81,7 @@ def replace(
     whoever has all signatures seals and sends it (`tanpo tx seal`, `tanpo tx send`).
     """
     from tanpo.cli import validators as wishes
-    from tanpo.cli.connecting import connect, load_signers
-    from tanpo.cli.signers import find_signers
+    from tanpo.cli.connecting import connect, find_signers, load_signers
     from tanpo.client import save_draft
     from tanpo.ledger.transaction import Call
     from tanpo.ledger.validators import validators_to_value
