@@ -59,13 +59,13 @@ class ExpressionWriter:
                     self._logic,
                     self._negation,
                 ),
-                *(self._member, self._member, self._in_state, self._edges),
+                *(self._member, self._member, self._in_state, self._edges, self._signed),
             ),
             "str": (
                 *(self._sum, self._character, self._cut, self._format, self._format, self._spell, self._join),
-                *(self._sender, self._spell),
+                *(self._sender, self._spell, self._hex),
             ),
-            "bytes": (self._sum, self._cut, self._digest, self._transaction),
+            "bytes": (self._sum, self._cut, self._digest, self._digest, self._encoded, self._transaction),
             "list": (
                 *(self._display, self._display, self._sum, self._cut, self._sort, self._comprehension),
                 *(self._comprehension, self._page),
@@ -298,7 +298,16 @@ class ExpressionWriter:
         return self.pick(("ctx.sender", "ctx.contract"))
 
     def _digest(self, _: Kind, depth: int) -> str:
-        return f"sha256({self.write(BYTES, depth)})"
+        return f"{self.pick(('sha256', 'sha256', 'sha512', 'sha3_256'))}({self.write(BYTES, depth)})"
+
+    def _encoded(self, _: Kind, depth: int) -> str:
+        return f"{self.write(STR, depth)}.encode()"
+
+    def _hex(self, _: Kind, depth: int) -> str:
+        return f"{self.write(BYTES, depth)}.hex()"
+
+    def _signed(self, _: Kind, depth: int) -> str:
+        return f"verify_p256({', '.join([self.write(BYTES, depth) for _ in range(3)])})"
 
     def _transaction(self, _: Kind, __: int) -> str:
         return "ctx.tx_id"

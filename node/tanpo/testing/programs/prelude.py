@@ -10,7 +10,7 @@ import operator
 import re
 from collections.abc import Callable
 from fractions import Fraction
-from hashlib import sha256
+from hashlib import sha3_256, sha256, sha512
 from typing import Any, Final, NoReturn
 
 _INT_MAX: Final = 2**255 - 1
@@ -168,6 +168,10 @@ NAMES: Final[dict[str, Any]] = {
     "mul_div": mul_div,
     "div_round": div_round,
     "sha256": lambda data: sha256(data).digest(),
+    "sha512": lambda data: sha512(data).digest(),
+    "sha3_256": lambda data: sha3_256(data).digest(),
+    # No program comes upon a signature that is good.
+    "verify_p256": lambda *_: False,
     "work_": work,
     "change_item_": change_item,
     "change_field_": change_field,
