@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from tanpo.ledger.errors import Reason, UsageError
+from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.receipt import decode_receipt
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.types import BlockHash, Height
@@ -54,6 +56,12 @@ def spin(turns: int) -> int:
     for turn in range(turns):
         total = total + turn * 3 % 7
     return total
+
+@entry
+def prove(key: bytes, text: str, signature: bytes) -> str:
+    data = text.encode()
+    require(verify_p256(key, data, signature), "FORGED")
+    return (sha256(data) + sha512(data) + sha3_256(data)).hex()
 
 @view
 def first(limit: int) -> list[str]:
@@ -180,6 +188,25 @@ def test_of_a_worker_with_a_fault_nothing_is_used_and_another_one_executes_the_b
     assert FAULTS[fault] in capsys.readouterr().out
     assert runner.explain_stall() == ""
     assert not is_stalled(workshop.metrics)
+
+
+def test_a_worker_hashes_and_verifies_what_nobody_tried_before(workshop: Workshop) -> None:
+    """What loads a library at first use must have been used before the worker was locked in."""
+    key = PrivateKey.generate()
+    good = key.sign(sha256(b"text").digest())
+    tasks = make_tasks(
+        *(
+            make_call("prove", key=key.public_key.encoded, text=text, signature=good)
+            for text in ("text", "another")
+        )
+    )
+    scene = make_scene(install())
+
+    receipts, changes = run(workshop.make(), scene, tasks)
+
+    assert [decode_receipt(one).code for one in receipts] == ["", "FORGED"]
+    assert (receipts, changes) == run_here(scene, tasks)
+    assert count_lost(workshop.metrics) == 0
 
 
 def test_a_worker_that_falls_silent_is_ended(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
