@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING
 
 import typer
 import typer.core
-from tanpo.cli.commands import bench, contract, demo, evidence, key, net, node, query, sim, tx, validator
+from tanpo.cli.commands import (
+    authoring,
+    bench,
+    contract,
+    demo,
+    evidence,
+    key,
+    net,
+    node,
+    query,
+    sim,
+    tx,
+    validator,
+)
 from tanpo.cli.output import Reporting, open_streams
 
 if TYPE_CHECKING:
@@ -53,6 +66,8 @@ app.add_typer(tx.app, name="tx")
 app.command("query")(query.query)
 app.add_typer(node.app, name="node")
 app.add_typer(validator.app, name="validator")
+contract.app.command("check")(authoring.check)
+contract.app.command("abi")(authoring.abi)
 app.add_typer(contract.app, name="contract")
 app.add_typer(key.app, name="key")
 app.add_typer(evidence.app, name="evidence")

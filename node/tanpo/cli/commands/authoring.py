@@ -1,0 +1,80 @@
+"""`tanpo contract` for those who write contracts: what needs files alone, and no network."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+from tanpo.cli.output import Column, Format, OutputOption, print_json, print_rows, print_text
+
+if TYPE_CHECKING:
+    from tanpo.cli.authoring import Checked
+
+UsesOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--uses", metavar="NAME=FILE", help="A contract it has a handle of; the product's are known."
+    ),
+]
+SourceArgument: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="The contract's source.")
+]
+SourcesArgument: TypeAlias = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="The contracts' sources.")
+]
+
+_INTERFACE_COLUMNS = (
+    Column(heading="Kind", key="kind"),
+    Column(heading="Name", key="name"),
+    Column(heading="Takes or holds", key="takes"),
+    Column(heading="Returns", key="returns"),
+)
+
+
+def check(files: SourcesArgument, uses: UsesOption = None, output: OutputOption = Format.TABLE) -> None:
+    """Check sources and print everything that is wrong with them: file:line:column, code, construct, remedy.
+
+    Each is checked as the contract of its file's name. Exits with 1 if there is any fault.
+    """
+    found = _check(files, uses)
+    if output is Format.JSON:
+        print_json(
+            [{"file": str(one.path), "faults": [asdict(fault) for fault in one.faults]} for one in found]
+        )
+    else:
+        for one in found:
+            print_text("\n".join(one.list_faults()) or f"{one.path}: no faults")
+    if any(one.faults for one in found):
+        raise typer.Exit(1)
+
+
+def abi(file: SourceArgument, uses: UsesOption = None, output: OutputOption = Format.TABLE) -> None:
+    """Print the interface of a contract: entry points, views, records, events, and what it uses of others."""
+    from tanpo.cli.authoring import describe_contract, list_interface
+
+    found = _check([file], uses)
+    for one in found:
+        for line in one.list_faults():
+            typer.echo(f"tanpo: {line}", err=True)
+    described: list[dict[str, Any]] = [describe_contract(one.compiled) for one in found if one.compiled]
+    if len(described) != len(found):
+        raise typer.Exit(1)
+    (interface,) = described
+    if output is Format.JSON:
+        print_json(interface)
+    else:
+        print_rows(output, list_interface(interface), _INTERFACE_COLUMNS)
+
+
+def _check(files: list[Path], uses: list[str] | None) -> tuple[Checked, ...]:
+    from tanpo.cli.authoring import check_files, parse_uses
+    from tanpo.ledger.errors import UsageError
+
+    try:
+        return check_files(files, parse_uses(uses or []))
+    except UsageError as error:
+        raise typer.BadParameter(
+            f"{error.message}; value: {error.value}; limit: {error.limit} ({error.remedy})"
+        ) from None
