@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
-from tanpo.cli.output import Column, Format, OutputOption, print_json, print_rows, print_text
+from tanpo.cli.output import Column, Format, OutputOption, print_fields, print_json, print_rows, print_text
 
 if TYPE_CHECKING:
     from tanpo.cli.authoring import Checked
@@ -66,6 +66,18 @@ def abi(file: SourceArgument, uses: UsesOption = None, output: OutputOption = Fo
         print_json(interface)
     else:
         print_rows(output, list_interface(interface), _INTERFACE_COLUMNS)
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="The contract's name, and that of its file.")],
+    directory: Annotated[Path, typer.Option("--dir", file_okay=False, help="Where; it is made.")] = Path(),
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Begin a contract: a small one that works, with tests that pass. Overwrites nothing."""
+    from tanpo.cli.starting import create_contract
+
+    contract, tests = create_contract(name, directory)
+    print_fields(output, {"contract": str(contract), "tests": str(tests)})
 
 
 def _check(files: list[Path], uses: list[str] | None) -> tuple[Checked, ...]:
