@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -52,11 +52,21 @@ def _compile(source: str, contract: str, known: tuple[tuple[str, Interface], ...
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GasUse:
-    """What one call spent."""
+    """What one call spent, and the code that it failed with, if it did."""
 
     contract: str
     entry: str
     gas: int
+    code: str = ""
+
+
+_watchers: Final[list[Callable[[GasUse], None]]] = []
+
+
+def watch_gas(watcher: Callable[[GasUse], None]) -> Callable[[], None]:
+    """Tell `watcher` what every call of every ledger in this process spends, until the result is called."""
+    _watchers.append(watcher)
+    return lambda: _watchers.remove(watcher)
 
 
 def build_validator(member: str, node: str = "node-1", *, key: str = "") -> dict[str, Value]:
@@ -150,7 +160,10 @@ class Ledger:
         call = Call.create(contract, entry, arguments)
         session = self._open_session()
         outcome = session.run(call, self._context(sender, signed), GAS_LIMIT)
-        self.gas_report.append(GasUse(contract=contract, entry=entry, gas=outcome.gas_used))
+        use = GasUse(contract=contract, entry=entry, gas=outcome.gas_used, code=outcome.code)
+        self.gas_report.append(use)
+        for watcher in _watchers:
+            watcher(use)
         if not outcome.ok:
             raise CallFailed(f"{contract}.{entry}", outcome)
         self.events.extend(outcome.events)

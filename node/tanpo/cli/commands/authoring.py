@@ -24,7 +24,19 @@ SourceArgument: TypeAlias = Annotated[
 SourcesArgument: TypeAlias = Annotated[
     list[Path], typer.Argument(metavar="FILE...", exists=True, dir_okay=False, help="The contracts' sources.")
 ]
+TestsArgument: TypeAlias = Annotated[
+    list[Path], typer.Argument(metavar="PATH...", exists=True, help="Files or folders of tests.")
+]
 
+_GAS_COLUMNS = (
+    Column(heading="Contract", key="contract"),
+    Column(heading="Entry", key="entry"),
+    Column(heading="Calls", key="calls", is_number=True),
+    Column(heading="Failed", key="failed", is_number=True),
+    Column(heading="Min", key="gas_min", is_number=True),
+    Column(heading="Median", key="gas_median", is_number=True),
+    Column(heading="Max", key="gas_max", is_number=True),
+)
 _INTERFACE_COLUMNS = (
     Column(heading="Kind", key="kind"),
     Column(heading="Name", key="name"),
@@ -78,6 +90,21 @@ def new(
 
     contract, tests = create_contract(name, directory)
     print_fields(output, {"contract": str(contract), "tests": str(tests)})
+
+
+def test(paths: TestsArgument) -> None:
+    """Run tests of contracts with pytest, and print what the calls of each entry point spent."""
+    from tanpo.cli.author_tests import run_tests
+
+    if run_tests(paths) != 0:
+        raise typer.Exit(1)
+
+
+def gas(paths: TestsArgument, output: OutputOption = Format.TABLE) -> None:
+    """Run tests of contracts, and print only what the calls of each entry point spent."""
+    from tanpo.cli.author_tests import measure_gas
+
+    print_rows(output, measure_gas(paths), _GAS_COLUMNS)
 
 
 def _check(files: list[Path], uses: list[str] | None) -> tuple[Checked, ...]:

@@ -1,0 +1,71 @@
+"""`tanpo contract test` and `gas`: tests of contracts, and what their calls spent."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from tanpo.cli.starting import create_contract
+from tanpo.testing import GasUse
+from tanpo.testing.commands import read_json_here, run_tanpo, run_tanpo_here
+from tanpo.testing.gas_report import summarise_gas
+
+
+@pytest.fixture
+def points(tmp_path: Path) -> Path:
+    """A folder with a contract and its tests, and settings of pytest that are its own."""
+    create_contract("points", tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    return tmp_path
+
+
+def test_gas_is_summed_up_by_entry_point_and_failures_are_apart() -> None:
+    uses = [
+        GasUse(contract=contract, entry=entry, gas=gas, code=code)
+        for contract, entry, gas, code in (
+            ("b", "x", 5, ""),
+            ("a", "y", 30, ""),
+            ("a", "y", 10, ""),
+            ("a", "y", 20, ""),
+            ("a", "y", 1, "TOO_MUCH"),
+            ("a", "z", 7, "NEVER"),
+        )
+    ]
+    found = [
+        (one.contract, one.entry, one.calls, one.failed, one.gas_min, one.gas_median, one.gas_max)
+        for one in summarise_gas(uses)
+    ]
+    assert found == [("a", "y", 3, 1, 10, 20, 30), ("a", "z", 0, 1, 0, 0, 0), ("b", "x", 1, 0, 5, 5, 5)]
+
+
+def test_tests_run_and_end_with_the_gas_of_each_entry_point(points: Path) -> None:
+    done = run_tanpo("contract", "test", str(points))
+    assert (done.returncode, "6 passed" in done.stdout) == (0, True), done.stdout + done.stderr
+    headings, row = (
+        line.split() for line in done.stdout.partition("gas by entry point")[2].splitlines()[1:3]
+    )
+    assert headings == ["contract", "entry", "calls", "failed", "min", "median", "max"]
+    assert row[:4] == ["points", "give", "1", "4"]
+    (only,) = read_json_here("contract", "gas", str(points))
+    assert [str(value) for value in only.values()] == row
+    assert only["gas_min"] > 0
+
+
+def test_tests_that_fail_are_told_and_have_no_report(points: Path) -> None:
+    file = points / "points.py"
+    file.write_text(file.read_text().replace("taker.points += amount", "taker.points += 1"))
+    assert run_tanpo("contract", "test", str(points)).returncode == 1
+    done = run_tanpo_here("contract", "gas", str(points))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "1 failed, 5 passed" in done.stderr
+    assert run_tanpo_here("contract", "gas", str(points / "absent")).returncode == 2
+
+
+def test_without_pytest_the_remedy_is_named(points: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As Python marks a module that cannot be imported.
+    monkeypatch.setitem(sys.modules, "pytest", None)
+    for command in ("test", "gas"):
+        done = run_tanpo_here("contract", command, str(points))
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "pip install pytest" in done.stderr
