@@ -1,8 +1,17 @@
 """Helpers for people who write contracts and applications: a ledger in memory, and a small market on it."""
 
 from tanpo.testing.compared import EnginesDiffer
-from tanpo.testing.ledger import CallFailed, GasUse, Ledger, build_validator
+from tanpo.testing.ledger import CallFailed, GasUse, Ledger, UpgradeRefused, build_validator
 from tanpo.testing.market import Market
 from tanpo.testing.state import MemoryState
 
-__all__ = ["CallFailed", "EnginesDiffer", "GasUse", "Ledger", "Market", "MemoryState", "build_validator"]
+__all__ = [
+    "CallFailed",
+    "EnginesDiffer",
+    "GasUse",
+    "Ledger",
+    "Market",
+    "MemoryState",
+    "UpgradeRefused",
+    "build_validator",
+]

@@ -16,7 +16,16 @@ from tanpo.ledger.transaction import Call
 from tanpo.ledger.values import Value
 from tanpo.testing.compared import ComparedSession, build_machines
 from tanpo.testing.state import MemoryState
-from tanpo.vm import CallContext, CompiledContract, Interface, Outcome, compile_contract
+from tanpo.vm import (
+    CallContext,
+    CompiledContract,
+    Interface,
+    Outcome,
+    compile_contract,
+    describe_layout,
+    find_interface_breaks,
+    find_layout_breaks,
+)
 
 GAS_LIMIT: Final = 1_000_000
 """What every call may spend; tests look at what it did spend."""
@@ -42,6 +51,15 @@ class CallFailed(AssertionError):
         self.line = outcome.line
         shown = ", ".join(f"{name}={value!r}" for name, value in outcome.details)
         super().__init__(f"{call} failed with {outcome.code}({shown}) at {outcome.contract}:{outcome.line}")
+
+
+class UpgradeRefused(AssertionError):
+    """Nodes would not put the source in the place of the contract: `code` is theirs, `reasons` say why."""
+
+    def __init__(self, contract: str, code: str, reasons: tuple[str, ...]) -> None:
+        self.code = code
+        self.reasons = reasons
+        super().__init__(f"the upgrade of {contract} is refused: {code}: {'; '.join(reasons)}")
 
 
 @lru_cache(maxsize=64)
@@ -90,6 +108,7 @@ class Ledger:
         self.events: list[Event] = []
         self.gas_report: list[GasUse] = []
         self._contracts: dict[str, CompiledContract] = {}
+        self._stored: dict[str, dict[str, str]] = {}
         self._machines = build_machines(())
         self._state = MemoryState()
         self._session: ComparedSession | None = None
@@ -109,17 +128,38 @@ class Ledger:
             raise UsageError(Reason.MISUSE, f"contract {contract} is already deployed", value=contract)
         known = tuple((name, one.interface) for name, one in self._contracts.items())
         compiled = _compile(load_source(contract) if source is None else source, contract, known)
-        self._flush()
-        self._session = None
-        self._contracts[contract] = compiled
-        self._machines = build_machines(tuple(self._contracts.values()))
+        before = self._install({**self._contracts, contract: compiled})
         given = tuple(sorted((arguments or {}).items()))
         outcome = self._open_session().initialise(contract, given, self._context("genesis", ()), GAS_LIMIT)
         if not outcome.ok:
-            del self._contracts[contract]
-            self._machines = build_machines(tuple(self._contracts.values()))
-            self._session = None
+            self._install(before)
             raise CallFailed(f"{contract}.@init", outcome)
+        self._stored[contract] = describe_layout(compiled)
+        self.events.extend(outcome.events)
+        return compiled.interface
+
+    def upgrade(self, contract: str, source: str) -> Interface:
+        """Put a source in the place of a contract and run its `@migrate`, if nodes would; what is stored stays.
+
+        What nodes themselves call in `validators` and `contracts` is theirs to check.
+
+        Raises:
+            ContractRefused: the source is not a contract.
+            UpgradeRefused: it would change what is stored or what others use, or is in force.
+            CallFailed: `@migrate` failed; the contract is as before.
+        """
+        old = self._contracts.get(contract)
+        if old is None:
+            raise UsageError(Reason.MISUSE, f"contract {contract} is not deployed", value=contract)
+        others = tuple((name, one.interface) for name, one in self._contracts.items() if name != contract)
+        compiled = _compile(source, contract, others)
+        self._check_upgrade(old, compiled)
+        before = self._install({**self._contracts, contract: compiled})
+        outcome = self._open_session().migrate(contract, self._context("", ()), GAS_LIMIT)
+        if not outcome.ok:
+            self._install(before)
+            raise CallFailed(f"{contract}.@migrate", outcome)
+        self._stored[contract] |= describe_layout(compiled)
         self.events.extend(outcome.events)
         return compiled.interface
 
@@ -217,6 +257,33 @@ class Ledger:
         """Return all of the state, as it would be stored."""
         self._flush()
         return self._state.snapshot()
+
+    def _install(self, contracts: dict[str, CompiledContract]) -> dict[str, CompiledContract]:
+        """Run with these contracts from now on, over what is stored, and return those before."""
+        self._flush()
+        self._session = None
+        before, self._contracts = self._contracts, contracts
+        self._machines = build_machines(tuple(contracts.values()))
+        return before
+
+    def _check_upgrade(self, old: CompiledContract, new: CompiledContract) -> None:
+        if new.source == old.source:
+            raise UpgradeRefused(old.name, "SOURCE_UNCHANGED", ("this source is in force",))
+        cycle = [name for name in new.handles if self._reaches(name, old.name)]
+        if cycle:
+            reasons = tuple(f"{name} needs {old.name} already" for name in cycle)
+            raise UpgradeRefused(old.name, "IMPORT_CYCLE", reasons)
+        users = [one for one in self._contracts.values() if old.name in one.handles]
+        breaks = find_layout_breaks(self._stored[old.name], describe_layout(new))
+        breaks += find_interface_breaks(old.interface, new.interface, users)
+        if breaks:
+            raise UpgradeRefused(old.name, breaks[0].code, tuple(one.message for one in breaks))
+
+    def _reaches(self, start: str, name: str) -> bool:
+        """Return whether `start` has a handle of `name`, directly or through others."""
+        # It ends: contracts in force have no cycle.
+        handles = self._contracts[start].handles
+        return name in handles or any(self._reaches(one, name) for one in handles)
 
     def _context(self, sender: str, signers: tuple[str, ...]) -> CallContext:
         self._calls += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tanpo.ledger.errors import UsageError
-from tanpo.testing import CallFailed, Ledger
+from tanpo.testing import CallFailed, Ledger, UpgradeRefused
 from tanpo.vm import ContractRefused
 
 COUNTER = """
@@ -136,3 +136,84 @@ def test_a_source_that_is_no_contract_is_refused(ledger: Ledger) -> None:
         ledger.deploy("counter", source=COUNTER)
     with pytest.raises(UsageError, match="no contract gold"):
         ledger.deploy("gold")
+
+
+FINER = """
+limit: int
+total: Map[str, int]
+scale: int
+
+
+@migrate
+def refine() -> None:
+    require(limit < 100, "LIMIT_RANGE")
+    require(ctx.sender == "" and len(ctx.signers) == 0, "FOR_SOMEBODY")
+    scale = 100
+    emit("Refined", scale=scale)
+
+
+@view
+def of(who: str) -> int:
+    return total.get(who, 0) * scale
+"""
+READER = """
+counter: Contract["counter"]
+
+
+@view
+def twice(who: str) -> int:
+    return counter.of(who=who) * 2
+"""
+
+
+def test_an_upgrade_keeps_what_is_stored_and_migrates_it(ledger: Ledger) -> None:
+    ledger.deploy("reader", source=READER)
+    ledger.call("counter", "add", sender="alice", amount=3)
+    interface = ledger.upgrade("counter", FINER)
+    assert interface.entries == ()
+    assert ledger.view("reader", "twice", who="alice") == 600
+    assert ledger.list_events("Refined") == [{"scale": 100}]
+    with ledger.expect_abort("ENTRY_UNKNOWN"):
+        ledger.call("counter", "add", sender="alice", amount=1)
+
+
+def test_an_upgrade_whose_migration_fails_changes_nothing() -> None:
+    ledger = Ledger()
+    ledger.deploy("counter", source=COUNTER, arguments={"most": 100})
+    before = ledger.copy_state()
+    with pytest.raises(CallFailed, match=r"counter\.@migrate failed with LIMIT_RANGE"):
+        ledger.upgrade("counter", FINER)
+    assert ledger.call("counter", "add", sender="alice", amount=1) == 1
+    assert before.items() < ledger.copy_state().items()
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "reason"),
+    [
+        (COUNTER, "SOURCE_UNCHANGED", "in force"),
+        (FINER.replace("total: Map[str, int]", "total: Map[str, str]").replace("* scale", "")
+         .replace("total.get(who, 0)", "len(total.get(who, \"\"))"), "STATE_CHANGED", "total is stored as"),
+        (FINER.replace("def of(", "def off("), "INTERFACE_BROKEN", "reader uses view counter.of"),
+        (FINER + '\nreader: Contract["reader"]\n', "IMPORT_CYCLE", "reader needs counter"),
+    ],
+)  # fmt: skip
+def test_an_upgrade_that_nodes_would_refuse_is_refused_with_their_code(
+    source: str, code: str, reason: str, ledger: Ledger
+) -> None:
+    ledger.deploy("reader", source=READER)
+    with pytest.raises(UpgradeRefused, match=reason) as refused:
+        ledger.upgrade("counter", source)
+    assert refused.value.code == code
+    assert ledger.call("counter", "add", sender="alice", amount=1) == 1
+
+
+def test_a_variable_keeps_its_type_through_versions_without_it(ledger: Ledger) -> None:
+    view = "@view\ndef f() -> int:\n    return 1\n"
+    ledger.upgrade("counter", view)
+    with pytest.raises(UpgradeRefused) as refused:
+        ledger.upgrade("counter", "limit: str\n" + view)
+    assert refused.value.code == "STATE_CHANGED"
+    ledger.upgrade("counter", "limit: int\n" + view.replace("return 1", "return limit"))
+    assert ledger.view("counter", "f") == 10
+    with pytest.raises(UsageError, match="not deployed"):
+        ledger.upgrade("nowhere", view)
