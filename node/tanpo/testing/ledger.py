@@ -130,7 +130,7 @@ class Ledger:
         compiled = _compile(load_source(contract) if source is None else source, contract, known)
         before = self._install({**self._contracts, contract: compiled})
         given = tuple(sorted((arguments or {}).items()))
-        outcome = self._open_session().initialise(contract, given, self._context("genesis", ()), GAS_LIMIT)
+        outcome = self._open_session().initialise(contract, given, self._context("", ()), GAS_LIMIT)
         if not outcome.ok:
             self._install(before)
             raise CallFailed(f"{contract}.@init", outcome)
@@ -139,7 +139,7 @@ class Ledger:
         return compiled.interface
 
     def upgrade(self, contract: str, source: str) -> Interface:
-        """Put a source in the place of a contract and run its `@migrate`, if nodes would; what is stored stays.
+        """Put a source in the place of a contract, if nodes would, and run its `@migrate` on what is stored.
 
         What nodes themselves call in `validators` and `contracts` is theirs to check.
 

@@ -113,6 +113,13 @@ def test_a_call_is_signed_by_its_sender_or_by_those_named() -> None:
     assert ledger.call("echo", "signed", sender="alice", signers=("bob", "alice")) == ("alice", "bob")
 
 
+def test_a_contract_is_set_up_for_nobody_as_by_nodes() -> None:
+    ledger = Ledger()
+    source = "by: str\n@init\ndef f() -> None:\n    by = ctx.sender\n@view\ndef g() -> str:\n    return by\n"
+    ledger.deploy("echo", source=source)
+    assert ledger.view("echo", "g") == ""
+
+
 def test_gas_is_reported_call_by_call(ledger: Ledger) -> None:
     ledger.call("counter", "add", sender="alice", amount=1)
     with ledger.expect_abort("TOO_MUCH"):
