@@ -107,6 +107,16 @@ def gas(paths: TestsArgument, output: OutputOption = Format.TABLE) -> None:
     print_rows(output, measure_gas(paths), _GAS_COLUMNS)
 
 
+def stubs(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay=False)] = Path(),
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Write the names of the dialect as `__builtins__.pyi` into a folder of contracts, for editors."""
+    from tanpo.cli.stubs import save_stubs
+
+    print_fields(output, {"stubs": str(save_stubs(directory))})
+
+
 def _check(files: list[Path], uses: list[str] | None) -> tuple[Checked, ...]:
     from tanpo.cli.authoring import check_files, parse_uses
     from tanpo.ledger.errors import UsageError
