@@ -70,7 +70,9 @@ def list_all(
     proposals: Annotated[
         bool, typer.Option("--proposals", help="List proposals instead, newest first.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many proposals at most.")] = 20,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="How many proposals at most.")
+    ] = 20,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """List the contracts in force, or the latest proposals to change them."""
@@ -103,7 +105,9 @@ def show(
     what: Annotated[str, typer.Argument(metavar="NAME|NUMBER", help="A contract, or a proposal.")],
     profile: AnyProfileOption = None,
     directory: DirOption = None,
-    version: Annotated[int, typer.Option(min=0, help="Which version of the contract; 0 for the latest.")] = 0,
+    version: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Which version of the contract; 0 for the latest.")
+    ] = 0,
     source: Annotated[bool, typer.Option("--source", help="Print the source alone.")] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
@@ -127,7 +131,9 @@ def propose(
     directory: DirOption = None,
     name: NameOption = None,
     arg: ArgumentsOption = None,
-    days: Annotated[float, typer.Option(min=0.001, max=30, help="How long it may be approved.")] = 7.0,
+    days: Annotated[
+        float, typer.Option(metavar="DAYS", min=0.001, max=30, help="How long it may be approved.")
+    ] = 7.0,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Propose to install a source, or to put it in the place of the contract of its name.
@@ -182,7 +188,9 @@ def approve(
     key: KeyOption = None,
     draft: DraftOption = None,
     signer: SignerOption = None,
-    valid_for: Annotated[float, typer.Option(min=1, help="Seconds in which it may be committed.")] = 1800.0,
+    valid_for: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="Seconds in which it may be committed.")
+    ] = 1800.0,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Approve a proposal, having checked that its source is the one its plan names.
@@ -236,7 +244,7 @@ def dry_run(
     directory: DirOption = None,
     name: NameOption = None,
     arg: ArgumentsOption = None,
-    blocks: Annotated[int, typer.Option(min=1, help="How many of the latest blocks.")] = 100,
+    blocks: Annotated[int, typer.Option(metavar="N", min=1, help="How many of the latest blocks.")] = 100,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Execute the latest blocks again under the contracts in force and under a new source, and compare.
