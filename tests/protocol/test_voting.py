@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tanpo.consensus import CheckBlock, ReportEvidence
 from tanpo.consensus.chain import LAG_MAX
-from tanpo.consensus.messages import Heartbeat, Nudge, Suspect, Timeout
+from tanpo.consensus.messages import GetBlock, Heartbeat, Nudge, Suspect, Timeout
 from tanpo.ledger.block import BlockFlags
 from tanpo.ledger.certificate import SignedKind
 from tanpo.ledger.evidence import DoubleVote
@@ -351,3 +351,33 @@ def test_a_commit_vote_is_not_a_prepare_vote(leader: Any, seen: Any) -> None:
     forged = replace(leader.reply(1, held.block), vote=replace(vote, kind=SignedKind.VOTE_PREPARE))
 
     assert seen.faults(leader.receive(1, forged)) == ["bad vote signature of validator 1"]
+
+
+def test_any_number_of_terms_that_certified_a_block_and_committed_none_is_gone_on_from(
+    new_bench: Any, seen: Any
+) -> None:
+    """L1: only what waits for our own disk holds us back."""
+    bench = new_bench(3)
+    parent: Any = None
+    for term in range(1, LAG_MAX + 6):
+        opening = bench.give_up(term - 1, parent) if term > 1 else None
+        block = bench.block(term, parent)
+        if block.header.proposer == 3:
+            bench.open_term(term, parent)  # Ours to propose: somebody else's is not to be had.
+            continue
+        votes = seen.votes(bench.follow(block, parent, opening=opening))
+
+        assert [vote.height for vote in votes] == [block.header.height]
+        parent = block
+    assert parent.header.height > LAG_MAX + 1
+
+
+def test_a_block_far_above_the_tip_is_asked_for_by_hash_if_nothing_is_proven(bench: Any, seen: Any) -> None:
+    """L1, F1: peers have not committed it either, so no range of theirs holds it."""
+    parent: Any = None
+    for term in range(1, LAG_MAX + 3):
+        parent = bench.block(term, parent)
+
+    effects = bench.receive(0, bench.heartbeat(high_qc=bench.certify(parent)))
+
+    assert [asked.block_hash for asked in seen.sent(effects, GetBlock)] == [parent.block_hash]

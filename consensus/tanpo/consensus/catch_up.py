@@ -12,7 +12,7 @@ from tanpo.consensus.certificates import accept_certificate, accept_commit_proof
 from tanpo.consensus.chain import LAG_MAX, Missing
 from tanpo.consensus.effects import ServeCommitted
 from tanpo.consensus.messages import BlockAnswer, Committed, GetBlock, GetCommitted
-from tanpo.consensus.state import Batch, Core, Request, halt, send
+from tanpo.consensus.state import Batch, Core, Request, compute_reach, halt, send
 from tanpo.ledger.block import Header, compute_block_hash
 from tanpo.ledger.errors import PeerFault, Reason
 from tanpo.ledger.types import BlockHash, Height, ValidatorIndex
@@ -94,7 +94,8 @@ def advance(core: Core) -> None:
     if catch_up.batch is not None:
         catch_up.fetches.clear()
         return
-    near = [m for m in catch_up.wanted.values() if m.height <= tip_height + LAG_MAX]
+    reach = max(tip_height + LAG_MAX, compute_reach(core))
+    near = [m for m in catch_up.wanted.values() if m.height <= reach]
     # An observer is told nothing: it asks (F2).
     if is_lagging(core) or (core.config.validator is None and not core.chain.is_ended):
         _ask_committed(core)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tanpo.consensus.certificates import accept_certificate
-from tanpo.consensus.chain import LAG_MAX
 from tanpo.consensus.config import Payload, Roots
 from tanpo.consensus.messages import Append, AppendReply, Nudge
 from tanpo.consensus.state import (
     Core,
     broadcast,
     build_heartbeat,
+    compute_reach,
     get_base_certificate,
     persist,
     request_execution,
@@ -43,7 +43,7 @@ def advance(core: Core) -> None:
     if parent is not None and parent.block.header.flags & BlockFlags.EPOCH_END:
         _end_epoch(core, justify, parent.block)
         return
-    if justify.height + 1 > core.chain.stored_height + LAG_MAX:
+    if justify.height + 1 > compute_reach(core):
         return
     roots = core.chain.find_roots(justify.block_hash)
     if roots is None or clock.linger_until_ms is not None:

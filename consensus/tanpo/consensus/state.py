@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from tanpo.consensus.chain import LAG_MAX, Chain, Held, Missing
+from tanpo.consensus.chain import HELD_MAX, LAG_MAX, Chain, Held, Missing
 from tanpo.consensus.config import DOUBLINGS_MAX, PayloadSource, ReplicaConfig
 from tanpo.consensus.effects import (
     Broadcast,
@@ -280,13 +280,28 @@ def forget(core: Core, removed: tuple[Held, ...], *, are_dead: bool) -> None:
 
 
 def request_execution(core: Core, path: tuple[Held, ...]) -> None:
-    """Ask for the execution of a path that starts above the committed tip, in order, within the lag (L1)."""
+    """Ask for the execution of a path that starts above the committed tip, in order, within reach (L1)."""
+    reach = compute_reach(core)
     for held in path:
-        if held.height > core.chain.stored_height + LAG_MAX:
+        if held.height > reach:
             return
         if not held.is_executing:
             held.is_executing = True
             core.effects.append(ExecuteBlock(block=held.block))
+
+
+def compute_reach(core: Core) -> int:
+    """Return how high we vote, propose and execute (L1): a little above what is stored, while anything that
+    is committed, or proven to be, waits for our disk.
+
+    When nothing does, what is held are blocks of terms that certified one and committed none. However many
+    there were, the next term must be able to go on from them.
+    """
+    chain, proof = core.chain, core.record.commit_proof
+    is_disk_ahead = chain.stored_height == chain.tip.height
+    if is_disk_ahead and (proof is None or proof.height <= chain.tip.height):
+        return chain.tip.height + HELD_MAX
+    return chain.stored_height + LAG_MAX
 
 
 def want_block(core: Core, missing: Missing | None) -> None:

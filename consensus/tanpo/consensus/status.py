@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tanpo.consensus.catch_up import is_known_to_lag
-from tanpo.consensus.chain import LAG_MAX
-from tanpo.consensus.state import Core, Proposal, compute_leader
+from tanpo.consensus.state import Core, Proposal, compute_leader, compute_reach
 from tanpo.consensus.tally import Tally
 from tanpo.consensus.terms import find_complaint, has_work
 
@@ -107,7 +106,7 @@ def _explain_proposal(core: Core, proposal: Proposal) -> str:
     justify = proposal.append.justify
     if proposal.refusal is not None:
         return proposal.refusal
-    if proposal.rank[1] > core.chain.stored_height + LAG_MAX:
+    if proposal.rank[1] > compute_reach(core):
         return f"our stored height is only {core.chain.stored_height}"
     if core.chain.walk(justify.block_hash, justify.height).missing is not None:
         return "blocks below it are missing"

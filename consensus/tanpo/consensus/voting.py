@@ -11,7 +11,7 @@ from tanpo.consensus.certificates import (
     find_contradiction,
     verify_quorum,
 )
-from tanpo.consensus.chain import LAG_MAX, Held
+from tanpo.consensus.chain import Held
 from tanpo.consensus.config import DOUBLINGS_MAX
 from tanpo.consensus.effects import CheckBlock
 from tanpo.consensus.messages import Append, AppendReply, Nudge
@@ -19,6 +19,7 @@ from tanpo.consensus.state import (
     Core,
     Proposal,
     compute_leader,
+    compute_reach,
     get_base_certificate,
     persist,
     request_execution,
@@ -105,7 +106,7 @@ def advance(core: Core) -> None:
     justify = proposal.append.justify
     walk = core.chain.walk(justify.block_hash, justify.height)
     want_block(core, walk.missing)
-    if not walk.is_complete or proposal.rank[1] > core.chain.stored_height + LAG_MAX:
+    if not walk.is_complete or proposal.rank[1] > compute_reach(core):
         return
     # A repeated block needs no check: it is certified, so a quorum found it valid (E4).
     if (proposal.append.is_repeat or _is_valid(core, proposal, walk.path)) and core.may_sign:

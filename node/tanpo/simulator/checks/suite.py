@@ -192,7 +192,8 @@ class Checks:
 
     def _check_vote(self, process: Process, vote: Vote) -> None:
         self.on_clock(process)
-        if vote.height > process.chain.height + LAG_MAX:
+        is_behind = process.replica.committed_height > process.chain.height
+        if is_behind and vote.height > process.chain.height + LAG_MAX:
             what = f"votes for height {vote.height}, {process.chain.height} is stored"
             raise Violation("lag", what, process.name)
         header = self._cluster.annals.find_header(vote.block_hash)
