@@ -202,16 +202,6 @@ def test_a_network_whose_port_was_taken_meanwhile_leaves_nothing_running(folder:
     assert find_nodes(folder) == []
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Have children that Ctrl-C reaches: a shell that starts the tests in the background has SIGINT ignored,
-    and what is ignored stays so across a start."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_start_stops_what_it_started(tmp_path: Path) -> None:
     folder = tmp_path / "net"
     process = subprocess.Popen(
