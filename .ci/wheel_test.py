@@ -21,7 +21,13 @@ LOCK = ROOT / "requirements-ci.lock"
 SOURCE_ROOTS = ("consensus", "contracts", "node", "proto")
 TEST_TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
 TESTS = ("unit", "conformance")
-NEEDS_CHECKOUT = ("test_readme.py", "test_versions.py")
+NEEDS_CHECKOUT = (
+    "test_readme.py",
+    "test_versions.py",
+    "test_endings.py",
+    "test_first_contract.py",
+    "test_stubs.py",
+)
 """One reads a document, one runs the sources under versions of Python that have no wheel installed."""
 
 NODE_ONLY = ("plyvel", "prometheus_client", "grpc_health", "pytest")
