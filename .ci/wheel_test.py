@@ -28,7 +28,7 @@ NEEDS_CHECKOUT = (
     "test_first_contract.py",
     "test_stubs.py",
 )
-"""They read documents or scenarios, run the sources under versions of Python that have no wheel, or need mypy."""
+"""They read documents or scenarios, run the sources under Pythons that have no wheel, or need mypy."""
 
 NODE_ONLY = ("plyvel", "prometheus_client", "grpc_health", "pytest")
 BASE_PROBE = """
