@@ -8,19 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tanpo.testing.programs import find_interpreters
 
 SCRIPT = Path(__file__).parent / "digest.py"
 MUTANTS = 300
-
-
-def find_interpreters() -> list[str]:
-    """Return this interpreter, and of every later version that the machine offers one."""
-    found = {f"{sys.version_info.major}.{sys.version_info.minor}": sys.executable}
-    for path in sorted((Path.home() / ".pyenv" / "versions").glob("3.*/bin/python")):
-        version = path.parts[-3].rpartition(".")[0]
-        if version.startswith("3.") and int(version.split(".")[1]) >= 11:
-            found.setdefault(version, str(path))
-    return list(found.values())
 
 
 def compute_digest(interpreter: str, seed: str) -> str:
@@ -42,6 +33,6 @@ def expected() -> str:
     return compute_digest(sys.executable, "0")
 
 
-@pytest.mark.parametrize("interpreter", find_interpreters())
+@pytest.mark.parametrize("interpreter", find_interpreters().values())
 def test_refusals_are_the_same(interpreter: str, expected: str) -> None:
     assert compute_digest(interpreter, "4242") == expected
