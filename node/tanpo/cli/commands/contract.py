@@ -20,6 +20,7 @@ from tanpo.cli.output import Column, Format, OutputOption, print_fields, print_r
 
 if TYPE_CHECKING:
     from tanpo.client import Client, Committed
+    from tanpo.client.results import ContractSource, ContractView
     from tanpo.node.rehearsing import Rehearsal
     from tanpo.vm import Fault
 
@@ -85,18 +86,7 @@ def list_all(
             found = read_latest(client, limit)
             rows = [describe_proposal(one, tip_ms=tip_ms, member_count=members) for one in found]
         else:
-            rows = [
-                {
-                    "name": one.name,
-                    "version": one.version,
-                    "height": one.height,
-                    "language_version": one.language_version,
-                    "gas_table_version": one.gas_table_version,
-                    "source_hash": one.source_hash.hex(),
-                    "replaces": one.replaces.hex(),
-                }
-                for one in client.network.contracts()
-            ]
+            rows = [_describe_version(one) for one in client.network.contracts()]
     print_rows(output, rows, _PROPOSAL_COLUMNS if proposals else _CONTRACT_COLUMNS)
 
 
@@ -271,6 +261,18 @@ def dry_run(
     _print_rehearsal(found, output)
 
 
+def _describe_version(one: ContractView | ContractSource) -> dict[str, object]:
+    return {
+        "name": one.name,
+        "version": one.version,
+        "height": one.height,
+        "language_version": one.language_version,
+        "gas_table_version": one.gas_table_version,
+        "source_hash": one.source_hash.hex(),
+        "replaces": one.replaces.hex(),
+    }
+
+
 def _print_rehearsal(found: Rehearsal, output: Format) -> None:
     rows = [
         {
@@ -322,18 +324,7 @@ def _show_contract(client: Client, name: str, version: int, output: Format, *, h
         _print_source(chosen.source)
         return
     versions = [client.network.contract_source(name, number) for number in range(1, chosen.version + 1)]
-    rows = [
-        {
-            "name": one.name,
-            "version": one.version,
-            "height": one.height,
-            "language_version": one.language_version,
-            "gas_table_version": one.gas_table_version,
-            "source_hash": one.source_hash.hex(),
-            "replaces": one.replaces.hex(),
-        }
-        for one in versions
-    ]
+    rows = [_describe_version(one) for one in versions]
     print_rows(output, rows, _CONTRACT_COLUMNS)
 
 
