@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -197,19 +199,32 @@ def build(flags: list[str], folder: Path, compiler_flags: tuple[str, ...]) -> No
 
 
 def run(command: list[str], folder: Path, timeout_s: int = TIMEOUT_S) -> str:
-    """Run a command in `folder` and return what it prints."""
-    done = subprocess.run(
+    """Run a command in `folder` and return what it prints.
+
+    Nothing it started, such as the linker that gcc starts, outlives it and writes to `folder`.
+    """
+    # An interrupt while a process starts would leave one behind that nobody knows of.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with subprocess.Popen(
         command,
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise ModelError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}")
-    return done.stdout
+        process_group=0,
+    ) as process:
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            output, _ = process.communicate(timeout=timeout_s)
+        except (KeyboardInterrupt, subprocess.TimeoutExpired):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            # The output ends when the last of them has ended.
+            process.communicate()
+            raise
+    if process.returncode != 0:
+        raise ModelError(f"{' '.join(command)} failed:\n{output[-2000:]}")
+    return output
 
 
 def read_outcome(text: str, seconds: float) -> Outcome:

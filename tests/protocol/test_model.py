@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from model.catalogue import INSTANCES, REMOVALS
+from model.run import run
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -92,6 +94,19 @@ def test_an_exploration_that_is_interrupted_says_so_and_leaves_no_traceback(endi
     assert output == ""
     assert errors.endswith("interrupted\n")
     assert "Traceback" not in errors
+
+
+def test_what_a_command_started_ends_with_it_when_its_time_is_over(tmp_path: Path) -> None:
+    """A linker that outlived gcc would write to the folder while it is removed."""
+    os.mkfifo(tmp_path / "held")
+    reader = os.open(tmp_path / "held", os.O_RDONLY | os.O_NONBLOCK)
+
+    with pytest.raises(subprocess.TimeoutExpired):
+        run(["sh", "-c", "sleep 300 > held & wait"], tmp_path, timeout_s=1)
+
+    # Nothing to read is an error as long as anybody could still write.
+    assert os.read(reader, 1) == b""
+    os.close(reader)
 
 
 def test_missing_tools_are_named_with_what_to_install() -> None:
