@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tanpo.testing.programs import find_interpreters
+from tanpo.testing.programs import find_interpreters, run_script
 
 SCRIPT = Path(__file__).parent / "digest.py"
 MUTANTS = 300
 
 
-def compute_digest(interpreter: str, seed: str) -> str:
-    """Run the script under an interpreter and a hash seed."""
-    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
-    result = subprocess.run(
-        [interpreter, "-W", "error", str(SCRIPT), str(MUTANTS)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=110,
-    )
+def collect_refusals(interpreter: str, seed: str) -> str:
+    result = run_script(interpreter, SCRIPT, str(MUTANTS), hash_seed=seed, timeout_s=110)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
 @pytest.fixture(scope="module")
 def expected() -> str:
-    return compute_digest(sys.executable, "0")
+    return collect_refusals(sys.executable, "0")
 
 
 @pytest.mark.parametrize("interpreter", find_interpreters().values())
 def test_refusals_are_the_same(interpreter: str, expected: str) -> None:
-    assert compute_digest(interpreter, "4242") == expected
+    assert collect_refusals(interpreter, "4242") == expected

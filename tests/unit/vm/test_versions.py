@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tanpo.testing.programs import find_interpreters
+from tanpo.testing.programs import find_interpreters, run_script
 
 SCRIPT = Path(__file__).parent / "digest.py"
 
 
 def compute_digest(interpreter: str, seed: str) -> str:
-    """Run the script under an interpreter and a hash seed."""
-    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
-    result = subprocess.run(
-        [interpreter, "-W", "error", str(SCRIPT)], capture_output=True, text=True, env=environment, timeout=60
-    )
+    result = run_script(interpreter, SCRIPT, hash_seed=seed, timeout_s=60)
     assert result.returncode == 0, result.stderr
-    return result.stdout.strip()
+    return result.stdout
 
 
 @pytest.mark.parametrize("interpreter", find_interpreters().values())

@@ -1,7 +1,7 @@
 """Random programs of the contract dialect, run on every engine and on CPython, and compared."""
 
 from tanpo.testing.programs.campaign import Findings, run_chunk
-from tanpo.testing.programs.interpreters import compare_interpreters, find_interpreters
+from tanpo.testing.programs.interpreters import compare_interpreters, find_interpreters, run_script
 from tanpo.testing.programs.model import Program
 from tanpo.testing.programs.shrinking import shrink
 from tanpo.testing.programs.trial import Bench, Trial
@@ -15,6 +15,7 @@ __all__ = [
     "compare_interpreters",
     "find_interpreters",
     "run_chunk",
+    "run_script",
     "shrink",
     "write_program",
 ]

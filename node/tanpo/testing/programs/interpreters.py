@@ -41,6 +41,26 @@ def compare_interpreters(first: int, count: int, digests: Sequence[str]) -> list
     return results
 
 
+def run_script(
+    interpreter: str, script: Path, *arguments: str, hash_seed: str, timeout_s: int = _TIMEOUT_S
+) -> subprocess.CompletedProcess[str]:
+    """Run a script under an interpreter and a hash seed; nothing on its path, every warning an error."""
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": hash_seed,
+        "PYTHONPATH": "",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return subprocess.run(  # noqa: S603 - an interpreter and a script of our own
+        [interpreter, "-W", "error", str(script), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=timeout_s,
+    )
+
+
 def _find_candidates(version: str) -> Iterator[str]:
     on_path = shutil.which(f"python{version}")
     if on_path is not None:
@@ -64,21 +84,8 @@ def _answers(path: str, version: str) -> bool:
 def _compare(path: str, hash_seed: str, first: int, count: int, digests: Sequence[str]) -> dict[str, object]:
     packages = (tanpo.ledger, tanpo.testing, tanpo.vm)
     roots = sorted({str(Path(folder).parents[1]) for package in packages for folder in package.__path__})
-    environment = {
-        **os.environ,
-        "PYTHONHASHSEED": hash_seed,
-        "PYTHONPATH": "",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
     script = Path(__file__).with_name("bootstrap.py")
-    ran = subprocess.run(  # noqa: S603 - an interpreter and a script of our own
-        [path, "-W", "error", str(script), str(first), str(count), *roots],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        timeout=_TIMEOUT_S,
-    )
+    ran = run_script(path, script, str(first), str(count), *roots, hash_seed=hash_seed)
     if ran.returncode != 0:
         return {"skipped": (ran.stderr.strip().splitlines() or ["no output"])[-1]}
     found = json.loads(ran.stdout)
