@@ -61,6 +61,7 @@ class Reason(StrEnum):
     PORT_IN_USE = "PORT_IN_USE"
     VALIDATORS_REFUSED = "VALIDATORS_REFUSED"
     WORKER_LOST = "WORKER_LOST"
+    HEIGHT_PRUNED = "HEIGHT_PRUNED"
 
 
 class LedgerError(Exception):

@@ -15,13 +15,13 @@ from tanpo.ledger.errors import invariant
 from tanpo.ledger.statekey import KEY_BYTES_MAX, PATH_DIGITS, VALUE_BYTES_MAX, path_of, value_hash, wrap_root
 from tanpo.ledger.types import Height, StateRoot
 from tanpo.storage.database import Database, scan_keys, seal
+from tanpo.storage.reading import read_root
 from tanpo.storage.records import (
     EMPTY_SLOT,
     INNER_BYTES,
     TIP_KEY,
     Slot,
     decode_keys,
-    decode_root,
     depth_of,
     encode_keys,
     encode_root,
@@ -180,12 +180,9 @@ class StateTree:
         return plans
 
     def _load_root(self, height: int) -> Slot:
-        record = self._database.get_sealed(root_key(height))
-        slot = None if record is None else decode_root(record)
+        slot = read_root(self._database, height)
         if slot is None:
-            raise self._database.damaged(
-                "root record of the tip is missing or malformed", value=f"height {height}"
-            )
+            raise self._database.damaged("root record of the tip is missing", value=f"height {height}")
         return slot
 
     def _prunable(self, height: int) -> range:

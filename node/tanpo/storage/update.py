@@ -11,18 +11,17 @@ from typing import Final
 
 from tanpo.ledger.statekey import BUCKET_ENTRIES_MAX, digit, hash_bucket, hash_inner
 from tanpo.storage.database import Database
+from tanpo.storage.reading import name_node, read_node
 from tanpo.storage.records import (
     EMPTY_SLOT,
     ENTRY_BYTES,
     HASHES_AT,
     INNER,
-    INNER_BYTES,
     PATH_BYTES,
     ROOT_PID,
     VERSIONS_AT,
     Slot,
     encode_inner,
-    node_key,
 )
 
 _BUCKET_BYTES_MAX: Final = BUCKET_ENTRIES_MAX * ENTRY_BYTES
@@ -146,25 +145,18 @@ class Update:
         if version > self._tip:
             return self._layers[version - self._tip - 1][pid]
         cached = self._cache[depth].get(pid)
-        return self._read(pid, slot, INNER_BYTES) if cached is None else cached
+        return self._read(pid, slot) if cached is None else cached
 
     def _read_bucket(self, pid: int, slot: Slot) -> bytes:
         version = slot[1]
         if version > self._tip:
             return self._layers[version - self._tip - 1][pid]
-        return self._read(pid, slot, slot[0] * ENTRY_BYTES)
+        return self._read(pid, slot)
 
-    def _read(self, pid: int, slot: Slot, size: int) -> bytes:
-        """Return a record from disk. What does not match its parent's slot halts the node."""
-        record = self._database.get_hashed(node_key(pid, slot[1]))
-        if record is None or len(record) != size:
-            found = "missing" if record is None else f"{len(record)} bytes long"
-            raise self._database.damaged(
-                f"tree record is {found}", value=_name(pid, slot), limit=f"{size} bytes"
-            )
-        found_hash = hash_inner(record[HASHES_AT:]) if size == INNER_BYTES else hash_bucket(record)
-        if found_hash != slot[2]:
-            raise self._database.damaged("tree record does not match its hash", value=_name(pid, slot))
+    def _read(self, pid: int, slot: Slot) -> bytes:
+        record = read_node(self._database, pid, slot)
+        if record is None:
+            raise self._database.damaged("tree record is missing", value=name_node(pid, slot))
         return record
 
 
@@ -189,7 +181,3 @@ def _merge(entries: bytes, changes: list[bytes]) -> bytes:
         else:
             by_path[change[:PATH_BYTES]] = change
     return b"".join(sorted(by_path.values()))
-
-
-def _name(pid: int, slot: Slot) -> str:
-    return f"node {pid:x} of height {slot[1]}"
