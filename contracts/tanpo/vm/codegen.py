@@ -31,7 +31,7 @@ INDEX_ACCESSORS: Final = ("add", "remove", "contains", "page", "first")
 class GeneratedProgram:
     """The generated module of one contract, compiled."""
 
-    __slots__ = ("_code", "_factories", "_filename", "_lines", "_unit")
+    __slots__ = ("_code", "_factories", "_filename", "_lines", "_names", "_unit")
 
     def __init__(
         self, unit: ir.Unit, code: CodeType, lines: list[int], factories: dict[str, Factory]
@@ -41,6 +41,7 @@ class GeneratedProgram:
         self._filename = code.co_filename
         self._lines = lines
         self._factories = factories
+        self._names = _environment_names(unit, list(factories))
 
     def open(self, host: Host) -> Instance:
         """Return an instance that works on the state of one session."""
@@ -62,7 +63,9 @@ class GeneratedProgram:
         exec(self._code, module)  # noqa: S102 - see above
         make = module["make"]
         invariant(callable(make), "generated module has no make")
-        bind, functions = make(**environment)  # type: ignore[operator]  # checked above
+        # By place: CPython seeks each name among all, and a source may have thousands of accessors.
+        given = [environment[name] for name in self._names]
+        bind, functions = make(*given)  # type: ignore[operator]  # checked above
         return Instance(bind=bind, functions=functions, find_line=self._find_line, find_code=self._find_code)
 
     def _find_line(self, error: Exception) -> int:

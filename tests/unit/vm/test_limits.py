@@ -69,3 +69,9 @@ def test_longest_chain_of_calls_through_every_contract_runs(chain: Chain) -> Non
         )
     outcome = chain.run("main", contract=f"c{CALL_DEPTH_MAX - 1}", x=5)
     assert (outcome.code, outcome.value) == ("", 5)
+
+
+def test_a_contract_of_thousands_of_variables_runs(chain: Chain) -> None:
+    slots = "\n".join(f"m{place}: Map[int, int]" for place in range(2_500))
+    chain.deploy(f"{slots}\n@entry\ndef main() -> int:\n    m7[1] = 2\n    return m7[1] + m2499.get(1, 3)\n")
+    assert chain.value("main") == 5
