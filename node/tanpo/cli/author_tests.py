@@ -59,4 +59,5 @@ def _build_command(paths: Sequence[Path]) -> list[str]:
         )
     # Calls are counted in the process that runs the tests: there is to be one.
     alone = ["-n", "0"] if find_spec("xdist") else []
-    return [sys.executable, "-m", "pytest", "-p", _PLUGIN, *alone, *map(str, paths)]
+    # Without -P, a contract json.py in the current folder would be what pytest imports as json.
+    return [sys.executable, "-P", "-m", "pytest", "-p", _PLUGIN, *alone, *map(str, paths)]

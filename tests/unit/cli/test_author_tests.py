@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tanpo.cli.author_tests import measure_gas
 from tanpo.cli.starting import create_contract
 from tanpo.testing import GasUse
 from tanpo.testing.commands import read_json_here, run_tanpo, run_tanpo_here
@@ -69,3 +70,12 @@ def test_without_pytest_the_remedy_is_named(points: Path, monkeypatch: pytest.Mo
         done = run_tanpo_here("contract", command, str(points))
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert "pip install pytest" in done.stderr
+
+
+def test_a_contract_named_like_a_module_of_python_hides_it_from_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_contract("json", tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    monkeypatch.chdir(tmp_path)
+    assert [row["contract"] for row in measure_gas([Path()])] == ["json"]
