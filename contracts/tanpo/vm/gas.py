@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from tanpo.vm import ir
+from tanpo.vm import ir, limits
 from tanpo.vm.types import BYTES, STR, DictOf, ListOf, Record, TupleOf, Type
 
 CALL_BASE: Final = 50
@@ -238,6 +238,8 @@ def _row_function(constant: int, texts: tuple[int, ...], others: tuple[tuple[int
         total = weigh_texts(row)
         for position, function in others:
             total += function(row[position])
+            if total > limits.WEIGHED_MAX:
+                break
         return total
 
     return weigh_all if others else weigh_texts
@@ -253,6 +255,8 @@ def _weigher_of_list(constant: int, function: Weigh | None) -> Weigh:
         total = 1
         for item in items:
             total += each(item)
+            if total > limits.WEIGHED_MAX:
+                break
         return total
 
     return weigh_flat if function is None else weigh_each

@@ -291,7 +291,8 @@ def _build_list_helpers(meter: Meter) -> dict[str, Native]:
 
     def prepay(cost: int, items: list[object] | str | bytes) -> list[object] | str | bytes:
         charge(meter, cost * len(items))
-        return items
+        # What the turns append would be turned over unpaid: they run over the items that were paid for.
+        return items[:]
 
     def prepay_range(cost: int, start: int, stop: int) -> range:
         turns = max(stop - start, 0)

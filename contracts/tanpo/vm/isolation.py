@@ -5,7 +5,9 @@ another contract can see. Between checking and execution this pass writes every 
 typed program, as an operation of its own:
 
 - `copy`: a copy so deep that no change to one is seen in the other; what it costs is part of reading;
-- `pass`: the same for an argument of another contract, charged by its weight.
+- `pass`: the same for an argument of another contract, charged by its weight;
+- `keep`: the same for what is stored, if it may hold one value many times: refused before it is copied if it
+  is heavier than an entry of the state may be.
 
 An engine copies there and nowhere else.
 """
@@ -17,7 +19,7 @@ from typing import Final
 
 from tanpo.ledger.errors import invariant
 from tanpo.vm import ir
-from tanpo.vm.types import ListOf, TupleOf, is_mutable
+from tanpo.vm.types import ListOf, TupleOf, is_mutable, parts_of
 
 _INSIDE: Final = frozenset(("field", "item.list", "item.dict", "dict.get", "slice"))
 """Operations whose result lies inside, or shares parts with, their first operand."""
@@ -107,7 +109,10 @@ def _keep(node: ir.Expr) -> ir.Expr:
 def _store(node: ir.Expr) -> ir.Expr:
     """Return an expression whose value nobody else can change."""
     value = _read(node)
-    return value if is_isolated(node) else _copy(value)
+    if is_isolated(node):
+        return value
+    holds_mutable = any(is_mutable(part) for part in parts_of(node.type))
+    return ir.Op(node.type, "keep", (value,)) if holds_mutable else _copy(value)
 
 
 def _hand_over(node: ir.Expr) -> ir.Expr:

@@ -83,7 +83,7 @@ class SlotState:
         """Return get, find, has, put and erase for generated code; a plain variable leaves the key out."""
         find_entry = self._build_loader()
         put = self._build_put()
-        meter = self._meter
+        meter, weigh = self._meter, self._layout.weigh
 
         def get(key: object = ()) -> object:
             value, weight = find_entry(key)
@@ -97,8 +97,12 @@ class SlotState:
 
         def find(key: object, default: object) -> object:
             value, weight = find_entry(key)
+            if value is None:
+                # The default is copied as what is stored is, and may hold one list many times.
+                charge(meter, weigh if isinstance(weigh, int) else weigh(default))
+                return default
             charge(meter, weight)
-            return default if value is None else value
+            return value
 
         def has(key: object) -> bool:
             return find_entry(key)[0] is not None

@@ -147,7 +147,7 @@ class ExpressionText:
         family = op.partition(".")[0]
         if family == "make":
             return self._display_text(node, args)
-        if family in ("call", "sort", "contains", "same", "order", "copy", "pass"):
+        if family in ("call", "sort", "contains", "same", "order", "copy", "pass", "keep"):
             return self._helper_text(node, args)
         return self._other_text(node, args)
 
@@ -179,8 +179,8 @@ class ExpressionText:
                 return f"x_{self._imports[node.detail]}({listed})"
             case "copy":
                 return self._copy_text(kind, listed)
-            case "pass":
-                return f"{self._need('pass', kind)}({listed})"
+            case "pass" | "keep":
+                return f"{self._need(node.op, kind)}({listed})"
             case "sort.list":
                 return f"{self._need('sort', kind)}({listed})"
             case "sort.dict" if isinstance(kind, DictOf):

@@ -8,7 +8,8 @@ from typing import Any, Final
 from tanpo.ledger.errors import invariant
 from tanpo.vm import gas
 from tanpo.vm.helpers import Meter, charge
-from tanpo.vm.outcome import Native
+from tanpo.vm.limits import VALUE_WEIGHT_MAX
+from tanpo.vm.outcome import Abort, Native
 from tanpo.vm.types import DictOf, ListOf, Record, TupleOf, Type, is_mutable
 
 Factory = Callable[[Meter], Native]
@@ -35,6 +36,18 @@ def _make_pass(kind: Type) -> Factory:
         return hand_over
 
     return make
+
+
+def _make_keep(kind: Type) -> Factory:
+    copy, weigh = build_copier(kind), gas.weigher(kind)
+
+    def keep(value: object) -> object:
+        # One list may stand in another many times, and would be copied as often.
+        if weigh(value) > VALUE_WEIGHT_MAX:
+            raise Abort("VALUE_SIZE")
+        return copy(value)
+
+    return lambda _: keep
 
 
 def _make_same(kind: Type) -> Factory:
@@ -102,6 +115,8 @@ def _make_contains(kind: Type) -> Factory:
 
     def make(meter: Meter) -> Native:
         def contains(item: object, items: list[object]) -> bool:
+            if not items:
+                return False  # weighing the item is work, and nothing would be charged for it
             charge(meter, len(items) * weigh(item) // gas.COMPARISONS_PER_GAS)
             return item in items
 
@@ -112,6 +127,7 @@ def _make_contains(kind: Type) -> Factory:
 
 _TYPED: Final[dict[str, Callable[[Type], Factory]]] = {
     "pass": _make_pass,
+    "keep": _make_keep,
     "same": _make_same,
     "less": _make_order("<"),
     "less_or_same": _make_order("<="),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tanpo.vm import Outcome, gas
+from tanpo.vm import Outcome, gas, ir
 from tanpo.vm.gas import weigher
 from tanpo.vm.types import BOOL, BYTES, INT, STR, DictOf, ListOf, Record, TupleOf, Type
 
@@ -82,3 +82,57 @@ def test_result_is_charged_by_its_size_before_it_leaves(evaluate: Evaluate) -> N
 def test_event_is_charged_by_its_size(evaluate: Evaluate) -> None:
     small, large = (evaluate("emit('E', s=s)\nreturn 1", s="x" * size) for size in (0, 320))
     assert large.gas_used - small.gas_used == 10 + 10 * gas.EMIT_WEIGHT
+
+
+MANY_TIMES = """
+xs = [0 for i in range(4000)]
+ys = [xs for i in range(4000)]
+zs = [ys for i in range(4000)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "code"),
+    [
+        ("if zs == zs:\n    return 1", "OUT_OF_GAS"),
+        ("if zs in [zs]:\n    return 1", "OUT_OF_GAS"),
+        ("emit('Many', zs=zs)", "OUT_OF_GAS"),
+        ("x = cubes.get(1, zs)", "OUT_OF_GAS"),
+        ("cubes[1] = zs", "VALUE_SIZE"),
+        ("cube = zs", "VALUE_SIZE"),
+    ],
+)
+def test_what_holds_one_list_many_times_is_neither_counted_nor_copied_to_the_end(
+    work: str, code: str, evaluate: Evaluate
+) -> None:
+    before = "cube: list[list[list[int]]]\ncubes: Map[int, list[list[list[int]]]]"
+    assert evaluate(f"{MANY_TIMES}{work}\nreturn 0", before=before).code == code
+
+
+def test_the_default_of_a_read_is_charged_by_its_weight(evaluate: Evaluate) -> None:
+    used = [
+        evaluate(
+            f"xs = [0 for i in range({count})]\nx = m.get(1, xs)\nreturn 1", before="m: Map[int, list[int]]"
+        ).gas_used
+        for count in (0, 1)
+    ]
+    turn = gas.price_turn(ir.Const(INT, 0), None)
+    assert used[1] - used[0] == turn + 1
+
+
+def test_a_comprehension_runs_over_the_items_it_has_paid_for(evaluate: Evaluate) -> None:
+    before = "def grow(xs: list[int]) -> int:\n    xs.append(1)\n    return len(xs)"
+    outcome = evaluate(
+        "xs = [1, 1]\nys = [grow(xs) for x in xs]\nreturn len(ys) * 10 + len(xs)", before=before
+    )
+    assert outcome.value == 24
+
+
+def test_nothing_is_weighed_to_be_sought_in_an_empty_list(evaluate: Evaluate) -> None:
+    work = "x = big in none\n"
+    body = "big = [['a'] for i in range(4000)]\nnone = [big]\nbig = none.pop()\nx = True\n{}return 1"
+    few, many = (evaluate(body.format(work * count)).gas_used for count in (1, 201))
+    assert (
+        many - few
+        == 200 * gas.price_expression(ir.Op(BOOL, "contains.list", (ir.Local(INT, "a"),) * 2)) + 200
+    )

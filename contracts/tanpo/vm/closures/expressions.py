@@ -340,6 +340,7 @@ OPERATIONS: Final[dict[str, _Build]] = {
     "make.dict": _build_dict,
     "copy": _typed("copy"),
     "pass": _typed("pass"),
+    "keep": _typed("keep"),
     "call": _build_call,
     "call.cross": _build_cross,
     "ctx": _build_context,
