@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from tanpo.vm import ir, limits
+from tanpo.vm import ir
 from tanpo.vm.types import BYTES, STR, DictOf, ListOf, Record, TupleOf, Type
 
 CALL_BASE: Final = 50
@@ -86,8 +86,14 @@ PAGE_ITEM: Final = 12
 PAGE_TOUCHED: Final = 3
 """Charged by a page for each member of its group that this block added or removed: they are sorted in."""
 
+PASS_WEIGHT: Final = 4
+"""Charged for each unit of what is copied between contracts: an empty list weighs one and takes 64 bytes."""
+
 COMPARISONS_PER_GAS: Final = 2
 """How many units of weight a membership test compares for one gas."""
+
+PROBES_PER_GAS: Final = 64
+"""Integer keys can be crafted so that seeking one steps over all others; texts and bytes are salted."""
 
 ITEMS_PER_GAS: Final = 4
 """How many references are copied for one gas: 1,000,000 gas buys 32 MB of them."""
@@ -168,7 +174,14 @@ def _price_statement(node: ir.Statement) -> int:
     return price
 
 
-Weigh = Callable[[Any], int]
+Weigh = Callable[[Any, int], int]
+"""Weighs a value, but not further than needed to know that it is heavier than the second operand: a list that
+holds another one many times weighs as much as one without sharing, which would be counted for years."""
+
+
+def can_afford(meter: list[int]) -> int:
+    """Return a weight that the gas left cannot pay for: the cheapest work is two units for one gas."""
+    return COMPARISONS_PER_GAS * (meter[0] + 1)
 
 
 def build_weigher(kind: Type) -> tuple[int, Weigh | None]:
@@ -192,7 +205,7 @@ def build_weigher(kind: Type) -> tuple[int, Weigh | None]:
 def weigher(kind: Type) -> Weigh:
     """Return a function that weighs any value of this type."""
     constant, function = build_weigher(kind)
-    return function if function is not None else lambda _: constant
+    return function if function is not None else lambda _, __: constant
 
 
 def measure_text(text: str) -> int:
@@ -200,11 +213,11 @@ def measure_text(text: str) -> int:
     return len(text) if text.isascii() else 4 * len(text)
 
 
-def _weigh_text(value: str) -> int:
+def _weigh_text(value: str, _: int) -> int:
     return 1 + (measure_text(value) >> 5)
 
 
-def _weigh_bytes(value: bytes) -> int:
+def _weigh_bytes(value: bytes, _: int) -> int:
     return 1 + (len(value) >> 5)
 
 
@@ -227,18 +240,18 @@ def _weigher_of_row(parts: tuple[Type, ...]) -> tuple[int, Weigh | None]:
 
 
 def _row_function(constant: int, texts: tuple[int, ...], others: tuple[tuple[int, Weigh], ...]) -> Weigh:
-    def weigh_texts(row: Any) -> int:
+    def weigh_texts(row: Any, _: int) -> int:
         total = constant
         for position in texts:
             text = row[position]
             total += len(text) >> (5 if text.isascii() else 3)
         return total
 
-    def weigh_all(row: Any) -> int:
-        total = weigh_texts(row)
+    def weigh_all(row: Any, most: int) -> int:
+        total = weigh_texts(row, most)
         for position, function in others:
-            total += function(row[position])
-            if total > limits.WEIGHED_MAX:
+            total += function(row[position], most)
+            if total > most:
                 break
         return total
 
@@ -246,16 +259,16 @@ def _row_function(constant: int, texts: tuple[int, ...], others: tuple[tuple[int
 
 
 def _weigher_of_list(constant: int, function: Weigh | None) -> Weigh:
-    each = function or (lambda _: constant)
+    each = function or (lambda _, __: constant)
 
-    def weigh_flat(items: Any) -> int:
+    def weigh_flat(items: Any, _: int) -> int:
         return 1 + constant * len(items)
 
-    def weigh_each(items: Any) -> int:
+    def weigh_each(items: Any, most: int) -> int:
         total = 1
         for item in items:
-            total += each(item)
-            if total > limits.WEIGHED_MAX:
+            total += each(item, most)
+            if total > most:
                 break
         return total
 
@@ -264,4 +277,4 @@ def _weigher_of_list(constant: int, function: Weigh | None) -> Weigh:
 
 def _weigher_of_dict(pair: tuple[int, Weigh | None]) -> Weigh:
     each = _weigher_of_list(*pair)
-    return lambda entries: each(entries.items())
+    return lambda entries, most: each(entries.items(), most)

@@ -19,6 +19,9 @@ from tanpo.vm.signatures import verify_p256
 Meter = list[int]
 """One cell: the gas that is left."""
 
+SPARSE_BYTES: Final = 128
+"""A dict that takes more for each of its keys was larger once: freshly grown it takes 110 at most."""
+
 _NUMBER: Final = re.compile(r"-?[0-9]{1,78}\Z", re.ASCII)
 
 
@@ -40,17 +43,11 @@ def overflow() -> NoReturn:
     raise Abort("INT_OVERFLOW")
 
 
-def fail(code: str, details: Mapping[str, bool | int | str | bytes]) -> NoReturn:
-    """End the transaction with a code of the contract's own."""
-    raise Abort(code, tuple(sorted(details.items())))
-
-
 def build_helpers(meter: Meter) -> dict[str, Native]:
     """Return the helpers that depend on no type, by the name generated code knows them by."""
     return {
         "oog": out_of_gas,
         "ovf": overflow,
-        "fail": fail,
         "checked": _checked,
         "shl": _shift_left,
         "shr": _shift_right,
@@ -69,6 +66,8 @@ def build_helpers(meter: Meter) -> dict[str, Native]:
         "set_key": _set_key,
         "item_key": _item_key,
         "del_key": _delete_key,
+        **_build_failure_helpers(meter),
+        **_build_dict_helpers(meter),
         **_build_text_helpers(meter),
         **_build_search_helpers(meter),
         **_build_digest_helpers(meter),
@@ -164,15 +163,43 @@ def _set_key(value: object, entries: dict[object, object], key: object) -> None:
 
 
 def _item_key(entries: dict[object, object], key: object) -> object:
-    if key not in entries:
-        raise Abort("KEY")
-    return entries[key]
+    try:
+        return entries[key]
+    except KeyError:
+        raise Abort("KEY") from None
 
 
 def _delete_key(entries: dict[object, object], key: object) -> None:
-    if key not in entries:
-        raise Abort("KEY")
-    del entries[key]
+    try:
+        del entries[key]
+    except KeyError:
+        raise Abort("KEY") from None
+    count = len(entries)
+    if not count & (count - 1) and entries.__sizeof__() > SPARSE_BYTES * (count + 4):
+        # CPython keeps the places of deleted keys, and whoever walks through the dict steps over them all.
+        items = list(entries.items())
+        entries.clear()
+        entries.update(items)
+
+
+def _build_failure_helpers(meter: Meter) -> dict[str, Native]:
+    def fail(code: str, details: Mapping[str, bool | int | str | bytes]) -> NoReturn:
+        for value in details.values():
+            size = 0 if isinstance(value, int) else len(value)
+            if isinstance(value, str):
+                size = gas.measure_text(value)
+            charge(meter, gas.EMIT_WEIGHT * (1 + (size >> 5)))
+        raise Abort(code, tuple(sorted(details.items())))
+
+    return {"fail": fail}
+
+
+def _build_dict_helpers(meter: Meter) -> dict[str, Native]:
+    def probe(entries: dict[int, object]) -> dict[int, object]:
+        charge(meter, len(entries) // gas.PROBES_PER_GAS)
+        return entries
+
+    return {"probe": probe}
 
 
 def _check_text(text: str) -> str:

@@ -40,7 +40,7 @@ class IndexState:
         self._reader = reader
         self.groups: dict[bytes, dict[object, Entry]] = {}
         self._committed: dict[bytes, dict[object, Entry]] = {}
-        self._touched: dict[bytes, dict[object, None]] = {}
+        self._touched: dict[bytes, dict[object, Entry]] = {}
 
     def clear(self) -> None:
         """Forget everything read and written."""
@@ -95,8 +95,11 @@ class IndexState:
             return
         members = self.groups[group]
         touched = self._touched.setdefault(group, {})
-        touched[member] = None
-        self._journal.append((members, touched, member, members[member]))
+        if member not in touched:
+            # Undone with the transaction: a page of another one is not dearer for what came to nothing.
+            touched[member] = _PRESENT
+            self._journal.append((touched, {}, member, None))
+        self._journal.append((members, {}, member, members[member]))
         members[member] = entry
 
     def _list(self, group: bytes, start: bytes, limit: int) -> list[object]:

@@ -10,7 +10,7 @@ code, gas and line:
 - a block charges `cost` when it is entered, a `While` before each test, a `For` before each turn of its
   body, a `Comprehension` for all its turns before the first one;
 - operations whose work depends on the size of their operands charge for it before they run;
-- values are copied where `copy` and `pass` say so (`tanpo.vm.isolation`), and nowhere else;
+- values are copied where `copy`, `keep` and `pass` say so (`tanpo.vm.isolation`), and nowhere else;
 - a failure has the line of its statement; one that a block cannot be paid for, of its first statement.
 """
 

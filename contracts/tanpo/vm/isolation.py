@@ -9,7 +9,9 @@ typed program, as an operation of its own:
 - `keep`: the same for what is stored, if it may hold one value many times: refused before it is copied if it
   is heavier than an entry of the state may be.
 
-An engine copies there and nowhere else.
+An engine copies there and nowhere else. One more operation is written here because the operands are the same:
+
+- `probe`: charges for a dict with integer keys by its size before a key is sought in it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Final
 
 from tanpo.ledger.errors import invariant
 from tanpo.vm import ir
-from tanpo.vm.types import ListOf, TupleOf, is_mutable, parts_of
+from tanpo.vm.types import INT, DictOf, ListOf, TupleOf, is_mutable, parts_of
 
 _INSIDE: Final = frozenset(("field", "item.list", "item.dict", "dict.get", "slice"))
 """Operations whose result lies inside, or shares parts with, their first operand."""
@@ -89,7 +91,11 @@ def _read(node: ir.Expr) -> ir.Expr:
             source = _source(node.source)
             return ir.Comprehension(node.type, _keep(node.element), node.variable, source, test, node.cost)
         case ir.Op(op="dict.get", args=(base, key, default)):
-            return _with_args(node, (_read(base), _read(key), _keep(default)))
+            return _with_args(node, (_sought(base), _read(key), _keep(default)))
+        case ir.Op(op="item.dict", args=(base, key)):
+            return _with_args(node, (_sought(base), _read(key)))
+        case ir.Op(op="contains.dict", args=(key, base)):
+            return _with_args(node, (_read(key), _sought(base)))
         case ir.Op(op="call.cross", args=args):
             return _with_args(node, tuple([_hand_over(part) for part in args]))
     care = _read if node.op in _READS_ONLY else _keep
@@ -119,6 +125,13 @@ def _hand_over(node: ir.Expr) -> ir.Expr:
     """Return an argument of another contract."""
     value = _read(node)
     return ir.Op(node.type, "pass", (value,)) if is_mutable(node.type) else value
+
+
+def _sought(base: ir.Expr) -> ir.Expr:
+    """Return a list, or a dict in which a key is sought."""
+    value = _read(base)
+    is_crafted = isinstance(base.type, DictOf) and base.type.key == INT
+    return ir.Op(base.type, "probe", (value,)) if is_crafted else value
 
 
 def _copy(value: ir.Expr) -> ir.Expr:
@@ -161,9 +174,9 @@ def _effect(node: ir.Statement) -> ir.Statement:
         case ir.SetField(line=line, base=base, position=position, value=value):
             return ir.SetField(line, _read(base), position, _keep(value))
         case ir.SetItem(line=line, base=base, key=key, value=value):
-            return ir.SetItem(line, _read(base), _read(key), _keep(value))
+            return ir.SetItem(line, _sought(base), _read(key), _keep(value))
         case ir.DeleteItem(line=line, base=base, key=key):
-            return ir.DeleteItem(line, _read(base), _read(key))
+            return ir.DeleteItem(line, _sought(base), _read(key))
         case ir.Store(line=line, slot=slot, key=key, value=value):
             return ir.Store(line, slot, None if key is None else _read(key), _store(value))
         case ir.Erase(line=line, slot=slot, key=key):

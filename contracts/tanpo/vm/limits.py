@@ -15,10 +15,6 @@ GAS_LIMIT_MAX: Final = 1_000_000
 GAS_LIMIT_DEFAULT: Final = 100_000
 """What a caller gets who names no limit: under 10 ms of work."""
 
-WEIGHED_MAX: Final = 2 * GAS_LIMIT_MAX
-"""More than anybody can pay for, at half a gas a unit: nothing is weighed further. A list that holds another
-one many times weighs as much as one without sharing, which would be counted for years."""
-
 SOURCE_BYTES_MAX: Final = 64 * 1024
 LINE_CHARACTERS_MAX: Final = 400
 BRACKET_DEPTH_MAX: Final = 16
@@ -102,5 +98,4 @@ __all__ = [
     "TYPE_SIZE_FREE",
     "TYPE_SIZE_MAX",
     "VALUE_WEIGHT_MAX",
-    "WEIGHED_MAX",
 ]

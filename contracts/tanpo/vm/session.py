@@ -12,6 +12,7 @@ from tanpo.ledger.values import Fields, Value
 from tanpo.vm import gas, ir
 from tanpo.vm.border import build_exporter, export_value
 from tanpo.vm.engine import Instance
+from tanpo.vm.gas import can_afford
 from tanpo.vm.helpers import Meter, charge
 from tanpo.vm.indexes import IndexLayout, IndexState
 from tanpo.vm.installed import Contracts, Door, Installed, find_door, find_installed, load_arguments
@@ -119,9 +120,10 @@ class Session:
         try:
             charge(self._work.meter, gas.CALL_BASE)
             for value, (_, _, weigh) in zip(loaded, door.parameters, strict=True):
-                charge(self._work.meter, weigh(value))
+                charge(self._work.meter, weigh(value, can_afford(self._work.meter)))
             result = self._call(contract, door.name, context.sender, loaded)
-            charge(self._work.meter, gas.RESULT_WEIGHT * door.weigh_result(result))
+            weight = door.weigh_result(result, can_afford(self._work.meter))
+            charge(self._work.meter, gas.RESULT_WEIGHT * weight)
             value = export_value(door.export, result)
         except Abort as abort:
             return self._undo(abort, abort.code, abort.details, contract, gas_limit)
@@ -226,7 +228,7 @@ class _ContractHost:
         plain = not any(exporters)
 
         def emit(values: tuple[Value, ...]) -> None:
-            charge(meter, gas.EMIT_WEIGHT * weigh(values))
+            charge(meter, gas.EMIT_WEIGHT * weigh(values, can_afford(meter)))
             if len(events) >= EVENTS_MAX:
                 raise Abort("VALUE_SIZE", (("events", EVENTS_MAX),))
             if not plain:
@@ -257,7 +259,7 @@ class _ContractHost:
             result = enter(contract, function, sender, arguments)
             if shares_parts:
                 # Parts that were one object inside the callee are separate outside, as in the state.
-                charge(meter, weigh(result))
+                charge(meter, gas.PASS_WEIGHT * weigh(result, can_afford(meter)))
                 return copy(result)
             return result
 

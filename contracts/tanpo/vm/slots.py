@@ -99,7 +99,7 @@ class SlotState:
             value, weight = find_entry(key)
             if value is None:
                 # The default is copied as what is stored is, and may hold one list many times.
-                charge(meter, weigh if isinstance(weigh, int) else weigh(default))
+                charge(meter, weigh if isinstance(weigh, int) else weigh(default, gas.can_afford(meter)))
                 return default
             charge(meter, weight)
             return value
@@ -127,7 +127,7 @@ class SlotState:
                 entry = ABSENT
             else:
                 value = decode(data)
-                entry = (value, weigh if isinstance(weigh, int) else weigh(value))
+                entry = (value, weigh if isinstance(weigh, int) else weigh(value, VALUE_WEIGHT_MAX))
             entries[key] = entry
             return entry
 
@@ -147,7 +147,7 @@ class SlotState:
         encode_key, weigh, note = layout.encode_key, layout.weigh, self._journal.append
 
         def put(value: object, key: object = ()) -> None:
-            weight = weigh if isinstance(weigh, int) else weigh(value)
+            weight = weigh if isinstance(weigh, int) else weigh(value, VALUE_WEIGHT_MAX)
             left = meter[0] - gas.STORE_WEIGHT * weight
             meter[0] = left
             if left < 0:

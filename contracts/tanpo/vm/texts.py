@@ -21,6 +21,7 @@ _TEMPLATES: Final[dict[str, str]] = {
     "item.bytes": "{}[{}]",
     "item.list": "{}[{}]",
     "item.dict": "h_item_key({}, {})",
+    "probe": "h_probe({})",
     "contains.str": "h_has_str({}, {})",
     "contains.bytes": "h_has_bytes({}, {})",
     "contains.dict": "({} in {})",

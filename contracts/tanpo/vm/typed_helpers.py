@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tanpo.ledger.errors import invariant
 from tanpo.vm import gas
+from tanpo.vm.gas import can_afford
 from tanpo.vm.helpers import Meter, charge
 from tanpo.vm.limits import VALUE_WEIGHT_MAX
 from tanpo.vm.outcome import Abort, Native
@@ -30,7 +31,7 @@ def _make_pass(kind: Type) -> Factory:
 
     def make(meter: Meter) -> Native:
         def hand_over(value: object) -> object:
-            charge(meter, weigh(value))
+            charge(meter, gas.PASS_WEIGHT * weigh(value, can_afford(meter)))
             return copy(value)
 
         return hand_over
@@ -43,11 +44,16 @@ def _make_keep(kind: Type) -> Factory:
 
     def keep(value: object) -> object:
         # One list may stand in another many times, and would be copied as often.
-        if weigh(value) > VALUE_WEIGHT_MAX:
+        if weigh(value, VALUE_WEIGHT_MAX) > VALUE_WEIGHT_MAX:
             raise Abort("VALUE_SIZE")
         return copy(value)
 
     return lambda _: keep
+
+
+def _charge_both(meter: Meter, weigh: gas.Weigh, a: object, b: object) -> None:
+    most = can_afford(meter)
+    charge(meter, weigh(a, most) + weigh(b, most))
 
 
 def _make_same(kind: Type) -> Factory:
@@ -55,7 +61,7 @@ def _make_same(kind: Type) -> Factory:
 
     def make(meter: Meter) -> Native:
         def same(a: object, b: object) -> bool:
-            charge(meter, weigh(a) + weigh(b))
+            _charge_both(meter, weigh, a, b)
             return a == b
 
         return same
@@ -69,11 +75,11 @@ def _make_order(operator: str) -> Callable[[Type], Factory]:
 
         def make(meter: Meter) -> Native:
             def less(a: Any, b: Any) -> bool:
-                charge(meter, weigh(a) + weigh(b))
+                _charge_both(meter, weigh, a, b)
                 return bool(a < b)
 
             def less_or_same(a: Any, b: Any) -> bool:
-                charge(meter, weigh(a) + weigh(b))
+                _charge_both(meter, weigh, a, b)
                 return bool(a <= b)
 
             return less if operator == "<" else less_or_same
@@ -88,7 +94,7 @@ def _make_sort(kind: Type) -> Factory:
 
     def make(meter: Meter) -> Native:
         def sort(items: list[Any]) -> list[Any]:
-            charge(meter, weigh(items) * len(items).bit_length())
+            charge(meter, weigh(items, can_afford(meter)) * len(items).bit_length())
             return sorted(items)
 
         return sort
@@ -102,7 +108,7 @@ def _make_sort_keys(kind: Type) -> Factory:
     def make(meter: Meter) -> Native:
         def sort_keys(entries: dict[Any, object]) -> list[Any]:
             keys = list(entries)
-            charge(meter, weigh(keys) * len(keys).bit_length())
+            charge(meter, weigh(keys, can_afford(meter)) * len(keys).bit_length())
             return sorted(keys)
 
         return sort_keys
@@ -115,9 +121,8 @@ def _make_contains(kind: Type) -> Factory:
 
     def make(meter: Meter) -> Native:
         def contains(item: object, items: list[object]) -> bool:
-            if not items:
-                return False  # weighing the item is work, and nothing would be charged for it
-            charge(meter, len(items) * weigh(item) // gas.COMPARISONS_PER_GAS)
+            weight = weigh(item, can_afford(meter))
+            charge(meter, (len(items) + 1) * weight // gas.COMPARISONS_PER_GAS)
             return item in items
 
         return contains

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tanpo.vm import Outcome, gas, ir
 from tanpo.vm.gas import weigher
+from tanpo.vm.helpers import build_helpers
 from tanpo.vm.types import BOOL, BYTES, INT, STR, DictOf, ListOf, Record, TupleOf, Type
+
+if TYPE_CHECKING:
+    Chain = Any
 
 Evaluate = Callable[..., Outcome]
 
@@ -30,7 +35,7 @@ Evaluate = Callable[..., Outcome]
     ],
 )
 def test_weight_counts_values_and_long_texts(kind: Type, value: object, weight: int) -> None:
-    assert weigher(kind)(value) == weight
+    assert weigher(kind)(value, 1_000) == weight
 
 
 def test_call_charges_its_base_the_arguments_and_the_block(evaluate: Evaluate) -> None:
@@ -128,11 +133,66 @@ def test_a_comprehension_runs_over_the_items_it_has_paid_for(evaluate: Evaluate)
     assert outcome.value == 24
 
 
-def test_nothing_is_weighed_to_be_sought_in_an_empty_list(evaluate: Evaluate) -> None:
-    work = "x = big in none\n"
+def test_what_is_sought_in_an_empty_list_is_charged_for(evaluate: Evaluate) -> None:
+    """It is weighed before anybody knows that there is nothing to compare it with."""
     body = "big = [['a'] for i in range(4000)]\nnone = [big]\nbig = none.pop()\nx = True\n{}return 1"
-    few, many = (evaluate(body.format(work * count)).gas_used for count in (1, 201))
-    assert (
-        many - few
-        == 200 * gas.price_expression(ir.Op(BOOL, "contains.list", (ir.Local(INT, "a"),) * 2)) + 200
+    few, many = (evaluate(body.format("x = big in none\n" * count)).gas_used for count in (1, 11))
+    weight = weigher(ListOf(ListOf(STR)))([["a"]] * 4000, 100_000)
+    static = gas.price_expression(ir.Op(BOOL, "contains.list", (ir.Local(INT, "a"),) * 2)) + 1
+    assert many - few == 10 * (static + weight // gas.COMPARISONS_PER_GAS)
+
+
+def test_seeking_an_integer_key_is_charged_by_the_size_of_the_dict(evaluate: Evaluate) -> None:
+    """Keys can be crafted so that one probes past all others, though their hashes differ."""
+    body = "d: dict[int, bool] = {{}}\nfor i in range({}):\n    d[i] = True\n{}return 1"
+    for work in ("x = 7 in d\n", "x = d.get(7, False)\n", "x = d[7]\n", "d[7] = True\n"):
+        used = [
+            [evaluate(body.format(size, work * count)).gas_used for count in (1, 2)] for size in (32, 640)
+        ]
+        small, large = (twice - once for once, twice in used)
+        assert large - small == 640 // gas.PROBES_PER_GAS
+
+
+def test_text_keys_are_salted_and_cost_the_same_in_any_dict(evaluate: Evaluate) -> None:
+    body = "d: dict[str, bool] = {{}}\nfor i in range({}):\n    d[str(i)] = True\n{}return 1"
+    used = [
+        [evaluate(body.format(size, "x = '7' in d\n" * count)).gas_used for count in (1, 2)]
+        for size in (32, 640)
+    ]
+    assert used[0][1] - used[0][0] == used[1][1] - used[1][0]
+
+
+def test_deleted_keys_are_not_stepped_over() -> None:
+    """CPython keeps their places until a dict grows."""
+    helpers = build_helpers([10**9])
+    entries = dict.fromkeys(range(4096), True)
+    full = entries.__sizeof__()
+    for key in range(4095):
+        helpers["del_key"](entries, key)
+    assert entries == {4095: True}
+    assert entries.__sizeof__() * 100 < full
+
+
+def test_order_of_keys_survives_deletions() -> None:
+    helpers = build_helpers([10**9])
+    entries = dict.fromkeys(range(4095, -1, -1), True)
+    for key in range(4000):
+        helpers["del_key"](entries, key)
+    assert list(entries) == list(range(4095, 3999, -1))
+
+
+def test_details_of_a_failure_are_charged_by_their_size(evaluate: Evaluate) -> None:
+    short, long, none = (
+        evaluate(f"s = '{'x' * size}'\nabort('X'{details})")
+        for size, details in ((0, ", a=s, b=1"), (320, ", a=s, b=1"), (0, ""))
     )
+    assert {short.code, long.code, none.code} == {"X"}
+    assert long.gas_used - short.gas_used == 10 * gas.EMIT_WEIGHT
+    assert short.gas_used - none.gas_used >= 2 * gas.EMIT_WEIGHT
+
+
+def test_failure_whose_details_cannot_be_paid_for_is_out_of_gas(chain: Chain) -> None:
+    chain.deploy("@entry\ndef main() -> None:\n    abort('X', a='b')\n")
+    needed = chain.run("main").gas_used
+    assert chain.code("main", gas=needed) == "X"
+    assert chain.code("main", gas=needed - 1) == "OUT_OF_GAS"

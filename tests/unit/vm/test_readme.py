@@ -104,12 +104,15 @@ SIZED = {
     "an item set or deleted in a list or dict": gas.DICT_STORE,
     "an event": (gas.EMIT, gas.EMIT_WEIGHT),
     "a result": gas.RESULT_WEIGHT,
-    "`require`, `abort`": gas.FAIL,
+    "`require`, `abort`": (gas.FAIL, gas.EMIT_WEIGHT),
     "a page of an index": (gas.PAGE_ITEM, gas.PAGE_ITEM, gas.PAGE_TOUCHED),
     "joining, slicing, encoding and comparing text, `hex`": (1, gas.CHARACTERS_PER_GAS),
     "joining and slicing lists": (1, gas.ITEMS_PER_GAS),
     "`in` and `find` on text": (1, gas.SEARCH_PER_GAS),
     "`in` on a list": (1, gas.COMPARISONS_PER_GAS),
+    "a key sought, set or deleted in a dict with integer keys": (1, gas.PROBES_PER_GAS),
+    "a list, dict or record handed to another contract": gas.PASS_WEIGHT,
+    "a result of another contract that holds lists, dicts or records inside": gas.PASS_WEIGHT,
     "hashes and `verify_p256`": (1, gas.HASH_BYTES_PER_GAS),
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tanpo.ledger.errors import InvariantViolation, Reason, TransactionRejected, UsageError
 from tanpo.ledger.transaction import Call
-from tanpo.vm import GAS_LIMIT_MAX, Machine
+from tanpo.vm import GAS_LIMIT_MAX, Machine, gas
 
 if TYPE_CHECKING:
     Chain = Any
@@ -89,9 +89,9 @@ def test_out_of_gas_anywhere_undoes_everything(bank: Chain) -> None:
     bank.value("add", who="alice", amount=5)
     full = bank.run("add", who="alice", amount=1).gas_used
     before = dict(bank.commit())
-    for gas in range(1, full):
-        outcome = bank.run("add", who="alice", amount=1, gas=gas)
-        assert (outcome.code, outcome.gas_used) == ("OUT_OF_GAS", gas)
+    for given in range(1, full):
+        outcome = bank.run("add", who="alice", amount=1, gas=given)
+        assert (outcome.code, outcome.gas_used) == ("OUT_OF_GAS", given)
     assert bank.commit() == {}
     assert before
     assert bank.run("add", who="alice", amount=1, gas=full).ok
@@ -301,3 +301,27 @@ def test_subclasses_of_scalars_are_refused(bank: Chain) -> None:
 def test_machine_refuses_a_contract_under_another_name(bank: Chain) -> None:
     with pytest.raises(UsageError):
         Machine({"u": bank.contracts["t"]})
+
+
+def test_failed_transaction_does_not_make_a_page_dearer_for_others(chain: Chain) -> None:
+    chain.deploy("""
+members: Index[int, int]
+
+@entry
+def add(count: int, ok: bool) -> None:
+    for i in range(count):
+        members.add(1, i)
+    require(ok, "NOT_OK")
+
+@entry
+def first() -> int:
+    return len(members.first(1, 1))
+""")
+    before = chain.run("first")
+    assert chain.run("add", count=50, ok=False).code == "NOT_OK"
+    assert chain.run("first").gas_used == before.gas_used
+    assert chain.run("add", count=3, ok=True).ok
+    assert chain.run("first").value == 1
+    assert chain.run("add", count=50, ok=False).code == "NOT_OK"
+    assert chain.run("first").gas_used == before.gas_used + 3 * gas.PAGE_TOUCHED
+    assert len(chain.commit()) == 3

@@ -341,6 +341,7 @@ OPERATIONS: Final[dict[str, _Build]] = {
     "copy": _typed("copy"),
     "pass": _typed("pass"),
     "keep": _typed("keep"),
+    "probe": _helper("probe"),
     "call": _build_call,
     "call.cross": _build_cross,
     "ctx": _build_context,
