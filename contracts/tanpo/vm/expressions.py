@@ -16,6 +16,7 @@ from tanpo.vm.types import (
     UNKNOWN,
     DictOf,
     ListOf,
+    Nothing,
     Scalar,
     TupleOf,
     Type,
@@ -47,7 +48,7 @@ def check(scope: FunctionScope, node: ast.expr, wanted: Type | None = None) -> i
 def check_as(scope: FunctionScope, node: ast.expr, kind: Type) -> ir.Expr:
     """Return the expression, refused unless it is of type `kind`."""
     expression = check(scope, node, kind)
-    if expression.type == NOTHING and kind != NOTHING:
+    if isinstance(expression.type, Nothing) and kind != NOTHING:
         return scope.wrong("NO_VALUE", node, "this call returns nothing", scope.text(node))
     if not agrees(expression.type, kind):
         code = "CONDITION" if kind == BOOL else "TYPE_MISMATCH"
@@ -58,7 +59,7 @@ def check_as(scope: FunctionScope, node: ast.expr, kind: Type) -> ir.Expr:
 def check_value(scope: FunctionScope, node: ast.expr, wanted: Type | None = None) -> ir.Expr:
     """Return the expression, refused if it is a call that returns nothing."""
     expression = check(scope, node, wanted)
-    if expression.type == NOTHING:
+    if isinstance(expression.type, Nothing):
         return scope.wrong("NO_VALUE", node, "this call returns nothing", scope.text(node))
     return expression
 
@@ -132,10 +133,12 @@ def combine(
 ) -> ir.Expr:
     """Return `left operator right` for two checked operands."""
     op = _ARITHMETIC.get(type(operator))
-    if op is None or UNKNOWN in (left.type, right.type):
+    if op is None:
         return NOTHING_KNOWN
     if left.type == INT and right.type == INT:
         return ir.Op(INT, op, (left, right))
+    if UNKNOWN in (left.type, right.type):
+        return NOTHING_KNOWN
     if op == "int.mul" and INT in (left.type, right.type):
         return scope.wrong("REPETITION", node, f"{left.type} is not repeated with *", "*")
     if op == "int.add" and agrees(left.type, right.type):

@@ -17,6 +17,7 @@ An engine copies there and nowhere else. One more operation is written here beca
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import is_
 from typing import Final
 
 from tanpo.ledger.errors import invariant
@@ -103,6 +104,8 @@ def _read(node: ir.Expr) -> ir.Expr:
 
 
 def _with_args(node: ir.Op, args: tuple[ir.Expr, ...]) -> ir.Op:
+    if all(map(is_, args, node.args)):
+        return node  # most of a program is arithmetic, in which nothing is copied
     return ir.Op(node.type, node.op, args, node.detail)
 
 

@@ -125,31 +125,87 @@ class _Surroundings(NamedTuple):
     in_comprehension: bool = False
 
 
+class _Kind(NamedTuple):
+    """What there is to know of a kind of node: 64 KB of source make a hundred thousand of them.
+
+    `parts` are the fields that may hold nodes; whether a name is read or written has nothing to check. A plain
+    one has no parts and no rule, and nothing can be wrong with it but how deep it stands.
+    """
+
+    is_expression: bool
+    is_statement: bool
+    has_place: bool
+    is_inside: bool
+    has_rule: bool
+    is_plain: bool
+    parts: tuple[str, ...]
+
+
+def _describe(kind: type[ast.AST]) -> _Kind:
+    is_leaf = issubclass(kind, ast.Name | ast.Constant)
+    parts = () if is_leaf else tuple(field for field in kind._fields if field != "ctx")
+    has_rule = kind.__name__ not in _ALLOWED or issubclass(kind, _RULED)
+    return _Kind(
+        is_expression=issubclass(kind, ast.expr),
+        is_statement=issubclass(kind, ast.stmt),
+        has_place=issubclass(kind, ast.stmt | ast.expr | ast.arg | ast.keyword),
+        is_inside=issubclass(kind, ast.expr | ast.comprehension),
+        has_rule=has_rule,
+        is_plain=not (parts or has_rule or issubclass(kind, ast.stmt)),
+        parts=parts,
+    )
+
+
+_RULED: Final = (
+    ast.FunctionDef,
+    ast.ClassDef,
+    ast.ListComp,
+    ast.Constant,
+    ast.keyword,
+    ast.arguments,
+    ast.For,
+    ast.While,
+    ast.Assign,
+    ast.Slice,
+    ast.FormattedValue,
+)
+"""Allowed, but not in every shape: what `_check_node` looks into."""
+
+_KINDS: Final[dict[type[ast.AST], _Kind]] = {
+    kind: _describe(kind) for kind in vars(ast).values() if isinstance(kind, type) and issubclass(kind, ast.AST)
+}
+
+
 def check_structure(tree: ast.Module, faults: FaultLog) -> bool:
     """Note every construct outside the dialect. Return whether the tree is shallow enough to go on."""
     shallow = True
     pending: list[tuple[ast.AST, _Surroundings]] = [(tree, _Surroundings())]
     while pending:
         node, outer = pending.pop()
-        inner = _enter(node, outer)
+        kind = _KINDS[type(node)]
+        if kind.is_plain and outer.expressions < EXPRESSION_DEPTH_MAX:
+            continue
+        inner = _enter(node, kind, outer)
         if not _check_depth(inner, faults):
             shallow = False
-        elif _check_node(node, inner.place, outer, faults):
-            # Whether a name is read or written has nothing to check.
-            pending += [
-                (child, inner) for child in _children(node) if not isinstance(child, ast.expr_context)
-            ]
+        elif not kind.has_rule or _check_node(node, inner.place, outer, faults):
+            for field in kind.parts:
+                part = getattr(node, field, None)
+                if isinstance(part, list):
+                    pending += [(child, inner) for child in part if isinstance(child, ast.AST)]
+                elif isinstance(part, ast.AST) and not (field == "returns" and _is_none(part)):
+                    pending.append((part, inner))
     return shallow
 
 
-def _enter(node: ast.AST, outer: _Surroundings) -> _Surroundings:
+def _enter(node: ast.AST, kind: _Kind, outer: _Surroundings) -> _Surroundings:
+    place, expressions, statements, in_declaration, in_comprehension = outer
     return _Surroundings(
-        _place(node, outer.place),
-        outer.expressions + 1 if isinstance(node, ast.expr) else 0,
-        outer.statements + 1 if isinstance(node, ast.stmt) else outer.statements,
-        outer.in_declaration or isinstance(node, ast.FunctionDef | ast.ClassDef),
-        isinstance(node, ast.expr | ast.comprehension)
-        and (outer.in_comprehension or isinstance(node, ast.ListComp)),
+        (node.lineno, node.col_offset) if kind.has_place else place,  # type: ignore[attr-defined]  # has_place
+        expressions + 1 if kind.is_expression else 0,
+        statements + 1 if kind.is_statement else statements,
+        in_declaration or isinstance(node, ast.FunctionDef | ast.ClassDef),
+        kind.is_inside and (in_comprehension or isinstance(node, ast.ListComp)),
     )
 
 
@@ -165,20 +221,7 @@ def _check_depth(inner: _Surroundings, faults: FaultLog) -> bool:
     return True
 
 
-def _place(node: ast.AST, outer: tuple[int, int]) -> tuple[int, int]:
-    if isinstance(node, ast.stmt | ast.expr | ast.arg | ast.keyword):
-        return node.lineno, node.col_offset
-    return outer
-
-
-def _children(node: ast.AST) -> list[ast.AST]:
-    children = list(ast.iter_child_nodes(node))
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _is_none(node.returns):
-        children = [child for child in children if child is not node.returns]
-    return children
-
-
-def _is_none(node: ast.expr | None) -> bool:
+def _is_none(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
