@@ -13,8 +13,11 @@ from typing import Any, Final
 from tanpo.vm import ir
 from tanpo.vm.types import BYTES, STR, DictOf, ListOf, Record, TupleOf, Type
 
-CALL_BASE: Final = 50
+CALL_BASE: Final = 150
 """Charged for every call from outside, before its arguments are weighed."""
+
+CALL_WEIGHT: Final = 4
+"""Charged for each unit of weight of the arguments, which are checked and copied."""
 
 PRICES: Final[dict[str, int]] = {
     "int.mul": 3,
@@ -64,14 +67,17 @@ PRICES: Final[dict[str, int]] = {
     "index.add": 120,
     "index.remove": 120,
     "index.contains": 40,
-    "index.page": 60,
-    "index.first": 60,
+    "index.page": 100,
+    "index.first": 100,
 }
 """Operations that cost more than 1."""
 
 STORE: Final = 100
 ERASE: Final = 100
-STORE_WEIGHT: Final = 2
+STORE_WEIGHT: Final = 3
+READ_WEIGHT: Final = 6
+"""A value of the state is decoded whole, whatever is asked of it: to read, to look for and to delete it."""
+
 EMIT: Final = 40
 EMIT_WEIGHT: Final = 8
 RESULT_WEIGHT: Final = 8
@@ -80,7 +86,7 @@ RESULT_WEIGHT: Final = 8
 FAIL: Final = 2
 LOOP: Final = 5
 DICT_STORE: Final = 4
-PAGE_ITEM: Final = 12
+PAGE_ITEM: Final = 16
 """Charged for each entry a page may return, and for each deleted entry it steps over."""
 
 PAGE_TOUCHED: Final = 3

@@ -210,13 +210,17 @@ def _check_text(text: str) -> str:
 
 def _measure_all(parts: tuple[str, ...]) -> int:
     """Return how many bytes the texts take at most when they are joined: one wide character widens all."""
-    size = sum([len(part) for part in parts])
-    return size if all(part.isascii() for part in parts) else 4 * size
+    size, is_wide = 0, False
+    for part in parts:
+        size += len(part)
+        is_wide = is_wide or not part.isascii()
+    return 4 * size if is_wide else size
 
 
 def _build_text_helpers(meter: Meter) -> dict[str, Native]:
     def concat(a: str, b: str) -> str:
-        charge(meter, _measure_all((a, b)) // gas.CHARACTERS_PER_GAS)
+        size = len(a) + len(b)
+        charge(meter, (size if a.isascii() and b.isascii() else 4 * size) // gas.CHARACTERS_PER_GAS)
         return _check_text(a + b)
 
     def concat_bytes(a: bytes, b: bytes) -> bytes:

@@ -120,7 +120,8 @@ class Session:
         try:
             charge(self._work.meter, gas.CALL_BASE)
             for value, (_, _, weigh) in zip(loaded, door.parameters, strict=True):
-                charge(self._work.meter, weigh(value, can_afford(self._work.meter)))
+                weight = weigh(value, can_afford(self._work.meter))
+                charge(self._work.meter, gas.CALL_WEIGHT * weight)
             result = self._call(contract, door.name, context.sender, loaded)
             weight = door.weigh_result(result, can_afford(self._work.meter))
             charge(self._work.meter, gas.RESULT_WEIGHT * weight)

@@ -87,7 +87,7 @@ class SlotState:
 
         def get(key: object = ()) -> object:
             value, weight = find_entry(key)
-            left = meter[0] - weight
+            left = meter[0] - gas.READ_WEIGHT * weight
             meter[0] = left
             if left < 0:
                 raise Abort("OUT_OF_GAS")
@@ -99,16 +99,19 @@ class SlotState:
             value, weight = find_entry(key)
             if value is None:
                 # The default is copied as what is stored is, and may hold one list many times.
-                charge(meter, weigh if isinstance(weigh, int) else weigh(default, gas.can_afford(meter)))
-                return default
-            charge(meter, weight)
+                value = default
+                weight = weigh if isinstance(weigh, int) else weigh(default, gas.can_afford(meter))
+            charge(meter, gas.READ_WEIGHT * weight)
             return value
 
         def has(key: object) -> bool:
-            return find_entry(key)[0] is not None
+            value, weight = find_entry(key)
+            charge(meter, gas.READ_WEIGHT * weight)
+            return value is not None
 
         def erase(key: object) -> None:
             old = find_entry(key)
+            charge(meter, gas.READ_WEIGHT * old[1])
             if old[0] is None:
                 raise Abort("STATE_MISSING")
             key = key if self._layout.is_plain else self._layout.encode_key(key)

@@ -128,8 +128,8 @@ class _Surroundings(NamedTuple):
 class _Kind(NamedTuple):
     """What there is to know of a kind of node: 64 KB of source make a hundred thousand of them.
 
-    `parts` are the fields that may hold nodes; whether a name is read or written has nothing to check. A plain
-    one has no parts and no rule, and nothing can be wrong with it but how deep it stands.
+    `parts` are the fields that may hold nodes; whether a name is read or written has nothing to check. A
+    plain one has no parts and no rule, and nothing can be wrong with it but how deep it stands.
     """
 
     is_expression: bool
@@ -172,7 +172,9 @@ _RULED: Final = (
 """Allowed, but not in every shape: what `_check_node` looks into."""
 
 _KINDS: Final[dict[type[ast.AST], _Kind]] = {
-    kind: _describe(kind) for kind in vars(ast).values() if isinstance(kind, type) and issubclass(kind, ast.AST)
+    kind: _describe(kind)
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.AST)
 }
 
 

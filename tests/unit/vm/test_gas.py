@@ -40,8 +40,11 @@ def test_weight_counts_values_and_long_texts(kind: Type, value: object, weight: 
 
 def test_call_charges_its_base_the_arguments_and_the_block(evaluate: Evaluate) -> None:
     assert evaluate("return 1").gas_used == gas.CALL_BASE + 2 + gas.RESULT_WEIGHT
-    assert evaluate("return a", a=1).gas_used == gas.CALL_BASE + 1 + 2 + gas.RESULT_WEIGHT
-    assert evaluate("return 1", a=1, s="x" * 320).gas_used == gas.CALL_BASE + 1 + 11 + 2 + gas.RESULT_WEIGHT
+    assert evaluate("return a", a=1).gas_used == gas.CALL_BASE + gas.CALL_WEIGHT + 2 + gas.RESULT_WEIGHT
+    assert (
+        evaluate("return 1", a=1, s="x" * 320).gas_used
+        == gas.CALL_BASE + 12 * gas.CALL_WEIGHT + 2 + gas.RESULT_WEIGHT
+    )
 
 
 def test_each_turn_of_a_loop_is_charged(evaluate: Evaluate) -> None:
@@ -67,7 +70,19 @@ def test_state_is_charged_by_the_size_of_the_value(evaluate: Evaluate) -> None:
     before = "m: Map[str, str]\n"
     small = evaluate("m['a'] = s\nx = m['a']\nreturn 1", before=before, s="x").gas_used
     large = evaluate("m['a'] = s\nx = m['a']\nreturn 1", before=before, s="x" * 320).gas_used
-    assert large - small == 10 + 10 * gas.STORE_WEIGHT + 10
+    assert large - small == 10 * (gas.CALL_WEIGHT + gas.STORE_WEIGHT + gas.READ_WEIGHT)
+
+
+@pytest.mark.parametrize("use", ["p = 'a' in m", "del m['a']", "xs = m.get('a', [1])", "xs = m['a']"])
+def test_whatever_is_asked_of_a_value_of_the_state_is_charged_by_its_size(
+    use: str, evaluate: Evaluate
+) -> None:
+    before = "m: Map[str, list[int]]\n"
+    small, large = (
+        evaluate(f"m['a'] = [0 for i in range(1000)]\nm['a'] = [{items}]\n{use}\nreturn 1", before=before)
+        for items in ("", "0, 0, 0, 0, 0, 0, 0, 0, 0, 0")
+    )
+    assert large.gas_used - small.gas_used == 10 * (1 + gas.STORE_WEIGHT + gas.READ_WEIGHT)
 
 
 def test_only_the_branch_taken_is_charged(evaluate: Evaluate) -> None:
@@ -86,7 +101,7 @@ def test_result_is_charged_by_its_size_before_it_leaves(evaluate: Evaluate) -> N
 
 def test_event_is_charged_by_its_size(evaluate: Evaluate) -> None:
     small, large = (evaluate("emit('E', s=s)\nreturn 1", s="x" * size) for size in (0, 320))
-    assert large.gas_used - small.gas_used == 10 + 10 * gas.EMIT_WEIGHT
+    assert large.gas_used - small.gas_used == 10 * (gas.CALL_WEIGHT + gas.EMIT_WEIGHT)
 
 
 MANY_TIMES = """
@@ -122,7 +137,7 @@ def test_the_default_of_a_read_is_charged_by_its_weight(evaluate: Evaluate) -> N
         for count in (0, 1)
     ]
     turn = gas.price_turn(ir.Const(INT, 0), None)
-    assert used[1] - used[0] == turn + 1
+    assert used[1] - used[0] == turn + gas.READ_WEIGHT
 
 
 def test_a_comprehension_runs_over_the_items_it_has_paid_for(evaluate: Evaluate) -> None:

@@ -97,9 +97,10 @@ def test_table_of_gas_is_that_of_the_machine() -> None:
 
 
 SIZED = {
-    "a call from outside": gas.CALL_BASE,
+    "a call from outside": (gas.CALL_BASE, gas.CALL_WEIGHT),
     "a turn of a loop or comprehension": gas.LOOP,
     "a write to the state": (gas.STORE, gas.STORE_WEIGHT),
+    "a read of the state, `in` and `del` too": gas.READ_WEIGHT,
     "a deletion from the state": gas.ERASE,
     "an item set or deleted in a list or dict": gas.DICT_STORE,
     "an event": (gas.EMIT, gas.EMIT_WEIGHT),
