@@ -5,7 +5,7 @@ RUN := .venv/bin
 CHAOS_SECONDS ?= 300
 NODES ?= 4
 
-.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos fuzz-vm fuzz-front bench ci clean
+.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos fuzz-vm fuzz-front bench figures ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
 	@$(or $(PYTHON),false) .ci/setup.py
@@ -57,6 +57,9 @@ fuzz-front: setup ## feed the contract checker hostile text for SECONDS=, from S
 
 bench: setup ## measure swaps a second and latency, as JSON
 	$(RUN)/tanpo bench
+
+figures: setup ## measure WHAT=gas|deploy|vm|attacks|contracts|worker|tree with what bench/ holds, as JSON
+	$(RUN)/python bench/$(or $(WHAT),gas).py
 
 model: setup ## explore small instances of the protocol whole, and without each rule; needs spin and gcc
 	$(RUN)/python -m model.run

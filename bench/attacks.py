@@ -5,14 +5,12 @@ Run it as `python bench/attacks.py [engine]`.
 
 from __future__ import annotations
 
-import json
-import platform
 import sys
 import time
 import tracemalloc
 from pathlib import Path
 
-from tanpo import vm
+from measuring import print_figures
 from tanpo.testing.attacks import (
     Attack,
     compile_attack,
@@ -23,14 +21,13 @@ from tanpo.testing.attacks import (
     run_steps,
 )
 from tanpo.testing.state import MemoryState
-from tanpo.vm import Machine
-from tanpo.vm.codegen import build_program
+from tanpo.vm import ENGINES, Engine, Machine
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "attacks"
 SHOWN = 12
 
 
-def measure_run(attack: Attack, engine: vm.engine.Engine) -> dict[str, object]:
+def measure_run(attack: Attack, engine: Engine) -> dict[str, object]:
     """Return milliseconds and gas of an attack's calls once its contracts are open."""
     session = Machine(compile_attack(attack), engine=engine).open_session(MemoryState())
     best, gas_used = float("inf"), 0
@@ -50,7 +47,7 @@ def measure_run(attack: Attack, engine: vm.engine.Engine) -> dict[str, object]:
     }
 
 
-def measure_memory(attack: Attack, engine: vm.engine.Engine) -> dict[str, object]:
+def measure_memory(attack: Attack, engine: Engine) -> dict[str, object]:
     """Return the most memory that an attack's calls held beyond what checking them left, in MB."""
     contracts = compile_attack(attack)
     tracemalloc.start()
@@ -69,13 +66,12 @@ def measure_check(attack: Attack) -> dict[str, object]:
 
 def main(name: str) -> None:
     """Measure checks and runs of the whole corpus."""
-    engine = getattr(vm, "ENGINES", {"codegen": build_program})[name]
+    engine = ENGINES[name]
     attacks = load_attacks(FOLDER)
     checks = [measure_check(attack) for attack in attacks]
     runs = [measure_run(attack, engine) for attack in attacks if attack.steps]
     held = [measure_memory(attack, engine) for attack in attacks if attack.category == "growth"]
     figures = {
-        "python": platform.python_version(),
         "engine": name,
         "attacks": len(attacks),
         "refused": sum(bool(attack.refused) for attack in attacks),
@@ -87,7 +83,7 @@ def main(name: str) -> None:
         )[:SHOWN],
         "slowest_runs": sorted(runs, key=lambda item: -float(str(item["ms"])))[:SHOWN],
     }
-    print(json.dumps(figures, indent=2))
+    print_figures(figures)
 
 
 if __name__ == "__main__":

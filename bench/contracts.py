@@ -5,12 +5,10 @@ Run it as `python bench/contracts.py [rounds]`. Signatures, consensus and storag
 
 from __future__ import annotations
 
-import json
-import platform
 import sys
-import time
 from collections.abc import Sequence
 
+from measuring import GAS_LIMIT, best_ns, print_figures
 from tanpo.contracts import PRODUCT_CONTRACTS, load_source
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.values import Value
@@ -28,7 +26,6 @@ from tanpo.testing.market import (
 )
 from tanpo.vm import CallContext, Interface, Machine, Session, compile_contract
 
-GAS_LIMIT = 1_000_000
 PARTIES = ("dealer-a", "dealer-b", "trust-bank")
 
 
@@ -70,15 +67,14 @@ def measure(state: MemoryState, calls: Sequence[Call], rounds: int) -> dict[str,
     if not all(outcome.ok for outcome in outcomes):
         raise SystemExit(f"a measured call failed: {outcomes}")
     written = len(session.collect_changes())
-    elapsed = float("inf")
-    for _ in range(5):
-        started = time.perf_counter()
+
+    def run() -> None:
         for _ in range(rounds):
             for call in calls:
                 session.run(call, context, GAS_LIMIT)
-        elapsed = min(elapsed, time.perf_counter() - started)
+
     return {
-        "microseconds": round(elapsed / rounds / len(calls) * 1e6, 1),
+        "microseconds": round(best_ns(run, 5) / rounds / len(calls) / 1e3, 1),
         "gas": sum(outcome.gas_used for outcome in outcomes) // len(outcomes),
         "keys_written": written,
     }
@@ -113,8 +109,7 @@ def main() -> None:
     }
     state = prepare()
     figures = {name: measure(state, calls, rounds) for name, calls in mixes.items()}
-    machine = {"python": platform.python_version(), "machine": platform.machine(), "rounds": rounds}
-    print(json.dumps({"machine": machine, "calls": figures}, indent=2))
+    print_figures({"rounds": rounds, "calls": figures})
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ Run it as `python bench/vm.py [rounds]`.
 
 from __future__ import annotations
 
-import json
-import platform
 import sys
 import time
 
+from measuring import CONTEXT, GAS_LIMIT, best_ns, print_figures
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.values import Value
-from tanpo.vm import CallContext, Machine, Session, compile_contract
+from tanpo.testing import MemoryState
+from tanpo.vm import Machine, Session, compile_contract
 
 SOURCE = """
 @record
@@ -77,40 +77,21 @@ def spin(turns: int) -> int:
 """
 
 
-class Memory:
-    """A committed state in a dict, empty here: all state is in the session."""
-
-    def __init__(self) -> None:
-        self.entries: dict[bytes, bytes] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        """Return the value stored under `key`, if any."""
-        return self.entries.get(key)
-
-    def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """Return up to `limit` entries with `start <= key < stop`."""
-        return sorted(item for item in self.entries.items() if start <= item[0] < stop)[:limit]
-
-
-CONTEXT = CallContext(
-    sender="a", signers=("a", "b", "c", "d"), time_ms=1_700_000_000_000, height=9, tx_id=bytes(32)
-)
-
-
 def measure(session: Session, call: Call, rounds: int) -> dict[str, float]:
     """Return microseconds and gas of one call, the best of five runs."""
-    best = float("inf")
-    for _ in range(5):
-        start = time.process_time()
+    outcome = session.run(call, CONTEXT, GAS_LIMIT)
+    if not outcome.ok:
+        raise SystemExit(f"{call.entry}: {outcome}")
+
+    def run() -> None:
         for _ in range(rounds):
-            outcome = session.run(call, CONTEXT, 1_000_000)
-        best = min(best, (time.process_time() - start) / rounds)
-        if not outcome.ok:
-            raise SystemExit(f"{call.entry}: {outcome}")
+            session.run(call, CONTEXT, GAS_LIMIT)
+
+    best = best_ns(run, 5) / rounds
     return {
-        "us": round(best * 1e6, 2),
+        "us": round(best / 1e3, 2),
         "gas": outcome.gas_used,
-        "ns_per_gas": round(best * 1e9 / outcome.gas_used, 1),
+        "ns_per_gas": round(best / outcome.gas_used, 1),
     }
 
 
@@ -121,11 +102,11 @@ def main(rounds: int) -> None:
     checked = time.process_time()
     machine = Machine({"bench": compiled})
     built = time.process_time()
-    session = machine.open_session(Memory())
+    session = machine.open_session(MemoryState())
     for member in "abcd":
         for instrument in ("bond", "cash"):
             arguments = {"member": member, "instrument": instrument, "quantity": 10**15}
-            session.run(Call.create("bench", "open_position", arguments), CONTEXT, 1_000_000)
+            session.run(Call.create("bench", "open_position", arguments), CONTEXT, GAS_LIMIT)
     opened = time.process_time()
     legs: list[Value] = [
         {"giver": giver, "taker": taker, "instrument": instrument, "quantity": 5}
@@ -138,7 +119,6 @@ def main(rounds: int) -> None:
     ]
     transfer = Call.create("bench", "transfer", {"taker": "b", "instrument": "bond", "quantity": 5})
     figures = {
-        "python": platform.python_version(),
         "check_ms": round((checked - start) * 1e3, 2),
         "generate_ms": round((built - checked) * 1e3, 2),
         "open_ms": round((opened - built) * 1e3, 2),
@@ -151,7 +131,7 @@ def main(rounds: int) -> None:
     start = time.process_time()
     changes = session.collect_changes()
     figures["collect_us_per_key"] = round((time.process_time() - start) * 1e6 / len(changes), 2)
-    print(json.dumps(figures, indent=2))
+    print_figures(figures)
 
 
 if __name__ == "__main__":

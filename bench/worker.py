@@ -9,8 +9,6 @@ time that passes, and of the time that processors work, which a busy machine doe
 from __future__ import annotations
 
 import asyncio
-import json
-import platform
 import statistics
 import sys
 import tempfile
@@ -18,6 +16,7 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
+from measuring import print_figures
 from tanpo.contracts import PRODUCT_CONTRACTS, load_source
 from tanpo.ledger.block import EMPTY_ROOT
 from tanpo.ledger.merkle import compute_merkle_root
@@ -222,9 +221,8 @@ def main() -> None:
     blocks = int(sys.argv[1]) if len(sys.argv) > 1 else 60
     with tempfile.TemporaryDirectory() as folder:
         figures = asyncio.run(measure(blocks, Path(folder)))
-    machine = {"python": platform.python_version(), "machine": platform.machine()}
     setting = {"blocks": blocks, "transactions_a_block": BLOCK_TASKS}
-    print(json.dumps({"machine": machine, "setting": setting, **figures}, indent=2))
+    print_figures({"setting": setting, **figures})
 
 
 if __name__ == "__main__":

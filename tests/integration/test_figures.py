@@ -1,0 +1,53 @@
+"""The measurements of `bench/` run, and leave out nothing that has a price."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from tanpo.vm import ir
+from tanpo.vm.closures.expressions import OPERATIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 280
+pytestmark = pytest.mark.timeout(300)
+
+
+def run(script: str, *arguments: str) -> Any:
+    """Run one measurement and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "bench" / script, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_row_of_the_gas_table_is_measured_and_the_worst_comes_first() -> None:
+    figures = run("gas.py", "300")
+    measured = {row for one in figures["measurements"] for row in one["rows"]}
+    kinds = {kind.__name__ for union in (ir.Statement, ir.Expr) for kind in get_args(union)}
+    text = (ROOT / "contracts" / "README.md").read_text(encoding="utf-8")
+    table = text.partition("| What | Gas |\n| --- | --- |\n")[2].partition("\n\n")[0]
+    listed = {line.split(" | ")[0].removeprefix("| ") for line in table.split("\n")}
+    assert len(listed) > 15
+    assert measured == (kinds - {"Op"}) | {*OPERATIONS} | listed
+    dearest = [one["ns_per_gas"] for one in figures["measurements"]]
+    assert dearest == sorted(dearest, reverse=True)
+    assert figures["worst"] == figures["measurements"][0]
+
+
+def test_deploy_of_a_shape_is_measured_on_each_engine() -> None:
+    figures = run("deploy.py", "texts", "large_types")
+    assert {one["shape"] for one in figures["shapes"]} == {"texts", "large_types"}
+    assert all(one["bytes"] > 64_000 for one in figures["shapes"])
+    assert all(
+        one[name] > 0 for one in figures["shapes"] for name in ("check_ms", "codegen_ms", "closures_ms")
+    )
