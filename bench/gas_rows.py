@@ -34,6 +34,7 @@ pairs: Map[tuple[str, int], Pair]
 lists: Map[int, list[int]]
 groups: Map[int, list[str]]
 deeps: Map[int, dict[str, Deep]]
+nests: Map[int, list[list[int]]]
 members: Index[str, int]
 labels: Index[int, str]
 
@@ -61,10 +62,25 @@ def prepare(start: int) -> None:
             for k in range(250):
                 d[f"deep-{k}"] = Deep("name", [k])
             deeps[n] = d
+            none: list[int] = []
+            nests[n] = [none for k in range(2000)]
 """
 
 _KEY = PrivateKey.generate()
 _PREFIX = "prefix" * 50
+
+
+def _list_probed(count: int) -> list[int]:
+    """Return keys that stand one after the other where CPython seeks in a dict of 8,192 places."""
+    keys = [1]
+    while len(keys) < count:
+        keys.append(5 * keys[-1] + 1 & 8_191)
+    return keys
+
+
+_PROBED: Final = _list_probed(4_000)
+_PROBING: Final = 90_402_707_619_380_505
+"""To seek this key takes 3,875 steps past the others, though no two hashes are equal."""
 
 SIZES: Final[dict[str, dict[str, tuple[str, Value]]]] = {
     "small": {
@@ -92,7 +108,9 @@ SIZES: Final[dict[str, dict[str, tuple[str, Value]]]] = {
         "r": ("Pair", {"left": 1, "right": 2}),
         "q": ("Deep", {"name": "a", "items": (1,)}),
         "qs": ("list[Deep]", ({"name": "a", "items": (1,)},)),
+        "qs2": ("list[Deep]", ({"name": "a", "items": (1,)},)),
         "ws": ("list[list[int]]", ((1,), (2,))),
+        "none": ("list[list[list[int]]]", ()),
         "k": ("tuple[str, int]", ("a", 1)),
         "ks": ("list[tuple[int, str]]", ((1, "a"), (0, "b"))),
         "k2": ("tuple[str, int]", ("a", 1)),
@@ -116,16 +134,17 @@ SIZES: Final[dict[str, dict[str, tuple[str, Value]]]] = {
         "zs": ("list[int]", tuple(place * 2_741 % 4_096 + 10**9 for place in range(4_096))),
         "ys": ("list[str]", tuple(f"{_PREFIX}{place * 701 % 1_000:04}" for place in range(1_000))),
         "bs": ("list[bool]", (True,) * 4_096),
-        # The least bits agree, so that CPython probes many places for each key.
-        "d": ("dict[int, int]", tuple((place << 48, 1) for place in range(4_096))),
-        "g": ("int", 2_730 << 48),
+        "d": ("dict[int, int]", (*((place, 1) for place in sorted(_PROBED)), (_PROBING, 1))),
+        "g": ("int", _PROBING),
         "es": ("list[str]", ("",) * 4_096),
         "e": ("dict[str, int]", tuple((f"{_PREFIX}{place:04}", place) for place in range(1_000))),
         "f": ("dict[str, int]", tuple((f"{_PREFIX}{place:04}", place) for place in range(1_000))),
         "r": ("Pair", {"left": 2**253, "right": 2**253}),
         "q": ("Deep", {"name": "a" * 4_096, "items": tuple(range(1_000))}),
         "qs": ("list[Deep]", tuple({"name": "a", "items": (1,)} for _ in range(1_000))),
+        "qs2": ("list[Deep]", tuple({"name": "a", "items": (1,)} for _ in range(1_000))),
         "ws": ("list[list[int]]", tuple((place,) for place in range(1_000))),
+        "none": ("list[list[list[int]]]", ()),
         "k": ("tuple[str, int]", ("a" * 400, 2**253)),
         "k2": ("tuple[str, int]", ("a" * 400, 2**253)),
         "ks": (
@@ -166,6 +185,8 @@ _LISTS: Final = "joining and slicing lists"
 _SEARCH: Final = "`in` and `find` on text"
 _SAME: Final = "`==` on containers, `<` on text and tuples"
 _SORT: Final = "`sorted` and loops over a dict"
+_SOUGHT: Final = "a key sought, set or deleted in a dict with integer keys"
+_KEPT: Final = "a local that holds lists, dicts or records inside, written to the state"
 _HASH: Final = "hashes and `verify_p256`"
 _WRITE: Final = "a write to the state"
 _READ: Final = "a read of the state, `in` and `del` too"
@@ -210,6 +231,7 @@ _VALUES: Final = (
     Row("compare", "o = y <= y <= y <= y <= y"),
     Row(("same", _SAME), "o = xs == zs"),
     Row(("same", _SAME), "o = e == f"),
+    Row("same", "o = qs == qs2"),
     Row(("order", _SAME), "o = s < t"),
     Row(("order", _SAME), "o = k <= k2"),
     Row("ctx", "a = ctx.time"),
@@ -231,7 +253,9 @@ _CONTAINERS: Final = (
     Row(("contains.list", "`in` on a list"), "o = 0 in xs"),
     Row("contains.list", "o = x in xs"),
     Row("contains.list", "o = s in ys"),
+    Row(("contains.dict", "probe", _SOUGHT), "o = g in d"),
     Row("contains.dict", "o = 0 in d"),
+    Row("contains.list", "o = ws in none"),
     Row("contains.dict", "o = s in e"),
     Row(("concat.str", _TEXT), "w = s + t"),
     Row("concat.bytes", "z = b + c"),
@@ -257,7 +281,7 @@ _CONTAINERS: Final = (
     Row("sort.dict", "vs = sorted(e)"),
     Row("list.append", "grown.append(x)", turns_max=4_096),
     Row("list.pop", "grown.append(x)\na = grown.pop()", turns_max=4_096),
-    Row("dict.get", "a = d.get(0, 1)"),
+    Row("dict.get", "a = d.get(g, 1)"),
     Row("dict.get", "a = e.get(s, 1)"),
     Row("make.record", "r2 = Pair(x, y)"),
     Row("make.list", "v = [x]"),
@@ -332,6 +356,7 @@ _STATE: Final = (
     Row("state.find", "r2 = pairs.get(k, r)"),
     Row("state.has", "o = i in lists", turns_max=1_000),
     Row("state.has", "o = i in deeps", turns_max=100),
+    Row("state.has", "o = i in nests", turns_max=100),
     Row("state.has", "o = -i in counts"),
     Row(("Store", _WRITE), "total = x"),
     Row("Store", "total += 1"),
@@ -339,6 +364,7 @@ _STATE: Final = (
     Row("Store", "counts[-i] += 1", turns_max=1),
     Row("Store", 'pairs[("b", i)] = r'),
     Row("Store", "names[i] = s"),
+    Row(("Store", "keep", _KEPT), "nests[i] = ws"),
     Row("Store", "lists[i] = xs[:2000]"),
     Row("Store", "groups[i] = ys[:100]"),
     Row(("Erase", "a deletion from the state"), "del counts[i]", turns_max=1_000),

@@ -74,7 +74,7 @@ PRICES: Final[dict[str, int]] = {
 
 STORE: Final = 100
 ERASE: Final = 100
-STORE_WEIGHT: Final = 3
+STORE_WEIGHT: Final = 4
 READ_WEIGHT: Final = 6
 """A value of the state is decoded whole, whatever is asked of it: to read, to look for and to delete it."""
 
@@ -93,12 +93,13 @@ PAGE_TOUCHED: Final = 3
 """Charged by a page for each member of its group that this block added or removed: they are sorted in."""
 
 PASS_WEIGHT: Final = 4
-"""Charged for each unit of what is copied between contracts: an empty list weighs one and takes 64 bytes."""
+"""Charged for each unit of what is copied that may hold one list many times, between contracts and into
+the state: an empty list weighs one and takes 64 bytes."""
 
 COMPARISONS_PER_GAS: Final = 2
 """How many units of weight a membership test compares for one gas."""
 
-PROBES_PER_GAS: Final = 64
+PROBES_PER_GAS: Final = 32
 """Integer keys can be crafted so that seeking one steps over all others; texts and bytes are salted."""
 
 ITEMS_PER_GAS: Final = 4
@@ -278,6 +279,14 @@ def _weigher_of_list(constant: int, function: Weigh | None) -> Weigh:
                 break
         return total
 
+    def weigh_texts(items: Any, _: int) -> int:
+        total = 1 + len(items)
+        for text in items:
+            total += len(text) >> (5 if text.isascii() else 3)
+        return total
+
+    if function is _weigh_text:
+        return weigh_texts
     return weigh_flat if function is None else weigh_each
 
 

@@ -6,8 +6,8 @@ typed program, as an operation of its own:
 
 - `copy`: a copy so deep that no change to one is seen in the other; what it costs is part of reading;
 - `pass`: the same for an argument of another contract, charged by its weight;
-- `keep`: the same for what is stored, if it may hold one value many times: refused before it is copied if it
-  is heavier than an entry of the state may be.
+- `keep`: the same for what is stored, if it may hold one value many times: charged by its weight, and
+  refused before it is copied if it is heavier than an entry of the state may be.
 
 An engine copies there and nowhere else. One more operation is written here because the operands are the same:
 

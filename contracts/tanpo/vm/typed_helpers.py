@@ -42,13 +42,17 @@ def _make_pass(kind: Type) -> Factory:
 def _make_keep(kind: Type) -> Factory:
     copy, weigh = build_copier(kind), gas.weigher(kind)
 
-    def keep(value: object) -> object:
-        # One list may stand in another many times, and would be copied as often.
-        if weigh(value, VALUE_WEIGHT_MAX) > VALUE_WEIGHT_MAX:
-            raise Abort("VALUE_SIZE")
-        return copy(value)
+    def make(meter: Meter) -> Native:
+        def keep(value: object) -> object:
+            weight = weigh(value, VALUE_WEIGHT_MAX)
+            charge(meter, gas.PASS_WEIGHT * weight)
+            if weight > VALUE_WEIGHT_MAX:
+                raise Abort("VALUE_SIZE")
+            return copy(value)
 
-    return lambda _: keep
+        return keep
+
+    return make
 
 
 def _charge_both(meter: Meter, weigh: gas.Weigh, a: object, b: object) -> None:
@@ -122,7 +126,7 @@ def _make_contains(kind: Type) -> Factory:
     def make(meter: Meter) -> Native:
         def contains(item: object, items: list[object]) -> bool:
             weight = weigh(item, can_afford(meter))
-            charge(meter, (len(items) + 1) * weight // gas.COMPARISONS_PER_GAS)
+            charge(meter, weight + len(items) * weight // gas.COMPARISONS_PER_GAS)
             return item in items
 
         return contains

@@ -112,6 +112,7 @@ SIZED = {
     "`in` and `find` on text": (1, gas.SEARCH_PER_GAS),
     "`in` on a list": (1, gas.COMPARISONS_PER_GAS),
     "a key sought, set or deleted in a dict with integer keys": (1, gas.PROBES_PER_GAS),
+    "a local that holds lists, dicts or records inside, written to the state": gas.PASS_WEIGHT,
     "a list, dict or record handed to another contract": gas.PASS_WEIGHT,
     "a result of another contract that holds lists, dicts or records inside": gas.PASS_WEIGHT,
     "hashes and `verify_p256`": (1, gas.HASH_BYTES_PER_GAS),
