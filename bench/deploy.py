@@ -24,6 +24,8 @@ NEST: Final = "".join(
     f"@record\nclass R{level}:\n" + "".join(f" f{place}:{kind}\n" for place in range(5))
     for level, kind in enumerate(("int", "R0", "R1"))
 )
+LARGE: Final = "".join(f"x{place}:R2\n" for place in range(200))
+"""As many large types as one contract may have."""
 
 
 def fill(head: str, parts: Iterable[str], tail: str = " return a\n") -> str:
@@ -96,7 +98,7 @@ SHAPES: Final[dict[str, Callable[[], str]]] = {
     "records": lambda: fill(WHOLE, repeat(write_record()), ""),
     "small_records": lambda: fill(WHOLE, repeat("@record\nclass R#:a:int\n"), ""),
     "makes": lambda: fill("@record\nclass R:a:int\n" + MAIN, repeat(" R(a)\n")),
-    "large_types": lambda: fill(NEST + WHOLE, repeat("v#:R2\n"), ""),
+    "large_types": lambda: fill(NEST + WHOLE + LARGE, repeat("v#:int\n"), ""),
     "variables": lambda: fill(WHOLE, repeat("v#:int\n"), ""),
     "maps": lambda: fill(WHOLE, repeat("m#:Map[int,int]\n"), ""),
     "indexes": lambda: fill(WHOLE, repeat("m#:Index[int,int]\n"), ""),
