@@ -13,7 +13,13 @@ from typing import Final
 
 from measuring import best_ns, print_figures
 from tanpo.vm import ENGINES, Machine, compile_contract
-from tanpo.vm.limits import EXPRESSION_DEPTH_MAX, INDENT_DEPTH_MAX, RECORD_FIELDS_MAX, SOURCE_BYTES_MAX
+from tanpo.vm.limits import (
+    EXPRESSION_DEPTH_MAX,
+    INDENT_DEPTH_MAX,
+    RECORD_FIELDS_MAX,
+    SOURCE_BYTES_MAX,
+    VARIABLES_MAX,
+)
 
 RUNS = 3
 MAIN: Final = "@entry\ndef main(a:int,b:int,p:bool,s:str)->int:\n"
@@ -24,8 +30,6 @@ NEST: Final = "".join(
     f"@record\nclass R{level}:\n" + "".join(f" f{place}:{kind}\n" for place in range(5))
     for level, kind in enumerate(("int", "R0", "R1"))
 )
-LARGE: Final = "".join(f"x{place}:R2\n" for place in range(200))
-"""As many large types as one contract may have."""
 
 
 def fill(head: str, parts: Iterable[str], tail: str = " return a\n") -> str:
@@ -42,6 +46,11 @@ def fill(head: str, parts: Iterable[str], tail: str = " return a\n") -> str:
 def repeat(part: str) -> Iterable[str]:
     """Yield a part with each `#` in it replaced by a number of its own, without end in practice."""
     return (part.replace("#", str(place)) for place in range(SOURCE_BYTES_MAX))
+
+
+def declare(kind: str, count: int) -> str:
+    """Return as many variables of a type."""
+    return "".join(f"v{place}:{kind}\n" for place in range(count))
 
 
 def write_nest() -> Iterable[str]:
@@ -98,10 +107,10 @@ SHAPES: Final[dict[str, Callable[[], str]]] = {
     "records": lambda: fill(WHOLE, repeat(write_record()), ""),
     "small_records": lambda: fill(WHOLE, repeat("@record\nclass R#:a:int\n"), ""),
     "makes": lambda: fill("@record\nclass R:a:int\n" + MAIN, repeat(" R(a)\n")),
-    "large_types": lambda: fill(NEST + WHOLE + LARGE, repeat("v#:int\n"), ""),
-    "variables": lambda: fill(WHOLE, repeat("v#:int\n"), ""),
-    "maps": lambda: fill(WHOLE, repeat("m#:Map[int,int]\n"), ""),
-    "indexes": lambda: fill(WHOLE, repeat("m#:Index[int,int]\n"), ""),
+    "large_types": lambda: fill(NEST + declare("R2", 200) + MAIN, repeat(" a=b\n")),
+    "variables": lambda: fill(declare("int", VARIABLES_MAX) + MAIN, repeat(" v0=a\n")),
+    "maps": lambda: fill(declare("Map[int,int]", VARIABLES_MAX) + MAIN, repeat(" v0[a]=b\n")),
+    "indexes": lambda: fill(declare("Index[int,int]", VARIABLES_MAX) + MAIN, repeat(" v0.add(a,b)\n")),
     "reads": lambda: fill("m:Map[int,int]\n" + MAIN, repeat(" a=m[a]\n")),
     "writes": lambda: fill("m:Map[int,int]\n" + MAIN, repeat(" m[a]=a\n")),
     "updates": lambda: fill("m:Map[int,int]\n" + MAIN, repeat(" m[a]+=a\n")),

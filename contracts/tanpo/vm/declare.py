@@ -9,7 +9,7 @@ from typing import Final
 from tanpo.vm import ir
 from tanpo.vm.faults import list_names
 from tanpo.vm.interface import Parameter
-from tanpo.vm.limits import INT_MAX, RECORD_FIELDS_MAX, TEXT_SIZE_MAX
+from tanpo.vm.limits import INT_MAX, RECORD_FIELDS_MAX, TEXT_SIZE_MAX, VARIABLES_MAX
 from tanpo.vm.scope import RESERVED, ModuleScope, Signature
 from tanpo.vm.structure import REFUSED
 from tanpo.vm.types import (
@@ -154,7 +154,7 @@ def _declare_annotated(scope: ModuleScope, node: ast.AnnAssign) -> None:
     elif isinstance(node.annotation, ast.Subscript) and isinstance(node.annotation.value, ast.Name):
         _declare_container(scope, name, node.annotation, node.annotation.value.id)
     else:
-        scope.slots[name] = ir.Variable(name, resolve_type(scope, node.annotation))
+        _declare_slot(scope, node, ir.Variable(name, resolve_type(scope, node.annotation)))
 
 
 def _declare_container(scope: ModuleScope, name: str, node: ast.Subscript, container: str) -> None:
@@ -170,14 +170,22 @@ def _declare_container(scope: ModuleScope, name: str, node: ast.Subscript, conta
                 return
             scope.handles[name] = interface
         case "Map", ast.Tuple(elts=[key, value]):
-            scope.slots[name] = ir.MapSlot(name, _resolve_key(scope, key), resolve_type(scope, value))
+            _declare_slot(scope, node, ir.MapSlot(name, _resolve_key(scope, key), resolve_type(scope, value)))
         case "Index", ast.Tuple(elts=[group, member]):
-            scope.slots[name] = ir.IndexSlot(name, _resolve_key(scope, group), _resolve_key(scope, member))
+            _declare_slot(
+                scope, node, ir.IndexSlot(name, _resolve_key(scope, group), _resolve_key(scope, member))
+            )
         case (("Contract" | "Map" | "Index"), _):
             scope.fault("STATE_TYPE", node, f"{scope.text(node)} is not a declaration of the dialect")
             scope.broken[name] = None
         case _:
-            scope.slots[name] = ir.Variable(name, resolve_type(scope, node))
+            _declare_slot(scope, node, ir.Variable(name, resolve_type(scope, node)))
+
+
+def _declare_slot(scope: ModuleScope, node: ast.AST, slot: ir.Slot) -> None:
+    scope.slots[slot.name] = slot
+    if len(scope.slots) == VARIABLES_MAX + 1:
+        scope.fault("STATE_COUNT", node, f"more than {VARIABLES_MAX} variables, Maps and Indexes", slot.name)
 
 
 def _resolve_key(scope: ModuleScope, node: ast.expr) -> Type:

@@ -67,6 +67,7 @@ REMEDIES: Final[dict[str, str]] = {
     "RESERVED": "choose another name; this one belongs to the dialect",
     "RECORD_FIELD": "write 1 to 100 fields as name: type, without values",
     "CONSTANT": "give a literal, a tuple of literals, or integer arithmetic on constants",
+    "STATE_COUNT": "keep them in fewer Maps, keyed by what tells them apart",
     "STATE_TYPE": "use int, bool, str, bytes, list, dict, tuple, a record, Map[K, V] or Index[G, M]",
     "KEY_TYPE": "key by int, str, bytes, bool or, in Map and Index, a tuple of these",
     "TYPE": "name a type of the dialect, or a record declared above",

@@ -148,6 +148,7 @@ CASES: list[tuple[str, str]] = [
     ("CONSTANT", "A = [1]\n" + entry("pass")),
     ("CONSTANT", "A = 1 << 3\n" + entry("pass")),
     ("CONSTANT", "A = 1 // 0\n" + entry("pass")),
+    ("STATE_COUNT", "".join(f"v{n}: int\n" for n in range(257)) + entry("pass")),
     ("STATE_TYPE", "a: Map[int]\n" + entry("pass")),
     ("STATE_TYPE", "a: Contract[a]\n" + entry("pass")),
     ("KEY_TYPE", "a: Map[list[int], int]\n" + entry("pass")),
