@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tanpo.ledger.block import Block
 from tanpo.simulator.faults import FaultKind
 from tanpo.simulator.healing import can_go_on
+from tanpo.simulator.hostile.proposing import is_passed_over
 from tanpo.simulator.reigns import find_reign, make_reign_envelope
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 RETRY_MS: Final = 1_000
 REIGN_MAX_MS: Final = 6_000
+
+COMPANY_MS: Final = 100
+"""Between transactions that keep others company: well below a leader's patience."""
 
 OPEN_MAX: Final = 24
 """Most transactions that wait at once: a network that stands still is given no more work."""
@@ -32,6 +36,7 @@ class Clients:
         self.open: dict[bytes, int] = {}
         self.committed = 0
         self.is_open_for_more = True
+        self._closed_ms = 0
         self.reign_asked = 0
         """The number of the last validator set that was asked for."""
 
@@ -46,6 +51,19 @@ class Clients:
         self.is_open_for_more = True
         self._submit()
 
+    def close(self) -> None:
+        """Submit no more."""
+        self.is_open_for_more = False
+        self._closed_ms = self._cluster.clock.now_ms
+
+    def accompany(self) -> None:
+        """Beside a censor, submit what it does not mind until all that waits when we close is committed.
+
+        Where nothing commits, a leader is suspected for that, and not for passing over a transaction (T2).
+        """
+        if any(self._cluster.is_censor(node) for node in self._cluster.well):
+            self._keep_company()
+
     def note_stored(self, block: Block) -> None:
         """See transactions committed."""
         for envelope in block.envelopes:
@@ -58,12 +76,26 @@ class Clients:
         if not self.is_open_for_more:
             return
         if len(self.open) < OPEN_MAX:
-            envelope = self._cluster.application.make_envelope(self._count)
-            self._count += 1
-            self.open[envelope] = self._cluster.clock.now_ms
-            self._hand_in(envelope)
+            self._hand_in(self._make_envelope())
         delay_ms = 1 + int(self._rng.expovariate(1 / self._cluster.settings.submit_ms))
         self._cluster.clock.after(delay_ms, self._submit)
+
+    def _keep_company(self) -> None:
+        is_waiting = any(made_ms <= self._closed_ms for made_ms in self.open.values())
+        if not (self.is_open_for_more or is_waiting):
+            return
+        envelope = self._make_envelope()
+        while is_passed_over(envelope):
+            del self.open[envelope]
+            envelope = self._make_envelope()
+        self._hand_in(envelope)
+        self._cluster.clock.after(COMPANY_MS, self._keep_company)
+
+    def _make_envelope(self) -> bytes:
+        envelope = self._cluster.application.make_envelope(self._count)
+        self._count += 1
+        self.open[envelope] = self._cluster.clock.now_ms
+        return envelope
 
     def _plan_reign(self) -> None:
         """Ask for the next validator set some time after the one before was agreed."""

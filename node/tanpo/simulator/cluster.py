@@ -80,6 +80,8 @@ class Cluster:
         self.luck = Luck(self)
         self.core: frozenset[str] = frozenset()
         self.dead: set[str] = set()
+        self.well: set[str] = set()
+        """Hostile nodes that healed with the core: a censor must be in good health to lead for long."""
         self.checks = Checks(self)
         self.links = Links(self)
         self.weather = Weather(self)
@@ -121,17 +123,21 @@ class Cluster:
         """Return the processes that run as a node: one, or twins."""
         return self._by_node.get(node, ())
 
+    def is_censor(self, node: str) -> bool:
+        """Whether a node passes over transactions."""
+        return any(one.node == node and "censor" in one.behaviours for one in self.settings.hostile)
+
     def is_healed(self, process: Process) -> bool:
-        """Whether a process is in the core that has healed."""
-        return process.node in self.core
+        """Whether nothing befalls a process any more."""
+        return process.node in self.core or process.node in self.well
 
     def is_calm(self, sender: Process, receiver: Process) -> bool:
         """Whether no fault befalls what one process says to another."""
-        return sender.node in self.core and receiver.node in self.core
+        return self.is_core_pair((sender.node, receiver.node))
 
     def is_core_pair(self, pair: tuple[str, str]) -> bool:
-        """Whether both of these processes are in the healed core, whose links are never cut again."""
-        return pair[0] in self.core and pair[1] in self.core
+        """Whether both of these nodes have healed, and their links are never cut again."""
+        return all(node in self.core or node in self.well for node in pair)
 
     # What happens.
 

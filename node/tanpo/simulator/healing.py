@@ -32,7 +32,7 @@ def heal(cluster: Cluster) -> None:
         core.update(rng.sample(candidates, max(0, missing)))
     cluster.core = frozenset(core)
     cluster.annals.trace(None, f"{' '.join(sorted(core))} heal")
-    cluster.links.cut = {pair for pair in cluster.links.cut if not cluster.is_core_pair(pair)}
+    _join_links(cluster)
     for process in cluster.processes:
         if process.node in core:
             _heal_one(cluster, process)
@@ -40,6 +40,10 @@ def heal(cluster: Cluster) -> None:
             cluster.dead.add(process.name)
             process.crash()
             cluster.annals.trace(process, "is dead for ever")
+        elif cluster.is_censor(process.node):
+            cluster.well.add(process.node)
+            _join_links(cluster)
+            _heal_one(cluster, process)
 
 
 def replace_leader(cluster: Cluster) -> bool:
@@ -58,7 +62,7 @@ def replace_leader(cluster: Cluster) -> bool:
     cluster.core = cluster.core - {leader} | {spare[0]}
     cluster.annals.trace(None, f"{leader} dies for ever, {spare[0]} heals")
     cluster.dead = {name for name in cluster.dead if name != spare[0]} | {leader}
-    cluster.links.cut = {pair for pair in cluster.links.cut if not cluster.is_core_pair(pair)}
+    _join_links(cluster)
     for process in cluster.processes:
         if process.node == leader:
             process.crash()
@@ -89,6 +93,10 @@ def has_converged(cluster: Cluster) -> bool:
 def list_core(cluster: Cluster) -> list[Process]:
     """Return the processes that healed."""
     return [process for process in cluster.processes if process.node in cluster.core]
+
+
+def _join_links(cluster: Cluster) -> None:
+    cluster.links.cut = {pair for pair in cluster.links.cut if not cluster.is_core_pair(pair)}
 
 
 def _heal_one(cluster: Cluster, process: Process) -> None:

@@ -94,10 +94,11 @@ def settle(cluster: Cluster, step_max: int, after_ms: int = AFTER_MS) -> None:
         Violation: it does not in time.
     """
     clock = cluster.clock
+    cluster.clients.accompany()
     end_ms = clock.now_ms + after_ms
     while clock.steps < step_max and clock.step(end_ms):
         pass
-    cluster.clients.is_open_for_more = False
+    cluster.clients.close()
     end_ms = clock.now_ms + compute_bound_ms(cluster)
     while clock.steps < step_max and not has_converged(cluster):
         if not clock.step(end_ms):
