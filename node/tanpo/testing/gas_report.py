@@ -1,5 +1,7 @@
 """A pytest plugin that reports what the calls of every `Ledger` of a run spent, by contract and entry point.
 
+Views, `@init` and `@migrate` are in it by name.
+
 `tanpo contract test` loads it; so does `pytest -p tanpo.testing.gas_report`.
 """
 

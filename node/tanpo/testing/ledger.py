@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256, sha512
 from typing import Final
 
+from tanpo.client import GAS_LIMIT
 from tanpo.contracts import PRODUCT_CONTRACTS, load_source
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.receipt import Event
@@ -17,6 +19,7 @@ from tanpo.ledger.values import Value
 from tanpo.testing.compared import ComparedSession, build_machines
 from tanpo.testing.state import MemoryState
 from tanpo.vm import (
+    GAS_LIMIT_MAX,
     CallContext,
     CompiledContract,
     Interface,
@@ -26,9 +29,6 @@ from tanpo.vm import (
     find_interface_breaks,
     find_layout_breaks,
 )
-
-GAS_LIMIT: Final = 1_000_000
-"""What every call may spend; tests look at what it did spend."""
 
 BLOCK_CHANGES_MAX: Final = 16
 """After a call, changes beyond these end the block: they are encoded and compared after every call."""
@@ -70,7 +70,10 @@ def _compile(source: str, contract: str, known: tuple[tuple[str, Interface], ...
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GasUse:
-    """What one call spent, and the code that it failed with, if it did."""
+    """What one call spent, and the code that it failed with, if it did.
+
+    `entry` is an entry point or a view, or `@init` or `@migrate`, whose `contract` was installed or upgraded.
+    """
 
     contract: str
     entry: str
@@ -78,13 +81,13 @@ class GasUse:
     code: str = ""
 
 
-_watchers: Final[list[Callable[[GasUse], None]]] = []
+_watcher: Final[ContextVar[Callable[[GasUse], None] | None]] = ContextVar("gas watcher", default=None)
 
 
 def watch_gas(watcher: Callable[[GasUse], None]) -> Callable[[], None]:
-    """Tell `watcher` what every call of every ledger in this process spends, until the result is called."""
-    _watchers.append(watcher)
-    return lambda: _watchers.remove(watcher)
+    """Tell `watcher` what every call of every ledger in this context spends, until the result is called."""
+    before = _watcher.set(watcher)
+    return lambda: _watcher.reset(before)
 
 
 def build_validator(member: str, node: str = "node-1", *, key: str = "") -> dict[str, Value]:
@@ -130,7 +133,8 @@ class Ledger:
         compiled = _compile(load_source(contract) if source is None else source, contract, known)
         before = self._install({**self._contracts, contract: compiled})
         given = tuple(sorted((arguments or {}).items()))
-        outcome = self._open_session().initialise(contract, given, self._context("", ()), GAS_LIMIT)
+        outcome = self._open_session().initialise(contract, given, self._context("", ()), GAS_LIMIT_MAX)
+        self._report(contract, "@init", outcome)
         if not outcome.ok:
             self._install(before)
             raise CallFailed(f"{contract}.@init", outcome)
@@ -155,7 +159,8 @@ class Ledger:
         compiled = _compile(source, contract, others)
         self._check_upgrade(old, compiled)
         before = self._install({**self._contracts, contract: compiled})
-        outcome = self._open_session().migrate(contract, self._context("", ()), GAS_LIMIT)
+        outcome = self._open_session().migrate(contract, self._context("", ()), GAS_LIMIT_MAX)
+        self._report(contract, "@migrate", outcome)
         if not outcome.ok:
             self._install(before)
             raise CallFailed(f"{contract}.@migrate", outcome)
@@ -189,9 +194,12 @@ class Ledger:
         *,
         sender: str,
         signers: Sequence[str] | None = None,
+        gas_limit: int = GAS_LIMIT,
         **arguments: Value,
     ) -> Value | None:
         """Call an entry point as `sender`, signed by it or by `signers`, and return the result.
+
+        The limit is that of clients which name none; a call that passes here passes for them.
 
         Raises:
             CallFailed: the call ended with a code; nothing changed.
@@ -199,11 +207,8 @@ class Ledger:
         signed = (sender,) if signers is None else tuple(sorted(set(signers)))
         call = Call.create(contract, entry, arguments)
         session = self._open_session()
-        outcome = session.run(call, self._context(sender, signed), GAS_LIMIT)
-        use = GasUse(contract=contract, entry=entry, gas=outcome.gas_used, code=outcome.code)
-        self.gas_report.append(use)
-        for watcher in _watchers:
-            watcher(use)
+        outcome = session.run(call, self._context(sender, signed), gas_limit)
+        self._report(contract, entry, outcome)
         if not outcome.ok:
             raise CallFailed(f"{contract}.{entry}", outcome)
         self.events.extend(outcome.events)
@@ -217,13 +222,14 @@ class Ledger:
     def view(
         self, contract: str, name: str, /, *, sender: str = "reader", **arguments: Value
     ) -> Value | None:
-        """Return what a view returns.
+        """Return what a view returns; like nodes, it has the most gas there is.
 
         Raises:
             CallFailed: the view ended with a code.
         """
         call = Call.create(contract, name, arguments)
-        outcome = self._open_session().view(call, self._context(sender, ()), GAS_LIMIT)
+        outcome = self._open_session().view(call, self._context(sender, ()), GAS_LIMIT_MAX)
+        self._report(contract, name, outcome)
         if not outcome.ok:
             raise CallFailed(f"{contract}.{name}", outcome)
         return outcome.value
@@ -257,6 +263,16 @@ class Ledger:
         """Return all of the state, as it would be stored."""
         self._flush()
         return self._state.snapshot()
+
+    def _report(self, contract: str, entry: str, outcome: Outcome) -> None:
+        # Nothing ran where nothing was spent: there is no `@init`, or the call was refused at the door.
+        if entry.startswith("@") and outcome.ok and outcome.gas_used == 0:
+            return
+        use = GasUse(contract=contract, entry=entry, gas=outcome.gas_used, code=outcome.code)
+        self.gas_report.append(use)
+        watcher = _watcher.get()
+        if watcher is not None:
+            watcher(use)
 
     def _install(self, contracts: dict[str, CompiledContract]) -> dict[str, CompiledContract]:
         """Run with these contracts from now on, over what is stored, and return those before."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tanpo.client import GAS_LIMIT
 from tanpo.ledger.errors import UsageError
-from tanpo.testing import CallFailed, Ledger, UpgradeRefused
-from tanpo.vm import ContractRefused
+from tanpo.testing import CallFailed, GasUse, Ledger, UpgradeRefused
+from tanpo.testing.ledger import watch_gas
+from tanpo.vm import GAS_LIMIT_MAX, ContractRefused
 
 COUNTER = """
 limit: int
@@ -124,8 +126,65 @@ def test_gas_is_reported_call_by_call(ledger: Ledger) -> None:
     ledger.call("counter", "add", sender="alice", amount=1)
     with ledger.expect_abort("TOO_MUCH"):
         ledger.call("counter", "add", sender="alice", amount=10)
-    assert [(use.contract, use.entry) for use in ledger.gas_report] == [("counter", "add")] * 2
+    ledger.view("counter", "of", who="alice")
+    ledger.upgrade("counter", FINER)
+    ledger.deploy("echo", source="@view\ndef one() -> int:\n    return 1\n")
+    found = [(use.contract, use.entry, use.code) for use in ledger.gas_report]
+    assert found == [
+        ("counter", "@init", ""),
+        ("counter", "add", ""),
+        ("counter", "add", "TOO_MUCH"),
+        ("counter", "of", ""),
+        ("counter", "@migrate", ""),
+    ]
     assert min(use.gas for use in ledger.gas_report) > 0
+
+
+SPENDER = """
+@entry
+def spend(turns: int) -> int:
+    total = 0
+    for i in range(turns):
+        total += i
+    return total
+
+
+@view
+def look(turns: int) -> int:
+    total = 0
+    for i in range(turns):
+        total += i
+    return total
+"""
+
+
+def test_a_call_has_the_gas_of_clients_unless_it_is_given_another_limit() -> None:
+    ledger = Ledger()
+    ledger.deploy("spender", source=SPENDER)
+    ledger.call("spender", "spend", sender="alice", turns=1_000)
+    a_turn = ledger.gas_report[-1].gas // 1_000
+    beyond = GAS_LIMIT // a_turn + 1_000
+    with ledger.expect_abort("OUT_OF_GAS"):
+        ledger.call("spender", "spend", sender="alice", turns=beyond)
+    ledger.call("spender", "spend", sender="alice", turns=beyond, gas_limit=2 * GAS_LIMIT)
+    ledger.view("spender", "look", turns=beyond)
+    with ledger.expect_abort("OUT_OF_GAS"):
+        ledger.call("spender", "spend", sender="alice", turns=1_000, gas_limit=1_000)
+    with ledger.expect_abort("GAS_LIMIT"):
+        ledger.call("spender", "spend", sender="alice", turns=1, gas_limit=GAS_LIMIT_MAX + 1)
+
+
+def test_a_watcher_hears_of_calls_until_it_is_stopped_and_another_is_put_back(ledger: Ledger) -> None:
+    outer: list[GasUse] = []
+    inner: list[GasUse] = []
+    stop_outer = watch_gas(outer.append)
+    stop_inner = watch_gas(inner.append)
+    ledger.call("counter", "add", sender="alice", amount=1)
+    stop_inner()
+    ledger.view("counter", "of", who="alice")
+    stop_outer()
+    ledger.view("counter", "of", who="alice")
+    assert ([use.entry for use in inner], [use.entry for use in outer]) == (["add"], ["of"])
 
 
 def test_a_contract_that_fails_to_set_up_is_not_installed(ledger: Ledger) -> None:
