@@ -204,13 +204,23 @@ class Ledger:
         Raises:
             CallFailed: the call ended with a code; nothing changed.
         """
-        signed = (sender,) if signers is None else tuple(sorted(set(signers)))
         call = Call.create(contract, entry, arguments)
+        return self.submit(call, sender=sender, signers=signers, gas_limit=gas_limit)
+
+    def submit(
+        self, call: Call, *, sender: str, signers: Sequence[str] | None = None, gas_limit: int = GAS_LIMIT
+    ) -> Value | None:
+        """Do what `call` does, for arguments of any name.
+
+        Raises:
+            CallFailed: the call ended with a code; nothing changed.
+        """
+        signed = (sender,) if signers is None else tuple(sorted(set(signers)))
         session = self._open_session()
         outcome = session.run(call, self._context(sender, signed), gas_limit)
-        self._report(contract, entry, outcome)
+        self._report(call.contract, call.entry, outcome)
         if not outcome.ok:
-            raise CallFailed(f"{contract}.{entry}", outcome)
+            raise CallFailed(f"{call.contract}.{call.entry}", outcome)
         self.events.extend(outcome.events)
         # Compares what the engines have changed, at once; short blocks keep that cheap.
         if len(session.collect_changes()) > BLOCK_CHANGES_MAX:

@@ -35,6 +35,6 @@ def test_every_step_of_the_tutorial_comes_out_as_it_says(
                 arguments = shlex.split(line.removeprefix("$ tanpo "))
                 done = (run_tanpo if "test" in arguments else run_tanpo_here)(*arguments)
                 printed, code, ran = done.stdout, done.returncode, ran + 1
-    assert (code, ran) == (0, 7)
+    assert (code, ran) == (0, 8)
     for entry in ("claim", "escrow", "refund"):
         assert f"escrow {entry} " in " ".join(printed.split())

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tanpo.ledger.transaction import Call
 from tanpo.ledger.values import Value
 from tanpo.testing import CallFailed, Ledger
 
@@ -72,7 +73,7 @@ def read(ledger: Ledger, number: int) -> Any:
 
 
 def call_as_node(ledger: Ledger, entry: str, **arguments: Value) -> None:
-    ledger.call("contracts", entry, sender="", signers=(), **arguments)
+    ledger.submit(Call.create("contracts", entry, arguments), sender="", signers=())
 
 
 def test_a_proposal_is_agreed_once_more_than_two_thirds_approved(ledger: Ledger) -> None:

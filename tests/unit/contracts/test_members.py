@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tanpo.ledger.transaction import Call
 from tanpo.testing import CallFailed, Ledger, Market
 
 VOTERS = ("trust-bank", "custody-bank", "dealer-a", "dealer-b")
@@ -52,10 +53,10 @@ def test_a_revocation_is_voted_on_too(market: Market) -> None:
 def test_two_thirds_are_not_more_than_two_thirds() -> None:
     ledger = Ledger()
     ledger.deploy("members", arguments={"members": tuple({"member": m, "roles": ()} for m in "abc")})
-    grant = {"member": "a", "role": "participant"}
+    grant = Call.create("members", "grant", {"member": "a", "role": "participant"})
     with ledger.expect_abort("UNAUTHORISED", votes=2, members=3):
-        ledger.call("members", "grant", sender="a", signers=("a", "b"), **grant)
-    ledger.call("members", "grant", sender="a", signers=("a", "b", "c"), **grant)
+        ledger.submit(grant, sender="a", signers=("a", "b"))
+    ledger.submit(grant, sender="a", signers=("a", "b", "c"))
 
 
 def test_signatures_of_strangers_are_no_votes(market: Market) -> None:

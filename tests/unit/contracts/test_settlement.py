@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tanpo.ledger.transaction import Call
 from tanpo.ledger.values import Value
 from tanpo.testing import Market
 from tanpo.testing.market import BOND, REGISTRAR, SHARE, USD, build_leg
@@ -24,7 +25,9 @@ def funded(market: Market) -> Market:
 
 
 def call(market: Market, entry: str, *signers: str, **arguments: Value) -> Value | None:
-    return market.ledger.call("settlement", entry, sender=signers[0], signers=signers, **arguments)
+    return market.ledger.submit(
+        Call.create("settlement", entry, arguments), sender=signers[0], signers=signers
+    )
 
 
 def propose(market: Market, legs: tuple[Value, ...] = DVP, signer: str = "dealer-a") -> int:
