@@ -110,7 +110,7 @@ def create_contract(name: str, folder: Path) -> tuple[Path, Path]:
     for path in (contract, tests):
         if path.exists() or path.is_symlink():
             raise UsageError(
-                Reason.CONFIGURATION,
+                Reason.MISUSE,
                 "the file is there already, and is not overwritten",
                 value=path,
                 remedy="choose another name or --dir",
@@ -141,5 +141,9 @@ def _check_name(name: str) -> None:
     else:
         return
     raise UsageError(
-        Reason.CONFIGURATION, "a contract cannot have this name here", value=name, limit=limit, remedy=remedy
+        Reason.MISUSE,
+        "a contract cannot have this name here",
+        value=name or "an empty name",
+        limit=limit,
+        remedy=remedy,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keyword import iskeyword
 from pathlib import Path
 from typing import Final
 
@@ -69,8 +70,12 @@ def verify_p256(key: bytes, message: bytes, signature: bytes, /) -> bool: ...
 
 
 def spell_stubs(contracts: list[str]) -> str:
-    """Return the stub, with a class for each contract that handles may name: `Contract["name"]`."""
-    names = sorted({name for name in (*PRODUCT_CONTRACTS, *contracts) if name.isidentifier()})
+    """Return the stub, with a class for each contract that handles may name: `Contract["name"]`.
+
+    Contracts that Python could name no class after, such as `class`, are left out.
+    """
+    known = {*PRODUCT_CONTRACTS, *contracts}
+    names = sorted(name for name in known if name.isidentifier() and not iskeyword(name))
     return _MARK + _BODY + "".join(f"\nclass {name}: ..." for name in names) + "\n"
 
 
@@ -85,7 +90,7 @@ def save_stubs(folder: Path) -> Path:
     try:
         if path.exists() and not path.read_text(encoding="utf-8").startswith(_MARK):
             raise UsageError(
-                Reason.CONFIGURATION,
+                Reason.MISUSE,
                 "there is a stub that tanpo has not written, and it is not overwritten",
                 value=path,
                 remedy="move it away, or write stubs into another folder and copy what you need",

@@ -40,7 +40,7 @@ def test_what_it_writes_is_a_contract_and_passes_its_tests_until_it_is_broken(tm
 def test_nothing_is_overwritten_or_half_written(there: str, tmp_path: Path) -> None:
     (tmp_path / there).write_text("mine")
     done = run_tanpo_here("contract", "new", "points", "--dir", str(tmp_path))
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert str(tmp_path / there) in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [there]
     assert (tmp_path / there).read_text() == "mine"
@@ -51,7 +51,8 @@ def test_nothing_is_overwritten_or_half_written(there: str, tmp_path: Path) -> N
 )
 def test_a_name_that_cannot_be_is_refused(name: str, tmp_path: Path) -> None:
     done = run_tanpo_here("contract", "new", name, "--dir", str(tmp_path))
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert (name or "an empty name") in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

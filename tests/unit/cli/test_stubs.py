@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -69,6 +70,14 @@ def test_mypy_reads_contracts_with_the_stub_and_finds_what_is_wrong(tmp_path: Pa
     assert "[operator]" in found[0]
 
 
+def test_a_contract_named_by_a_keyword_leaves_the_stub_valid(tmp_path: Path) -> None:
+    create_contract("class", tmp_path)
+    create_contract("match", tmp_path)
+    text = Path(read_json_here("contract", "stubs", str(tmp_path))["stubs"]).read_text()
+    ast.parse(text)
+    assert "class match: ..." in text
+
+
 def test_a_stub_is_written_again_but_that_of_another_stays(tmp_path: Path) -> None:
     assert run_tanpo_here("contract", "stubs", str(tmp_path)).returncode == 0
     (tmp_path / "rates.py").write_text("")
@@ -77,4 +86,4 @@ def test_a_stub_is_written_again_but_that_of_another_stays(tmp_path: Path) -> No
     assert "class rates: ..." in file.read_text()
     file.write_text("mine: int\n")
     done = run_tanpo_here("contract", "stubs", str(tmp_path))
-    assert (done.returncode, done.stderr.count("\n"), file.read_text()) == (1, 1, "mine: int\n")
+    assert (done.returncode, done.stderr.count("\n"), file.read_text()) == (2, 1, "mine: int\n")
