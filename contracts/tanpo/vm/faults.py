@@ -29,7 +29,7 @@ REMEDIES: Final[dict[str, str]] = {
     "ESCAPE": "use only \\\\ \\' \\\" \\n \\r \\t and \\x",
     "FORMAT": "put only plain names in braces: assign the expression to a name first",
     "STRING_ADJACENT": "join the strings with +",
-    "NAME": "choose a shorter name without a double underscore",
+    "NAME": "choose another name, short and without a double underscore",
     "CHARACTER": "remove the character; the dialect has no use for it",
     "SYNTAX": "correct the syntax; the dialect is a subset of Python",
     # structure

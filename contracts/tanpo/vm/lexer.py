@@ -26,6 +26,9 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER: Final = re.compile(r"0[xX][0-9A-Fa-f]+|[0-9]+(?:_[0-9]+)*")
 _OPERATOR: Final = re.compile(r"//=|<<=|>>=|->|:=|\*\*|//|<<|>>|<=|>=|==|!=|[-+*%&|^]=|[-+*/%&|^~<>=.,:@]")
 _PLACEHOLDER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
+_BYTE_ORDER_MARKS: Final = ("\ufeff", "\xef\xbb\xbf", "\xff\xfe", "\xfe\xff")
+"""As text, and as the bytes of UTF-8 and both orders of UTF-16 read one by one."""
+
 _FIXED_ESCAPES: Final = "\\'\"nrt"
 _HEX: Final = "0123456789abcdefABCDEF"
 _CLOSERS: Final = {")": "(", "]": "[", "}": "{"}
@@ -43,6 +46,13 @@ def scan(source: str, faults: FaultLog) -> None:
 
 
 def _check_characters(source: str, faults: FaultLog) -> None:
+    mark = next((mark for mark in _BYTE_ORDER_MARKS if source.startswith(mark)), "")
+    if mark:
+        # Each character of such a file would be another fault.
+        message = "the source begins with a byte order mark; save it as plain ASCII, without one"
+        faults.add("NOT_ASCII", 1, 0, message, ascii(mark))
+        return
+    carriage_returns = 0
     for number, line in enumerate(source.split("\n"), start=1):
         if len(line) > LINE_CHARACTERS_MAX:
             message = f"line of {len(line)} characters is longer than {LINE_CHARACTERS_MAX}"
@@ -61,6 +71,11 @@ def _check_characters(source: str, faults: FaultLog) -> None:
                 break
             if not character.isprintable():
                 message = f"control character {character!a}"
+                if character == "\r" and column == len(line) - 1:
+                    carriage_returns += 1
+                    if carriage_returns > 1:
+                        break
+                    message = "a carriage return before the line feed: end all lines with a line feed alone"
                 faults.add("CONTROL_CHARACTER", number, column, message, ascii(character))
                 break
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from tanpo.node.rehearsing import Rehearsal, Replay
 from tanpo.vm import (
     GAS_TABLE_VERSION,
     LANGUAGE_VERSION,
+    SOURCE_BYTES_MAX,
     CompiledContract,
     ContractRefused,
     Fault,
@@ -58,18 +61,22 @@ class Proposal:
 
 
 def load_source_file(path: Path) -> bytes:
-    """Return the source in a file. Raises `UsageError` when it cannot be read."""
+    """Return the source in a file.
+
+    Raises:
+        UsageError: it cannot be read, is no regular file, or is far larger than any source.
+    """
     try:
-        with path.open("rb") as stream:
-            return stream.read(SOURCE_FILE_BYTES_MAX)
+        # Opening a pipe that nobody writes to would wait for ever.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise _unreadable(path, "it is no regular file")
+            source = stream.read(SOURCE_FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise UsageError(
-            Reason.CONFIGURATION,
-            f"{path} cannot be read: {error.strerror}",
-            value=path,
-            limit="a file with the source of a contract",
-            remedy="see `tanpo contract propose --help`",
-        ) from None
+        raise _unreadable(path, error.strerror or "the operating system refused") from None
+    if len(source) > SOURCE_FILE_BYTES_MAX:
+        raise _unreadable(path, f"it has more than {SOURCE_FILE_BYTES_MAX} bytes")
+    return source
 
 
 def load_installed(client: Client) -> dict[str, CompiledContract]:
@@ -286,6 +293,16 @@ def list_refusal(refused: InstallationRefused) -> Iterator[str]:
     """Yield the reasons of a refusal, each a line."""
     for reason in refused.reasons:
         yield f"{refused.code}: {reason}"
+
+
+def _unreadable(path: Path, why: str) -> UsageError:
+    return UsageError(
+        Reason.MISUSE,
+        f"{path} cannot be read: {why}",
+        value=path,
+        limit=f"a file with the source of a contract, at most {SOURCE_BYTES_MAX} bytes",
+        remedy="name the file that has the source",
+    )
 
 
 def _describe_arguments(encoded: bytes) -> Any:

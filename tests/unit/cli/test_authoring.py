@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,18 @@ def test_files_and_names_that_cannot_be_checked_are_misuse() -> None:
     ):
         done = run_tanpo_here("contract", "check", *arguments)
         assert (done.returncode, done.stdout) == (2, ""), arguments
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_is_no_source_file_is_refused_at_once_with_what_it_is() -> None:
+    os.mkfifo("pipe.py")
+    Path("huge.py").write_bytes(b"#" * 1_000_001)
+    for name, why in (("pipe.py", "no regular file"), ("huge.py", "more than 1000000 bytes")):
+        for arguments in ((name,), ("reader.py", "--uses", f"prices={name}")):
+            done = run_tanpo_here("contract", "check", *arguments)
+            shown = " ".join(done.stderr.replace("│", " ").split())
+            assert (done.returncode, done.stdout, why in shown) == (2, "", True), shown
+            assert "propose" not in shown
 
 
 @pytest.mark.usefixtures("folder")

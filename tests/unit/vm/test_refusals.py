@@ -347,6 +347,20 @@ def test_refusal_is_a_rejection_with_place_value_and_remedy() -> None:
     assert refusal.faults[0].place in refusal.message
 
 
+@pytest.mark.parametrize("mark", ["\ufeff", "\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"])
+def test_a_byte_order_mark_is_named_once(mark: str) -> None:
+    (fault,) = check_contract(mark + entry("pass") * 3, name="c", interfaces={})
+    assert (fault.code, "byte order mark" in fault.message) == ("NOT_ASCII", True)
+
+
+def test_line_ends_of_another_system_are_one_fault(faults: Check) -> None:
+    found = check_contract(entry("x = 1\ny = 2").replace("\n", "\r\n"), name="c", interfaces={})
+    assert [(fault.code, fault.line) for fault in found] == [("CONTROL_CHARACTER", 1)]
+    assert "carriage return before the line feed" in found[0].message
+    hidden = check_contract("x = 1\r\ny = 2 \r + 3\r\nz = 4\r\n", name="c", interfaces={})
+    assert [(fault.line, fault.column) for fault in hidden] == [(1, 6), (2, 7)]
+
+
 def test_number_of_faults_reported_is_bounded(faults: Check) -> None:
     assert len(faults(entry("\n".join(f"x{i} = nothing{i}" for i in range(300))))) == FAULTS_MAX
 
@@ -354,6 +368,12 @@ def test_number_of_faults_reported_is_bounded(faults: Check) -> None:
 @pytest.mark.parametrize("name", ["", "Upper", "1st", "a:b", "a b", "x" * 49, "contract/cash"])
 def test_contract_names_are_plain(name: str) -> None:
     assert check_contract(entry("pass"), name=name, interfaces={})[0].code == "NAME"
+
+
+def test_the_remedy_for_a_name_is_for_that_of_a_contract_too() -> None:
+    (fault,) = check_contract(entry("pass"), name="Big Name", interfaces={})
+    assert "a-z, 0-9, - and _" in fault.message
+    assert fault.remedy.startswith("choose another name")
 
 
 @pytest.mark.parametrize(
