@@ -250,15 +250,16 @@ class Ledger:
         self._before_failure = self.copy_state()
         try:
             yield
+            raise AssertionError(f"expected {code}({details}), but the call succeeded")
         except CallFailed as failure:
             found = {name: failure.details.get(name) for name in details}
             if failure.code != code or found != details:
                 raise AssertionError(f"expected {code}({details}), but {failure}") from failure
-        else:
-            raise AssertionError(f"expected {code}({details}), but the call succeeded")
-        if self.copy_state() != self._before_failure:
-            raise AssertionError(f"the call that failed with {code} has changed the state")
-        self._before_failure = None
+            if self.copy_state() != self._before_failure:
+                raise AssertionError(f"the call that failed with {code} has changed the state") from failure
+        finally:
+            # While it is set, every call copies all of the state.
+            self._before_failure = None
 
     def advance(self, *, blocks: int = 1, milliseconds: int = 0) -> None:
         """Move on in height and block time."""

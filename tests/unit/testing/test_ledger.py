@@ -80,6 +80,24 @@ def test_an_expected_abort_is_checked_for_code_and_details(ledger: Ledger) -> No
         ledger.call("counter", "add", sender="alice", amount=1)
 
 
+def test_an_expectation_that_was_wrong_costs_later_calls_no_copies(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for code, amount in (("NOT_ENOUGH", 11), ("TOO_MUCH", 1)):
+        with pytest.raises(AssertionError, match="expected"), ledger.expect_abort(code):
+            ledger.call("counter", "add", sender="alice", amount=amount)
+    copies: list[bool] = []
+    original = Ledger.copy_state
+
+    def count(one: Ledger) -> dict[bytes, bytes]:
+        copies.append(True)
+        return original(one)
+
+    monkeypatch.setattr(Ledger, "copy_state", count)
+    ledger.call("counter", "add", sender="alice", amount=1)
+    assert copies == []
+
+
 def test_wrong_arguments_fail_like_any_call(ledger: Ledger) -> None:
     for code, arguments in (
         ("ARGUMENT_MISSING", {}),
