@@ -14,6 +14,13 @@ from typing import Any, Final
 from tanpo.ledger.errors import Reason, UsageError
 
 _PLUGIN: Final = "tanpo.testing.gas_report"
+_NO_TESTS: Final = 5
+"""The exit code of pytest when it has found none."""
+
+_FAILURES_SHOWN: Final = 3
+
+_QUIET: Final = 'ignore:The configuration option "asyncio_default_fixture_loop_scope"'
+"""A plugin of pytest, if it is installed, would begin every run with its advice on a setting of its own."""
 
 
 def run_tests(paths: Sequence[Path]) -> int:
@@ -35,18 +42,31 @@ def measure_gas(paths: Sequence[Path]) -> list[dict[str, Any]]:
         report = Path(folder) / "gas.json"
         command = [*_build_command(paths), "-q", "--tanpo-gas-file", str(report)]
         done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - this Python
+        if done.returncode == _NO_TESTS:
+            raise UsageError(
+                Reason.MISUSE,
+                "there are no tests",
+                value=", ".join(map(str, paths)),
+                limit="files test_*.py or *_test.py with functions test_*",
+                remedy="name the files or folders that hold them; `tanpo contract new` writes some",
+            )
         if done.returncode != 0:
-            shown = (done.stdout.strip() or done.stderr.strip()).splitlines() or [
-                f"exit code {done.returncode}"
-            ]
             raise UsageError(
                 Reason.CONFIGURATION,
                 "there is no gas report of tests that do not pass",
-                value=shown[-1],
+                value=_tell_failures(done),
                 remedy="run `tanpo contract test` on the same path, and see why",
             )
         rows: list[dict[str, Any]] = json.loads(report.read_text(encoding="ascii"))
     return rows
+
+
+def _tell_failures(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the first tests that did not pass, and the line in which pytest counts them."""
+    lines = (done.stdout.strip() or done.stderr.strip()).splitlines() or [f"exit code {done.returncode}"]
+    named = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    more = [f"and {len(named) - _FAILURES_SHOWN} more"] if len(named) > _FAILURES_SHOWN else []
+    return "; ".join([*named[:_FAILURES_SHOWN], *more, lines[-1]])
 
 
 def _build_command(paths: Sequence[Path]) -> list[str]:
@@ -60,4 +80,4 @@ def _build_command(paths: Sequence[Path]) -> list[str]:
     # Calls are counted in the process that runs the tests: there is to be one.
     alone = ["-n", "0"] if find_spec("xdist") else []
     # Without -P, a contract json.py in the current folder would be what pytest imports as json.
-    return [sys.executable, "-P", "-m", "pytest", "-p", _PLUGIN, *alone, *map(str, paths)]
+    return [sys.executable, "-P", "-W", _QUIET, "-m", "pytest", "-p", _PLUGIN, *alone, *map(str, paths)]

@@ -43,6 +43,7 @@ def test_gas_is_summed_up_by_entry_point_and_failures_are_apart() -> None:
 def test_tests_run_and_end_with_the_gas_of_each_entry_point(points: Path) -> None:
     done = run_tanpo("contract", "test", str(points))
     assert (done.returncode, "6 passed" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert "DeprecationWarning" not in done.stdout + done.stderr
     headings, *rows = (
         line.split() for line in done.stdout.partition("gas by entry point")[2].splitlines()[1:5]
     )
@@ -64,7 +65,16 @@ def test_tests_that_fail_are_told_and_have_no_report(points: Path) -> None:
     done = run_tanpo_here("contract", "gas", str(points))
     assert (done.returncode, done.stdout) == (1, "")
     assert "1 failed, 5 passed" in done.stderr
+    assert "test_points.py::test_points_go_from_the_allowance_of_the_giver_to_the_other" in done.stderr
     assert run_tanpo_here("contract", "gas", str(points / "absent")).returncode == 2
+
+
+def test_where_there_are_no_tests_it_says_so(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    done = run_tanpo_here("contract", "gas", str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there are no tests" in done.stderr
+    assert str(tmp_path) in done.stderr
 
 
 def test_without_pytest_the_remedy_is_named(points: Path, monkeypatch: pytest.MonkeyPatch) -> None:
