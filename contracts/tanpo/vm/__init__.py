@@ -7,8 +7,10 @@ from tanpo.vm.compatibility import (
     find_function_breaks,
     find_interface_breaks,
     find_layout_breaks,
+    find_upgrade_breaks,
 )
 from tanpo.vm.compiler import CompiledContract, check_contract, compile_contract
+from tanpo.vm.dependencies import compile_in_order, find_ways_back, sort_by_handles
 from tanpo.vm.engine import Engine
 from tanpo.vm.engines import ENGINES
 from tanpo.vm.faults import ContractRefused, Fault, list_places
@@ -47,10 +49,14 @@ __all__ = [
     "StateReader",
     "check_contract",
     "compile_contract",
+    "compile_in_order",
     "describe_changes",
     "describe_layout",
     "find_function_breaks",
     "find_interface_breaks",
     "find_layout_breaks",
+    "find_upgrade_breaks",
+    "find_ways_back",
     "list_places",
+    "sort_by_handles",
 ]

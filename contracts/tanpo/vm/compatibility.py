@@ -12,11 +12,13 @@ from typing import Final
 
 from tanpo.vm import ir
 from tanpo.vm.compiler import CompiledContract
+from tanpo.vm.dependencies import find_ways_back
 from tanpo.vm.interface import Interface
 from tanpo.vm.types import DictOf, ListOf, Record, TupleOf, Type
 
 STATE_CHANGED: Final = "STATE_CHANGED"
 INTERFACE_BROKEN: Final = "INTERFACE_BROKEN"
+IMPORT_CYCLE: Final = "IMPORT_CYCLE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,30 @@ class Break:
 
     code: str
     message: str
+
+
+def find_upgrade_breaks(
+    old: CompiledContract,
+    new: CompiledContract,
+    *,
+    stored: Mapping[str, str],
+    contracts: Mapping[str, CompiledContract],
+    needed: Iterable[str] = (),
+) -> tuple[Break, ...]:
+    """Return everything for which `new` may not take the place of `old` among the contracts in force.
+
+    `stored` is the layout that its state was ever written with, `needed` what nodes themselves call of it.
+    With handles that lead back to the contract, nothing else is looked at.
+    """
+    cycle = find_ways_back(old.name, new.handles, {name: one.handles for name, one in contracts.items()})
+    if cycle:
+        return tuple(Break(code=IMPORT_CYCLE, message=f"{one} needs {old.name} already") for one in cycle)
+    dependants = [one for one in contracts.values() if old.name in one.handles]
+    return (
+        *find_layout_breaks(stored, describe_layout(new)),
+        *find_interface_breaks(old.interface, new.interface, dependants),
+        *find_function_breaks("every node", old.interface, new.interface, needed),
+    )
 
 
 def describe_layout(compiled: CompiledContract) -> dict[str, str]:

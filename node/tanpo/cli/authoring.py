@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from tanpo.cli.proposals import load_source_file
 from tanpo.contracts import PRODUCT_CONTRACTS, load_source
 from tanpo.ledger.errors import Reason, UsageError
-from tanpo.vm import CompiledContract, ContractRefused, Fault, compile_contract
-
-_HANDLE: Final = "HANDLE"
+from tanpo.vm import CompiledContract, Fault, compile_in_order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +76,7 @@ def check_files(paths: Sequence[Path], uses: Mapping[str, Path]) -> tuple[Checke
     sources = {name: load_source_file(path).decode("latin-1") for name, path in files.items()}
     if any("Contract" in source for source in sources.values()):
         sources = {name: load_source(name) for name in PRODUCT_CONTRACTS} | sources
-    compiled, faults = _compile_all(sources)
+    compiled, faults = compile_in_order(sources)
     reported = {
         name: Checked(path=path, compiled=compiled.get(name), faults=faults.get(name, ()))
         for name, path in files.items()
@@ -117,29 +115,3 @@ def _describe_row(
 ) -> dict[str, str]:
     takes = ", ".join(f"{one['name']}: {one['type']}" for one in fields)
     return {"kind": kind, "name": name, "takes": takes, "returns": returns}
-
-
-def _compile_all(
-    sources: Mapping[str, str],
-) -> tuple[dict[str, CompiledContract], dict[str, tuple[Fault, ...]]]:
-    """Compile contracts in the order that their handles ask for, as far as it goes; the rest has faults."""
-    compiled: dict[str, CompiledContract] = {}
-    faults: dict[str, tuple[Fault, ...]] = {}
-    pending = list(sources)
-    while pending:
-        waiting: list[str] = []
-        before = len(compiled)
-        for name in pending:
-            interfaces = {known: one.interface for known, one in compiled.items()}
-            try:
-                compiled[name] = compile_contract(sources[name], name=name, interfaces=interfaces)
-                faults.pop(name, None)
-            except ContractRefused as refused:
-                faults[name] = refused.faults
-                if any(fault.code == _HANDLE for fault in refused.faults):
-                    # Of one that is still to come, perhaps.
-                    waiting.append(name)
-        if len(compiled) == before:
-            break
-        pending = waiting
-    return compiled, faults

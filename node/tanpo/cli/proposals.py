@@ -37,6 +37,7 @@ from tanpo.vm import (
     Fault,
     Interface,
     compile_contract,
+    compile_in_order,
     describe_changes,
 )
 
@@ -84,26 +85,14 @@ def load_installed(client: Client) -> dict[str, CompiledContract]:
     sources = {
         one.name: client.network.contract_source(one.name).source for one in client.network.contracts()
     }
-    compiled: dict[str, CompiledContract] = {}
-    while sources:
-        before = len(compiled)
-        for name in sorted(sources):
-            interfaces = {known: one.interface for known, one in compiled.items()}
-            try:
-                compiled[name] = compile_contract(sources[name], name=name, interfaces=interfaces)
-            except ContractRefused as refused:
-                # It has a handle of one that is still to come.
-                if {fault.code for fault in refused.faults}.isdisjoint({"HANDLE"}):
-                    raise
-        for name in compiled:
-            sources.pop(name, None)
-        if len(compiled) == before:
-            raise UsageError(
-                Reason.CONTRACT_REFUSED,
-                "the node's contracts do not compile here",
-                value=", ".join(sorted(sources)),
-                remedy="run the software version the network runs",
-            )
+    compiled, faults = compile_in_order(dict(sorted(sources.items())))
+    if faults:
+        raise UsageError(
+            Reason.CONTRACT_REFUSED,
+            "the node's contracts do not compile here",
+            value=", ".join(sorted(faults)),
+            remedy="run the software version the network runs",
+        )
     return compiled
 
 

@@ -31,15 +31,12 @@ from tanpo.vm import (
     GAS_LIMIT_MAX,
     GAS_TABLE_VERSION,
     LANGUAGE_VERSION,
-    Break,
     CallContext,
     CompiledContract,
     ContractRefused,
     StateReader,
     describe_layout,
-    find_function_breaks,
-    find_interface_breaks,
-    find_layout_breaks,
+    find_upgrade_breaks,
     list_places,
 )
 
@@ -271,26 +268,19 @@ def _compile(
     name = plan.contract
     try:
         # Every byte beyond ASCII becomes a character beyond ASCII, and is refused for what it is.
-        compiled = programs.compile_source(
+        return programs.compile_source(
             source.decode("latin-1"), name=name, interfaces=contracts.list_interfaces(name)
         )
     except ContractRefused as refused:
         raise InstallationRefused(name, "CONTRACT_REFUSED", list_places(refused.faults)) from None
-    cycle = [one for one in compiled.handles if contracts.reaches(one, name)]
-    if cycle:
-        reasons = tuple(f"{one} needs {name} already" for one in cycle)
-        raise InstallationRefused(name, "IMPORT_CYCLE", reasons)
-    return compiled
 
 
 def _check_upgrade(
     old: CompiledContract, new: CompiledContract, stored: Mapping[str, str], contracts: InstalledContracts
 ) -> None:
     """Refuse an upgrade that changes what is stored, or what others or nodes use, with every such change."""
-    breaks: tuple[Break, ...] = find_layout_breaks(stored, describe_layout(new))
-    breaks += find_interface_breaks(old.interface, new.interface, contracts.list_dependants(old.name))
     needed = NODE_CALLS.get(old.name, ())
-    breaks += find_function_breaks("every node", old.interface, new.interface, needed)
+    breaks = find_upgrade_breaks(old, new, stored=stored, contracts=contracts.compiled, needed=needed)
     if breaks:
         raise InstallationRefused(old.name, breaks[0].code, tuple(one.message for one in breaks))
 

@@ -23,6 +23,7 @@ from tanpo.vm import (
     Interface,
     Machine,
     StateReader,
+    sort_by_handles,
 )
 
 CONTRACTS_PREFIX: Final = b"\x02\x00contract/"
@@ -87,21 +88,6 @@ class InstalledContracts:
     def list_interfaces(self, besides: str) -> dict[str, Interface]:
         """Return the interfaces that a source named `besides` may have handles of."""
         return {name: one.interface for name, one in self.compiled.items() if name != besides}
-
-    def list_dependants(self, name: str) -> list[CompiledContract]:
-        """Return the contracts that have a handle of this one."""
-        return [one for one in self.compiled.values() if name in one.handles]
-
-    def reaches(self, start: str, name: str) -> bool:
-        """Return whether `start` has a handle of `name`, directly or through others."""
-        found, waiting = {start}, [start]
-        while waiting:
-            version = self.versions.get(waiting.pop())
-            for one in version.imports if version else ():
-                if one not in found:
-                    found.add(one)
-                    waiting.append(one)
-        return start != name and name in found
 
 
 def encode_version(version: ContractVersion) -> bytes:
@@ -197,16 +183,10 @@ def _read_versions(state: StateReader) -> dict[str, ContractVersion]:
 
 def _sort(versions: Mapping[str, ContractVersion]) -> list[ContractVersion]:
     """Return versions in an order in which each has handles only of those before it."""
-    order: list[ContractVersion] = []
-    waiting = dict(sorted(versions.items()))
-    while waiting:
-        ready = [one for one in waiting.values() if not any(name in waiting for name in one.imports)]
-        if not ready:
-            raise _corrupt(f"contracts need each other: {', '.join(waiting)}")
-        order += ready
-        for one in ready:
-            del waiting[one.name]
-    return order
+    order, stuck = sort_by_handles({name: one.imports for name, one in versions.items()})
+    if stuck:
+        raise _corrupt(f"contracts need each other: {', '.join(stuck)}")
+    return [versions[name] for name in order]
 
 
 def _corrupt(why: str) -> CorruptState:

@@ -26,8 +26,7 @@ from tanpo.vm import (
     Outcome,
     compile_contract,
     describe_layout,
-    find_interface_breaks,
-    find_layout_breaks,
+    find_upgrade_breaks,
 )
 
 BLOCK_CHANGES_MAX: Final = 16
@@ -296,21 +295,9 @@ class Ledger:
     def _check_upgrade(self, old: CompiledContract, new: CompiledContract) -> None:
         if new.source == old.source:
             raise UpgradeRefused(old.name, "SOURCE_UNCHANGED", ("this source is in force",))
-        cycle = [name for name in new.handles if self._reaches(name, old.name)]
-        if cycle:
-            reasons = tuple(f"{name} needs {old.name} already" for name in cycle)
-            raise UpgradeRefused(old.name, "IMPORT_CYCLE", reasons)
-        users = [one for one in self._contracts.values() if old.name in one.handles]
-        breaks = find_layout_breaks(self._stored[old.name], describe_layout(new))
-        breaks += find_interface_breaks(old.interface, new.interface, users)
+        breaks = find_upgrade_breaks(old, new, stored=self._stored[old.name], contracts=self._contracts)
         if breaks:
             raise UpgradeRefused(old.name, breaks[0].code, tuple(one.message for one in breaks))
-
-    def _reaches(self, start: str, name: str) -> bool:
-        """Return whether `start` has a handle of `name`, directly or through others."""
-        # It ends: contracts in force have no cycle.
-        handles = self._contracts[start].handles
-        return name in handles or any(self._reaches(one, name) for one in handles)
 
     def _context(self, sender: str, signers: tuple[str, ...]) -> CallContext:
         self._calls += 1
