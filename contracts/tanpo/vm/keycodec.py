@@ -98,7 +98,6 @@ _PLAIN: Final[dict[str, Encode]] = {
     "bool": _plain_bool,
     "str": _plain_text,
     "bytes": _plain_bytes,
-    "unknown": _plain_bool,
 }
 _ORDERED: Final[dict[str, Encode]] = {
     "int": _ordered_int,

@@ -15,9 +15,11 @@ from tanpo.ledger.codec import Writer
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.vm import LANGUAGE_VERSION, CompiledContract, Interface, Machine, compile_contract
 
+CONTRACTS_MAX: Final = 1_000
+"""How many contracts may be in force at once."""
+
 SETS_CACHED_MAX: Final = 4
 """Sets kept compiled: blocks before and after an upgrade are executed in turns while neither is final."""
-
 
 SOURCES_KEPT_MAX: Final = 16
 """Compiled sources kept for when they are agreed: more than are ordinarily proposed at once."""

@@ -16,10 +16,9 @@ from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.plans import CONTRACTS_CONTRACT, ContractPlan
 from tanpo.ledger.receipt import Event
 from tanpo.ledger.values import Fields, Value
-from tanpo.node.contract_sets import Programs
+from tanpo.node.contract_sets import CONTRACTS_MAX, Programs
 from tanpo.node.epochs import VALIDATORS_CONTRACT, check_genesis
 from tanpo.node.versions import (
-    CONTRACTS_MAX,
     ContractVersion,
     InstalledContracts,
     compute_key,

@@ -13,7 +13,7 @@ from typing import Final
 
 from tanpo.ledger.codec import Reader, Writer
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason
-from tanpo.node.contract_sets import ContractSet, ContractSource, Programs
+from tanpo.node.contract_sets import CONTRACTS_MAX, ContractSet, ContractSource, Programs
 from tanpo.vm import (
     GAS_TABLE_VERSION,
     LANGUAGE_VERSION,
@@ -28,7 +28,6 @@ from tanpo.vm import (
 
 CONTRACTS_PREFIX: Final = b"\x02\x00contract/"
 VERSIONS_PREFIX: Final = b"\x02\x00version/"
-CONTRACTS_MAX: Final = 1_000
 
 _NAME_BYTES_MAX: Final = 48
 _NAMES_MAX: Final = 65_536

@@ -17,8 +17,9 @@ from typing import Final
 from tanpo.ledger.codec import Reader, Writer, malformed
 from tanpo.ledger.transaction import read_call
 from tanpo.ledger.types import BlockHash, Height, TxId
-from tanpo.node.contract_sets import ContractSource
+from tanpo.node.contract_sets import CONTRACTS_MAX, ContractSource
 from tanpo.node.tasks import Task, TaskKind
+from tanpo.vm import SOURCE_BYTES_MAX
 
 HEADER_BYTES: Final = 5
 FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -31,8 +32,6 @@ READS_MAX: Final = 4_096
 """Keys asked for at once."""
 
 TASKS_MAX: Final = 65_536
-CONTRACTS_MAX: Final = 1_000
-SOURCE_BYTES_MAX: Final = 1 << 20
 KEY_BYTES_MAX: Final = 2_048
 VALUE_BYTES_MAX: Final = 2 << 20
 PAIRS_MAX: Final = 1 << 20
