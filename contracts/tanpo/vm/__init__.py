@@ -16,7 +16,6 @@ from tanpo.vm.engines import ENGINES
 from tanpo.vm.faults import ContractRefused, Fault, list_places
 from tanpo.vm.interface import EventShape, Function, Interface, Parameter
 from tanpo.vm.limits import (
-    GAS_LIMIT_DEFAULT,
     GAS_LIMIT_MAX,
     GAS_TABLE_VERSION,
     LANGUAGE_VERSION,
@@ -28,7 +27,6 @@ from tanpo.vm.session import Session
 
 __all__ = [
     "ENGINES",
-    "GAS_LIMIT_DEFAULT",
     "GAS_LIMIT_MAX",
     "GAS_TABLE_VERSION",
     "LANGUAGE_VERSION",

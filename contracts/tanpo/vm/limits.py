@@ -12,9 +12,6 @@ GAS_TABLE_VERSION: Final = 1
 GAS_LIMIT_MAX: Final = 1_000_000
 """The most gas a transaction may ask for: about 100 ms in the worst case."""
 
-GAS_LIMIT_DEFAULT: Final = 100_000
-"""What a caller gets who names no limit: under 10 ms of work."""
-
 SOURCE_BYTES_MAX: Final = 64 * 1024
 LINE_CHARACTERS_MAX: Final = 400
 BRACKET_DEPTH_MAX: Final = 16
@@ -78,7 +75,6 @@ __all__ = [
     "ELIF_MAX",
     "EVENTS_MAX",
     "EXPRESSION_DEPTH_MAX",
-    "GAS_LIMIT_DEFAULT",
     "GAS_LIMIT_MAX",
     "GAS_TABLE_VERSION",
     "INDENT_DEPTH_MAX",
