@@ -108,7 +108,7 @@ def check_bad_source(town: Town) -> None:
     missing = town.run("propose", town.write(RATES), *town.dir, "-a", "start=5")
     assert missing.stderr.startswith("tanpo: ARGUMENT_MISSING: @init needs more arguments; value: names")
     absent = run_tanpo("contract", "propose", str(town.folder / "absent.py"), *town.dir)
-    assert (absent.returncode, absent.stderr.count("\n")) == (1, 1)
+    assert (absent.returncode, absent.stderr.count("\n")) == (2, 1)
 
 
 def check_guide(town: Town, sleeper: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ RULE = re.compile(r"\b[A-Z]\d\b")
 TIMEOUT_S = 380
 MISUSED_CODE = 2
 INTERRUPTED_CODE = 130
+ENDED_S = 60
 
 needs_spin = pytest.mark.skipif(
     shutil.which("spin") is None or shutil.which("gcc") is None,
@@ -104,7 +106,8 @@ def test_what_a_command_started_ends_with_it_when_its_time_is_over(tmp_path: Pat
     with pytest.raises(subprocess.TimeoutExpired):
         run(["sh", "-c", "sleep 300 > held & wait"], tmp_path, timeout_s=1)
 
-    # Nothing to read is an error as long as anybody could still write.
+    # Nothing comes as long as anybody could still write; then the end.
+    assert select.select([reader], [], [], ENDED_S)[0] == [reader]
     assert os.read(reader, 1) == b""
     os.close(reader)
 
