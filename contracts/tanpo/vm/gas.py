@@ -182,13 +182,8 @@ def _price_statement(node: ir.Statement) -> int:
 
 
 Weigh = Callable[[Any, int], int]
-"""Weighs a value, but not further than needed to know that it is heavier than the second operand: a list that
-holds another one many times weighs as much as one without sharing, which would be counted for years."""
-
-
-def can_afford(meter: list[int]) -> int:
-    """Return a weight that the gas left cannot pay for: the cheapest work is two units for one gas."""
-    return COMPARISONS_PER_GAS * (meter[0] + 1)
+"""Weighs a value, no further than needed to know that it is heavier than the second operand: mostly the gas
+that is left, as no unit costs less than one. A list that holds another many times takes years to count."""
 
 
 def build_weigher(kind: Type) -> tuple[int, Weigh | None]:

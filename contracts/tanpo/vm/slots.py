@@ -100,7 +100,7 @@ class SlotState:
             if value is None:
                 # The default is copied as what is stored is, and may hold one list many times.
                 value = default
-                weight = weigh if isinstance(weigh, int) else weigh(default, gas.can_afford(meter))
+                weight = weigh if isinstance(weigh, int) else weigh(default, meter[0])
             charge(meter, gas.READ_WEIGHT * weight)
             return value
 
