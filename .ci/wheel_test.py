@@ -85,7 +85,9 @@ def check_node(python: Path, wheel: Path, folder: Path) -> None:
             shutil.copytree(ROOT / "tests" / name, folder / "tests" / name, ignore=left_out)
     for path in (ROOT / "pyproject.toml", ROOT / "tests" / "conftest.py"):
         shutil.copy(path, folder / path.relative_to(ROOT))
-    run(python, "-m", "pytest", "-q", "-n", "2", "--session-timeout=400", folder=folder)
+    # A folder of its own for what tests write: other runs on this machine clear the shared one up.
+    own = f"--basetemp={folder / 'written'}"
+    run(python, "-m", "pytest", "-q", "-n", "2", "--session-timeout=400", own, folder=folder)
 
 
 def install(python: Path, *requirements: str, folder: Path) -> None:
