@@ -89,6 +89,9 @@ DICT_STORE: Final = 4
 PAGE_ITEM: Final = 16
 """Charged for each entry a page may return, and for each deleted entry it steps over."""
 
+KEY_PART: Final = 6
+"""Charged for each part of a key, group or member beyond the fourth: they are spelled and read one by one."""
+
 PAGE_TOUCHED: Final = 3
 """Charged by a page for each member of its group that this block added or removed: they are sorted in."""
 
@@ -112,6 +115,11 @@ SEARCH_PER_GAS: Final = 64
 HASH_BYTES_PER_GAS: Final = 16
 
 
+def price_key(kind: Type) -> int:
+    """Return what a key of this type costs beyond the price of the access that it is given to."""
+    return KEY_PART * max(len(kind.items) - 4, 0) if isinstance(kind, TupleOf) else 0
+
+
 def price_expression(node: ir.Expr | None) -> int:
     """Return the static price of an expression, every branch of it included."""
     total = 0
@@ -122,6 +130,8 @@ def price_expression(node: ir.Expr | None) -> int:
             continue
         if isinstance(part, ir.Op):
             total += PRICES.get(part.op, 1)
+            if part.op.startswith(("state.", "index.")):
+                total += sum([price_key(one.type) for one in part.args[: _KEYS.get(part.op, 1)]])
             pending.extend(part.args)
         elif isinstance(part, ir.Comprehension):
             total += PRICES["make.list"]
@@ -140,6 +150,9 @@ def price_turn(element: ir.Expr, test: ir.Expr | None) -> int:
     """Return the price of one turn of a comprehension."""
     return LOOP + price_expression(element) + price_expression(test)
 
+
+_KEYS: Final = {"index.add": 2, "index.remove": 2, "index.contains": 2, "index.page": 2}
+"""How many operands are keys, where there is more than one."""
 
 _KIND_PRICES: Final[dict[type[ir.Statement], int]] = {
     ir.Store: STORE,
@@ -174,6 +187,8 @@ def _price_statement(node: ir.Statement) -> int:
     for name in _OPERANDS.get(type(node), ()):
         price += price_expression(getattr(node, name))
     match node:
+        case ir.Store(key=key) | ir.Erase(key=key) if key is not None:
+            price += price_key(key.type)
         case ir.If(otherwise=ir.Block(statements=(ir.If() as following,), cost=0)):
             price += _price_statement(following)
         case ir.Fail(details=named) | ir.Emit(fields=named):

@@ -20,12 +20,13 @@ _MISSING: Entry = (False, 1)
 class IndexLayout:
     """How one `Index` is spelled: the same for every session."""
 
-    __slots__ = ("decode_member", "encode_group", "encode_member", "prefix")
+    __slots__ = ("decode_member", "encode_group", "encode_member", "item_price", "prefix")
 
     def __init__(self, contract: str, slot: ir.IndexSlot) -> None:
         self.prefix = slot_prefix(contract, slot.name)
         self.encode_group = build_key_encoder(slot.group)
         self.encode_member, self.decode_member = build_member_codec(slot.member)
+        self.item_price = gas.PAGE_ITEM + gas.price_key(slot.member)
 
 
 class IndexState:
@@ -105,7 +106,7 @@ class IndexState:
     def _list(self, group: bytes, start: bytes, limit: int) -> list[object]:
         if not 0 < limit <= PAGE_MAX:
             raise Abort("INDEX", (("limit", PAGE_MAX), ("value", limit)))
-        charge(self._meter, limit * gas.PAGE_ITEM)
+        charge(self._meter, limit * self._layout.item_price)
         # Priced by what this block wrote to the group, never by what happens to be cached.
         touched = self._touched.get(group, {})
         charge(self._meter, len(touched) * gas.PAGE_TOUCHED)

@@ -13,12 +13,14 @@ from typing import Any, Final
 from tanpo.ledger.errors import CorruptState, Reason
 from tanpo.vm.limits import KEY_BYTES_MAX
 from tanpo.vm.outcome import Abort
-from tanpo.vm.types import BOOL, BYTES, INT, STR, TupleOf, Type
+from tanpo.vm.types import TupleOf, Type
 
 Encode = Callable[[Any], bytes]
 Decode = Callable[[bytes], object]
+Read = Callable[[bytes, int], tuple[object, int]]
 
 _SIGN: Final = 0x80
+_U8: Final = [byte.to_bytes(1, "big") for byte in range(256)]
 _ESCAPE: Final = b"\x00\xff"
 _END: Final = b"\x00\x01"
 
@@ -45,13 +47,14 @@ def build_member_codec(kind: Type) -> tuple[Encode, Decode]:
     """Return the order-preserving encoding of a member type, and its reverse."""
     if not isinstance(kind, TupleOf):
         name = str(kind)
-        return _bounded(_LAST_ENCODE.get(name, _ORDERED[name])), lambda data: _read_last(kind, data)
+        return _bounded(_LAST_ENCODE.get(name, _ORDERED[name])), _LAST_READERS[name]
     encoders = [_ORDERED[str(part)] for part in kind.items]
 
     def encode_row(member: tuple[object, ...]) -> bytes:
         return b"".join([encode(part) for encode, part in zip(encoders, member, strict=True)])
 
-    return _bounded(encode_row), lambda data: _read_row(kind.items, data)
+    readers = [_READERS[str(part)] for part in kind.items]
+    return _bounded(encode_row), lambda data: _read_row(readers, data)
 
 
 def _bounded(encode: Encode) -> Encode:
@@ -79,10 +82,10 @@ def _plain_bool(value: bool) -> bytes:
 
 def _ordered_int(number: int) -> bytes:
     size = (abs(number).bit_length() + 7) // 8
-    magnitude = abs(number).to_bytes(size, "big")
     if number >= 0:
-        return bytes((_SIGN + size,)) + magnitude
-    return bytes((_SIGN - 1 - size,)) + bytes(255 - byte for byte in magnitude)
+        return _U8[_SIGN + size] + number.to_bytes(size, "big")
+    # Every bit of the magnitude turned over, so that the larger one comes first.
+    return _U8[_SIGN - 1 - size] + ((1 << 8 * size) - 1 + number).to_bytes(size, "big")
 
 
 def _ordered_text(value: str) -> bytes:
@@ -111,40 +114,53 @@ _LAST_ENCODE: Final[dict[str, Encode]] = {
 }
 
 
-def _read_last(kind: Type, data: bytes) -> object:
-    if kind == STR:
-        return data.decode("utf-8")
-    if kind == BYTES:
-        return data
-    return _read_part(kind, data, 0)[0]
-
-
-def _read_row(kinds: tuple[Type, ...], data: bytes) -> tuple[object, ...]:
-    parts: list[object] = []
+def _read_row(parts: list[Read], data: bytes) -> tuple[object, ...]:
+    row: list[object] = []
     position = 0
-    for kind in kinds:
-        part, position = _read_part(kind, data, position)
-        parts.append(part)
+    for read in parts:
+        part, position = read(data, position)
+        row.append(part)
     if position != len(data):
         raise CorruptState(Reason.DATA_CORRUPT, "index entry is longer than its type", value=data.hex())
-    return tuple(parts)
+    return tuple(row)
 
 
-def _read_part(kind: Type, data: bytes, position: int) -> tuple[object, int]:
-    if kind == BOOL:
-        return data[position] == 1, position + 1
-    if kind == INT:
-        first = data[position]
-        size = first - _SIGN if first >= _SIGN else _SIGN - 1 - first
-        stop = position + 1 + size
-        raw = data[position + 1 : stop]
-        if first >= _SIGN:
-            return int.from_bytes(raw, "big"), stop
-        return -int.from_bytes(bytes(255 - byte for byte in raw), "big"), stop
-    stop = position
-    while data[stop : stop + 2] != _END:
-        stop += 2 if data[stop : stop + 2] == _ESCAPE else 1
-        if stop >= len(data):
-            raise CorruptState(Reason.DATA_CORRUPT, "index entry is cut short", value=data.hex())
-    raw = data[position:stop].replace(_ESCAPE, b"\x00")
-    return (raw.decode("utf-8") if kind == STR else raw), stop + 2
+def _read_int(data: bytes, position: int) -> tuple[object, int]:
+    first = data[position]
+    if first >= _SIGN:
+        stop = position + 1 + first - _SIGN
+        return int.from_bytes(data[position + 1 : stop], "big"), stop
+    size = _SIGN - 1 - first
+    stop = position + 1 + size
+    return int.from_bytes(data[position + 1 : stop], "big") + 1 - (1 << 8 * size), stop
+
+
+def _read_bool(data: bytes, position: int) -> tuple[object, int]:
+    return data[position] == 1, position + 1
+
+
+def _read_text(data: bytes, position: int) -> tuple[object, int]:
+    raw, stop = _read_bytes(data, position)
+    return raw.decode("utf-8"), stop
+
+
+def _read_bytes(data: bytes, position: int) -> tuple[bytes, int]:
+    # A zero byte begins an escape or the end, and never is the second byte of either.
+    stop = data.find(_END, position)
+    if stop < 0:
+        raise CorruptState(Reason.DATA_CORRUPT, "index entry is cut short", value=data.hex())
+    return data[position:stop].replace(_ESCAPE, b"\x00"), stop + 2
+
+
+_READERS: Final[dict[str, Read]] = {
+    "int": _read_int,
+    "bool": _read_bool,
+    "str": _read_text,
+    "bytes": _read_bytes,
+}
+_LAST_READERS: Final[dict[str, Decode]] = {
+    "int": lambda data: _read_int(data, 0)[0],
+    "bool": lambda data: _read_bool(data, 0)[0],
+    "str": lambda data: data.decode("utf-8"),
+    "bytes": lambda data: data,
+}

@@ -84,3 +84,12 @@ def test_members_are_spelled_in_their_natural_order_and_come_back(kind: Type, me
     assert spelled == sorted(spelled)
     assert len(set(spelled)) == len(spelled)
     assert [decode(data) for data in spelled] == members
+
+
+def test_members_that_are_cut_short_or_too_long_are_corrupt() -> None:
+    encode, decode = build_member_codec(PAIR)
+    spelled = encode(("a\x00\x01", -300))
+    assert decode(spelled) == ("a\x00\x01", -300)
+    for damaged in (b"a", b"a\x00\xff\x01", spelled + b"\x00"):
+        with pytest.raises((CorruptState, IndexError)):
+            decode(damaged)

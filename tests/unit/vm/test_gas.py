@@ -211,3 +211,39 @@ def test_failure_whose_details_cannot_be_paid_for_is_out_of_gas(chain: Chain) ->
     needed = chain.run("main").gas_used
     assert chain.code("main", gas=needed) == "X"
     assert chain.code("main", gas=needed - 1) == "OUT_OF_GAS"
+
+
+WIDE_KEYS = """
+wide: Map[tuple[int, int, int, int, int, int, int], int]
+narrow: Map[tuple[int, int], int]
+wide_members: Index[tuple[int, int, int, int, int, int, int], tuple[int, int, int, int, int, int, int]]
+narrow_members: Index[tuple[int, int], tuple[int, int]]
+
+@entry
+def main(w: tuple[int, int, int, int, int, int, int], n: tuple[int, int]) -> int:
+    {}
+    return 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "parts"),
+    [
+        ("{0}[{1}] = 1", 3),
+        ("x = {1} in {0}", 3),
+        ("x = {0}.get({1}, 1)", 3),
+        ("{0}[{1}] = {0}.get({1}, 1) + 1", 6),
+        ("{0}[{1}] = 1\n    del {0}[{1}]", 6),
+        ("{0}_members.add({1}, {1})", 6),
+        ("{0}_members.remove({1}, {1})", 6),
+        ("x = {0}_members.contains({1}, {1})", 6),
+        ("x = {0}_members.first({1}, 10)", 33),
+        ("x = {0}_members.page({1}, {1}, 10)", 36),
+    ],
+)
+def test_each_part_of_a_long_key_is_charged(chain: Chain, work: str, parts: int) -> None:
+    used = []
+    for name, key in (("narrow", "n"), ("wide", "w")):
+        chain.deploy(WIDE_KEYS.format(work.format(name, key)))
+        used.append(chain.run("main", w=(1, 2, 3, 4, 5, 6, 7), n=(1, 2)).gas_used)
+    assert used[1] - used[0] == parts * gas.KEY_PART

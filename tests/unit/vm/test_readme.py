@@ -102,6 +102,9 @@ SIZED = {
     "a write to the state": (gas.STORE, gas.STORE_WEIGHT),
     "a read of the state, `in` and `del` too": gas.READ_WEIGHT,
     "a deletion from the state": gas.ERASE,
+    "each part of a key, group or member beyond the fourth, and of each entry that a page may return": (
+        gas.KEY_PART
+    ),
     "an item set or deleted in a list or dict": gas.DICT_STORE,
     "an event": (gas.EMIT, gas.EMIT_WEIGHT),
     "a result": gas.RESULT_WEIGHT,
