@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import nsmallest
 
 from tanpo.ledger.errors import CorruptState, Reason
 from tanpo.ledger.statekey import index_key
@@ -111,13 +112,16 @@ class IndexState:
         touched = self._touched.get(group, {})
         charge(self._meter, len(touched) * gas.PAGE_TOUCHED)
         members = self.groups.get(group, {})
-        listed = {
+        added = {
             member
             for member in touched
             if isinstance(member, bytes) and members[member] is _PRESENT and member >= start
         }
-        listed.update(self._scan(group, start, limit, members))
-        return [self._decode(member) for member in sorted(listed)[:limit]]
+        listed = self._scan(group, start, limit, members)
+        if added:
+            added.update(listed)
+            listed = nsmallest(limit, added)
+        return [self._decode(member) for member in listed]
 
     def _scan(self, group: bytes, start: bytes, limit: int, members: dict[object, Entry]) -> list[bytes]:
         """Return the next committed members that were not removed in this block."""
@@ -127,7 +131,9 @@ class IndexState:
         found: list[bytes] = []
         while len(found) < limit:
             entries = self._reader.scan(cursor, stop, limit)
-            kept = [key[size:] for key, _ in entries if members.get(key[size:]) is not _MISSING]
+            kept = [
+                member for member in [key[size:] for key, _ in entries] if members.get(member) is not _MISSING
+            ]
             charge(self._meter, (len(entries) - len(kept)) * gas.PAGE_ITEM)
             found += kept
             if len(entries) < limit:

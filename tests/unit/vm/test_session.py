@@ -325,3 +325,27 @@ def first() -> int:
     assert chain.run("add", count=50, ok=False).code == "NOT_OK"
     assert chain.run("first").gas_used == before.gas_used + 3 * gas.PAGE_TOUCHED
     assert len(chain.commit()) == 3
+
+
+def test_page_lists_what_the_block_added_among_what_is_committed(chain: Chain) -> None:
+    chain.deploy("""
+members: Index[int, int]
+
+@entry
+def change(count: int, gone: int) -> None:
+    for i in range(count):
+        members.add(1, (count - i) * 2)
+    members.remove(1, gone)
+
+@view
+def page(after: int, limit: int) -> list[int]:
+    return members.page(1, after, limit)
+""")
+    assert chain.run("change", count=200, gone=10).ok
+    chain.commit()
+    assert chain.run("change", count=100, gone=12).ok
+    assert chain.run("change", count=2, gone=16).ok
+    left = [number for number in range(2, 401, 2) if number not in (12, 16)]
+    for after, limit in ((0, 3), (0, 100), (6, 5), (150, 100), (398, 7), (400, 1)):
+        listed = [number for number in left if number > after][:limit]
+        assert chain.view("page", after=after, limit=limit).value == tuple(listed)
