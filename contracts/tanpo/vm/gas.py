@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from tanpo.vm import ir
-from tanpo.vm.types import BYTES, STR, DictOf, ListOf, Record, TupleOf, Type
+from tanpo.vm.types import BYTES, INT, STR, DictOf, ListOf, Record, TupleOf, Type
 
 CALL_BASE: Final = 150
 """Charged for every call from outside, before its arguments are weighed."""
@@ -104,6 +104,9 @@ COMPARISONS_PER_GAS: Final = 2
 
 PROBES_PER_GAS: Final = 32
 """Integer keys can be crafted so that seeking one steps over all others; texts and bytes are salted."""
+
+PROBED_WEIGHT: Final = 4
+"""What each integer key of a dict weighs more for every 1,024 keys that are in it."""
 
 ITEMS_PER_GAS: Final = 4
 """How many references are copied for one gas: 1,000,000 gas buys 32 MB of them."""
@@ -215,7 +218,7 @@ def build_weigher(kind: Type) -> tuple[int, Weigh | None]:
         case ListOf(item=item):
             return 1, _weigher_of_list(*build_weigher(item))
         case DictOf(key=key, value=value):
-            return 1, _weigher_of_dict(build_weigher(TupleOf((key, value))))
+            return 1, _weigher_of_dict(build_weigher(TupleOf((key, value))), is_crafted=key == INT)
     return 1, None
 
 
@@ -300,6 +303,14 @@ def _weigher_of_list(constant: int, function: Weigh | None) -> Weigh:
     return weigh_flat if function is None else weigh_each
 
 
-def _weigher_of_dict(pair: tuple[int, Weigh | None]) -> Weigh:
+def _weigher_of_dict(pair: tuple[int, Weigh | None], *, is_crafted: bool) -> Weigh:
     each = _weigher_of_list(*pair)
-    return lambda entries, most: each(entries.items(), most)
+    if not is_crafted:
+        return lambda entries, most: each(entries.items(), most)
+
+    def weigh(entries: Any, most: int) -> int:
+        # To compare or to copy it seeks every key, and crafted ones step over all others.
+        count = len(entries)
+        return each(entries.items(), most) + PROBED_WEIGHT * count * (count >> 10)
+
+    return weigh

@@ -30,12 +30,15 @@ Evaluate = Callable[..., Outcome]
         (ListOf(INT), [1, 2, 3], 4),
         (ListOf(STR), ["a" * 32, "b"], 4),
         (DictOf(STR, INT), {"a": 1, "b": 2}, 7),
+        (DictOf(STR, INT), {str(key): 1 for key in range(2048)}, 1 + 2048 * 3),
+        (DictOf(INT, INT), dict.fromkeys(range(1023), 1), 1 + 1023 * 3),
+        (DictOf(INT, INT), dict.fromkeys(range(2048), 1), 1 + 2048 * 11),
         (Record("t", "R", (("a", INT), ("b", STR), ("c", ListOf(INT)))), [1, "x", [1, 2]], 6),
         (Record("t", "R", (("a", INT), ("b", BOOL))), [1, True], 3),
     ],
 )
 def test_weight_counts_values_and_long_texts(kind: Type, value: object, weight: int) -> None:
-    assert weigher(kind)(value, 1_000) == weight
+    assert weigher(kind)(value, 100_000) == weight
 
 
 def test_call_charges_its_base_the_arguments_and_the_block(evaluate: Evaluate) -> None:

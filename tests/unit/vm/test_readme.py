@@ -129,10 +129,16 @@ def test_price_by_size_is_that_of_the_machine(what: str, numbers: int | tuple[in
     assert stated == (numbers if isinstance(numbers, tuple) else (numbers,))
 
 
+def test_weight_of_integer_keys_is_that_of_the_machine() -> None:
+    assert f"each integer key weighs {gas.PROBED_WEIGHT} more for every 1,024 keys" in TEXT
+
+
 def test_no_price_by_size_is_left_out() -> None:
-    names = {name for name, value in vars(gas).items() if name.isupper() and isinstance(value, int)}
+    names = {"PROBED_WEIGHT"} ^ {
+        name for name, value in vars(gas).items() if name.isupper() and isinstance(value, int)
+    }
     source = Path(__file__).read_text(encoding="utf-8").partition("SIZED = {")[2].partition("}")[0]
-    assert names == set(re.findall(r"gas\.([A-Z_]+)", source))
+    assert names - {"PROBED_WEIGHT"} == set(re.findall(r"gas\.([A-Z_]+)", source))
 
 
 def test_runtime_codes_and_rounding_modes_are_listed() -> None:
