@@ -171,8 +171,14 @@ def _import_tuple(kinds: tuple[Type, ...]) -> Import:
         items = _check_sequence(value, f"tuple of {len(parts)}")
         if len(items) != len(parts):
             raise Mismatch(Reason.ARGUMENT_TYPE, f"{len(items)} items", f"exactly {len(parts)} items")
-        remaining = iter(parts)
-        return tuple(_import_items(lambda item: next(remaining)(item), items))
+        loaded: list[Any] = []
+        for part, item in zip(parts, items, strict=True):
+            try:
+                loaded.append(part(item))
+            except Mismatch as mismatch:
+                mismatch.path = f"[{len(loaded)}]{mismatch.path}"
+                raise
+        return tuple(loaded)
 
     return load
 

@@ -256,7 +256,14 @@ def _weigher_of_row(parts: tuple[Type, ...]) -> tuple[int, Weigh | None]:
             others.append((position, function))
     if not texts and not others:
         return constant, None
+    if not texts and len(others) == 1:
+        return 1, _single_function(constant, *others[0])
     return 1, _row_function(constant, tuple(texts), tuple(others))
+
+
+def _single_function(constant: int, position: int, function: Weigh) -> Weigh:
+    # Rows of one part nest, and then weigh little for the calls that it takes.
+    return lambda row, most: constant + function(row[position], most)
 
 
 def _row_function(constant: int, texts: tuple[int, ...], others: tuple[tuple[int, Weigh], ...]) -> Weigh:

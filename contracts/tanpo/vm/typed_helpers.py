@@ -167,4 +167,7 @@ def _copy_row(kinds: tuple[Type, ...], shape: type[list[object]] | type[tuple[ob
     if not any(is_mutable(kind) for kind in kinds):
         return lambda row: row[:]
     parts = [build_copier(kind) for kind in kinds]
+    if len(parts) == 1:
+        one = parts[0]
+        return (lambda row: (one(row[0]),)) if shape is tuple else (lambda row: [one(row[0])])
     return lambda row: shape([part(item) for part, item in zip(parts, row, strict=True)])

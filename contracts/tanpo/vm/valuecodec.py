@@ -88,6 +88,10 @@ _ENCODERS: Final[dict[str, Encode]] = {
 
 
 def _row_encoder(parts: list[Encode]) -> Encode:
+    if len(parts) == 1:
+        one = parts[0]
+        return lambda row: one(row[0])
+
     def encode(row: list[object] | tuple[object, ...]) -> bytes:
         return b"".join([part(item) for part, item in zip(parts, row, strict=True)])
 
@@ -148,6 +152,15 @@ _READERS: Final[dict[str, Read]] = {
 
 
 def _list_reader(parts: list[Read]) -> Read:
+    if len(parts) == 1:
+        one = parts[0]
+
+        def read_one(data: bytes, position: int) -> tuple[object, int]:
+            value, position = one(data, position)
+            return [value], position
+
+        return read_one
+
     def read(data: bytes, position: int) -> tuple[object, int]:
         row: list[object] = []
         for part in parts:

@@ -27,6 +27,8 @@ PAIR = TupleOf((STR, INT))
         (ListOf(INT), [1, 0], "0002010100"),
         (DictOf(STR, BOOL), {"b": True, "a": False}, "000200016100" + "00016201"),
         (PAIR, ("a", 1), "0001610101"),
+        (TupleOf((TupleOf((STR,)),)), (("a",),), "000161"),
+        (Record("t", "R", (("a", TupleOf((ListOf(INT),))),)), [([1, 0],)], "0002010100"),
         (Record("t", "R", (("a", INT), ("b", ListOf(STR)))), [5, ["x"]], "01050001000178"),
     ],
 )

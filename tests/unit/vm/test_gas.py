@@ -9,6 +9,7 @@ import pytest
 from tanpo.vm import Outcome, gas, ir
 from tanpo.vm.gas import weigher
 from tanpo.vm.helpers import build_helpers
+from tanpo.vm.typed_helpers import build_copier
 from tanpo.vm.types import BOOL, BYTES, INT, STR, DictOf, ListOf, Record, TupleOf, Type
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ Evaluate = Callable[..., Outcome]
         (STR, "a" * 32, 2),
         (BYTES, b"a" * 64, 3),
         (TupleOf((INT, STR)), (1, "a" * 32), 4),
+        (TupleOf((TupleOf((STR,)),)), (("a" * 32,),), 4),
+        (TupleOf((TupleOf((INT, ListOf(STR))),)), ((1, ["a", "b"]),), 6),
         (ListOf(INT), [1, 2, 3], 4),
         (ListOf(STR), ["a" * 32, "b"], 4),
         (DictOf(STR, INT), {"a": 1, "b": 2}, 7),
@@ -250,3 +253,12 @@ def test_each_part_of_a_long_key_is_charged(chain: Chain, work: str, parts: int)
         chain.deploy(WIDE_KEYS.format(work.format(name, key)))
         used.append(chain.run("main", w=(1, 2, 3, 4, 5, 6, 7), n=(1, 2)).gas_used)
     assert used[1] - used[0] == parts * gas.KEY_PART
+
+
+@pytest.mark.parametrize("kind", [TupleOf((ListOf(INT),)), Record("t", "R", (("a", ListOf(INT)),))])
+def test_rows_of_one_part_are_copied_to_the_end(kind: Type) -> None:
+    row: Any = [[1, 2]] if isinstance(kind, Record) else ([1, 2],)
+    copied: Any = build_copier(kind)(row)
+    assert copied == row
+    assert type(copied) is type(row)
+    assert copied[0] is not row[0]
