@@ -133,6 +133,8 @@ def price_expression(node: ir.Expr | None) -> int:
             continue
         if isinstance(part, ir.Op):
             total += PRICES.get(part.op, 1)
+            if part.op == "compare" and part.args[0].type == STR:
+                total += len(part.args) - 2
             if part.op.startswith(("state.", "index.")):
                 total += sum([price_key(one.type) for one in part.args[: _KEYS.get(part.op, 1)]])
             pending.extend(part.args)

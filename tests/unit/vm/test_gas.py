@@ -262,3 +262,10 @@ def test_rows_of_one_part_are_copied_to_the_end(kind: Type) -> None:
     assert copied == row
     assert type(copied) is type(row)
     assert copied[0] is not row[0]
+
+
+def test_each_comparison_of_a_chain_on_text_is_charged(evaluate: Evaluate) -> None:
+    """Texts of 4,096 bytes may take 16 KB, and are compared to their end if they are equal."""
+    used = [evaluate(f"s = 'a'\nx = {' == '.join('s' * count)}\nreturn 1").gas_used for count in (2, 3, 12)]
+    assert used[1] - used[0] == 2
+    assert used[2] - used[0] == 20
