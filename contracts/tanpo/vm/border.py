@@ -166,9 +166,10 @@ def _import_list(each: Import) -> Import:
 
 def _import_tuple(kinds: tuple[Type, ...]) -> Import:
     parts = [build_importer(kind) for kind in kinds]
+    wanted = f"tuple of {len(parts)}"
 
     def load(value: object) -> object:
-        items = _check_sequence(value, f"tuple of {len(parts)}")
+        items = _check_sequence(value, wanted)
         if len(items) != len(parts):
             raise Mismatch(Reason.ARGUMENT_TYPE, f"{len(items)} items", f"exactly {len(parts)} items")
         loaded: list[Any] = []
@@ -187,7 +188,10 @@ def _import_dict(key: Type, each: Import) -> Import:
     bounded = str(key) == "int"
 
     def load(value: object) -> object:
-        pairs = _import_items(each, _check_sequence(value, "list of (key, value)"))
+        given = _check_sequence(value, "list of (key, value)")
+        if not given:
+            return {}
+        pairs = _import_items(each, given)
         keys = [pair[0] for pair in pairs]
         if any(not first < second for first, second in pairwise(keys)):
             raise Mismatch(Reason.ARGUMENT_RANGE, "unordered keys", "keys strictly ascending")
