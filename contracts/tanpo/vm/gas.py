@@ -202,8 +202,13 @@ def _price_statement(node: ir.Statement) -> int:
 
 
 Weigh = Callable[[Any, int], int]
-"""Weighs a value, no further than needed to know that it is heavier than the second operand: mostly the gas
-that is left, as no unit costs less than one. A list that holds another many times takes years to count."""
+"""Weighs a value, no further than needed to know that it is heavier than the second operand: a list that holds
+another one many times takes years to count."""
+
+
+def can_afford(meter: list[int], price: int = 1) -> int:
+    """Return a weight that the gas left cannot pay for at `price` a unit."""
+    return meter[0] // price + 1
 
 
 def build_weigher(kind: Type) -> tuple[int, Weigh | None]:

@@ -12,6 +12,7 @@ from tanpo.ledger.values import Fields, Value
 from tanpo.vm import gas, ir
 from tanpo.vm.border import build_exporter, export_value
 from tanpo.vm.engine import Instance
+from tanpo.vm.gas import can_afford
 from tanpo.vm.helpers import Meter, charge
 from tanpo.vm.indexes import IndexLayout, IndexState
 from tanpo.vm.installed import Contracts, Door, Installed, find_door, find_installed, load_arguments
@@ -119,10 +120,10 @@ class Session:
         try:
             charge(self._work.meter, gas.CALL_BASE)
             for value, (_, _, weigh) in zip(loaded, door.parameters, strict=True):
-                weight = weigh(value, self._work.meter[0])
+                weight = weigh(value, can_afford(self._work.meter, gas.CALL_WEIGHT))
                 charge(self._work.meter, gas.CALL_WEIGHT * weight)
             result = self._call(contract, door.name, context.sender, loaded)
-            weight = door.weigh_result(result, self._work.meter[0])
+            weight = door.weigh_result(result, can_afford(self._work.meter, gas.RESULT_WEIGHT))
             charge(self._work.meter, gas.RESULT_WEIGHT * weight)
             value = export_value(door.export, result)
         except Abort as abort:
@@ -228,7 +229,7 @@ class _ContractHost:
         plain = not any(exporters)
 
         def emit(values: tuple[Value, ...]) -> None:
-            charge(meter, gas.EMIT_WEIGHT * weigh(values, meter[0]))
+            charge(meter, gas.EMIT_WEIGHT * weigh(values, can_afford(meter, gas.EMIT_WEIGHT)))
             if len(events) >= EVENTS_MAX:
                 raise Abort("VALUE_SIZE", (("events", EVENTS_MAX),))
             if not plain:
@@ -259,7 +260,7 @@ class _ContractHost:
             result = enter(contract, function, sender, arguments)
             if shares_parts:
                 # Parts that were one object inside the callee are separate outside, as in the state.
-                charge(meter, gas.PASS_WEIGHT * weigh(result, meter[0]))
+                charge(meter, gas.PASS_WEIGHT * weigh(result, can_afford(meter, gas.PASS_WEIGHT)))
                 return copy(result)
             return result
 

@@ -100,7 +100,11 @@ class SlotState:
             if value is None:
                 # The default is copied as what is stored is, and may hold one list many times.
                 value = default
-                weight = weigh if isinstance(weigh, int) else weigh(default, meter[0])
+                weight = (
+                    weigh
+                    if isinstance(weigh, int)
+                    else weigh(default, gas.can_afford(meter, gas.READ_WEIGHT))
+                )
             charge(meter, gas.READ_WEIGHT * weight)
             return value
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tanpo.ledger.errors import invariant
 from tanpo.vm import gas
+from tanpo.vm.gas import can_afford
 from tanpo.vm.helpers import Meter, charge
 from tanpo.vm.limits import VALUE_WEIGHT_MAX
 from tanpo.vm.outcome import Abort, Native
@@ -30,7 +31,7 @@ def _make_pass(kind: Type) -> Factory:
 
     def make(meter: Meter) -> Native:
         def hand_over(value: object) -> object:
-            charge(meter, gas.PASS_WEIGHT * weigh(value, meter[0]))
+            charge(meter, gas.PASS_WEIGHT * weigh(value, can_afford(meter, gas.PASS_WEIGHT)))
             return copy(value)
 
         return hand_over
@@ -55,8 +56,8 @@ def _make_keep(kind: Type) -> Factory:
 
 
 def _charge_both(meter: Meter, weigh: gas.Weigh, a: object, b: object) -> None:
-    most = meter[0]
-    charge(meter, weigh(a, most) + weigh(b, most))
+    for value in (a, b):
+        charge(meter, weigh(value, can_afford(meter)))
 
 
 def _make_same(kind: Type) -> Factory:
@@ -97,7 +98,7 @@ def _make_sort(kind: Type) -> Factory:
 
     def make(meter: Meter) -> Native:
         def sort(items: list[Any]) -> list[Any]:
-            charge(meter, weigh(items, meter[0]) * len(items).bit_length())
+            charge(meter, weigh(items, can_afford(meter)) * len(items).bit_length())
             return sorted(items)
 
         return sort
@@ -111,7 +112,7 @@ def _make_sort_keys(kind: Type) -> Factory:
     def make(meter: Meter) -> Native:
         def sort_keys(entries: dict[Any, object]) -> list[Any]:
             keys = list(entries)
-            charge(meter, weigh(keys, meter[0]) * len(keys).bit_length())
+            charge(meter, weigh(keys, can_afford(meter)) * len(keys).bit_length())
             return sorted(keys)
 
         return sort_keys
@@ -124,7 +125,7 @@ def _make_contains(kind: Type) -> Factory:
 
     def make(meter: Meter) -> Native:
         def contains(item: object, items: list[object]) -> bool:
-            weight = weigh(item, meter[0])
+            weight = weigh(item, can_afford(meter))
             charge(meter, weight + len(items) * weight // gas.COMPARISONS_PER_GAS)
             return item in items
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tanpo.vm import Outcome, gas, ir
 from tanpo.vm.gas import weigher
 from tanpo.vm.helpers import build_helpers
-from tanpo.vm.typed_helpers import build_copier
+from tanpo.vm.outcome import Abort
+from tanpo.vm.typed_helpers import build_copier, build_typed_helper
 from tanpo.vm.types import BOOL, BYTES, INT, STR, DictOf, ListOf, Record, TupleOf, Type
 
 if TYPE_CHECKING:
@@ -269,3 +270,28 @@ def test_each_comparison_of_a_chain_on_text_is_charged(evaluate: Evaluate) -> No
     used = [evaluate(f"s = 'a'\nx = {' == '.join('s' * count)}\nreturn 1").gas_used for count in (2, 3, 12)]
     assert used[1] - used[0] == 2
     assert used[2] - used[0] == 20
+
+
+class Weighed(list[Any]):
+    """A list that knows how many of its items were looked at."""
+
+    seen = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in super().__iter__():
+            self.seen += 1
+            yield item
+
+
+def test_nothing_is_weighed_further_than_the_gas_left_pays_for() -> None:
+    kind = ListOf(ListOf(STR))
+    first, second = Weighed([[]] * 4000), Weighed([[]] * 4000)
+    with pytest.raises(Abort, match="OUT_OF_GAS"):
+        build_typed_helper("same", kind)([1000])(first, second)
+    assert first.seen <= 1001
+    assert second.seen == 0
+    handed = Weighed([[]] * 4000)
+    with pytest.raises(Abort, match="OUT_OF_GAS"):
+        build_typed_helper("pass", kind)([1000])(handed)
+    assert handed.seen <= 1000 // gas.PASS_WEIGHT + 1
+    assert build_typed_helper("same", kind)([8002])(first, second)
