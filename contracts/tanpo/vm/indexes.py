@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import nsmallest
+from typing import Final
 
 from tanpo.ledger.errors import CorruptState, Reason
 from tanpo.ledger.statekey import index_key
@@ -13,6 +14,9 @@ from tanpo.vm.keycodec import build_key_encoder, build_member_codec, slot_prefix
 from tanpo.vm.limits import PAGE_MAX
 from tanpo.vm.outcome import Abort, Native, StateReader
 from tanpo.vm.slots import Entry, Journal
+
+SCAN_MAX: Final = 256
+"""How many entries a page takes from the state at once, if it has to step over deleted ones."""
 
 _PRESENT: Entry = (True, 1)
 _MISSING: Entry = (False, 1)
@@ -129,16 +133,19 @@ class IndexState:
         cursor = index_key(group, start)
         size = len(index_key(group, b""))
         found: list[bytes] = []
+        most = limit
         while len(found) < limit:
-            entries = self._reader.scan(cursor, stop, limit)
+            entries = self._reader.scan(cursor, stop, most)
             kept = [
                 member for member in [key[size:] for key, _ in entries] if members.get(member) is not _MISSING
             ]
             charge(self._meter, (len(entries) - len(kept)) * gas.PAGE_ITEM)
             found += kept
-            if len(entries) < limit:
+            if len(entries) < most:
                 break
             cursor = entries[-1][0] + b"\x00"
+            # A scan takes longer than to step over an entry, and a page may step over thousands.
+            most = min(2 * most, SCAN_MAX)
         return found[:limit]
 
     def _decode(self, member: bytes) -> object:

@@ -31,11 +31,13 @@ class MemoryState:
 
     def __init__(self) -> None:
         self.entries: dict[bytes, bytes] = {}
+        self.scans = 0
 
     def get(self, key: bytes) -> bytes | None:
         return self.entries.get(key)
 
     def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        self.scans += 1
         return sorted(item for item in self.entries.items() if start <= item[0] < stop)[:limit]
 
 

@@ -349,3 +349,27 @@ def page(after: int, limit: int) -> list[int]:
     for after, limit in ((0, 3), (0, 100), (6, 5), (150, 100), (398, 7), (400, 1)):
         listed = [number for number in left if number > after][:limit]
         assert chain.view("page", after=after, limit=limit).value == tuple(listed)
+
+
+def test_page_steps_over_thousands_of_deleted_members_in_few_scans(chain: Chain) -> None:
+    chain.deploy("""
+members: Index[int, int]
+
+@entry
+def add(count: int) -> None:
+    for i in range(count):
+        members.add(1, i)
+
+@entry
+def remove(count: int) -> int:
+    for i in range(count):
+        members.remove(1, i)
+    return members.first(1, 1)[0]
+""")
+    assert chain.run("add", count=1200).ok
+    chain.commit()
+    few, many = chain.run("remove", count=1), chain.run("remove", count=1001)
+    assert (few.value, many.value) == (1, 1001)
+    chain.state.scans = 0
+    assert chain.run("remove", count=1001).value == 1001
+    assert 0 < chain.state.scans < 20
