@@ -202,8 +202,8 @@ def _price_statement(node: ir.Statement) -> int:
 
 
 Weigh = Callable[[Any, int], int]
-"""Weighs a value, no further than needed to know that it is heavier than the second operand: a list that holds
-another one many times takes years to count."""
+"""Weighs a value, no further than needed to know that it is heavier than the second operand: a list that
+holds another one many times takes years to count."""
 
 
 def can_afford(meter: list[int], price: int = 1) -> int:
