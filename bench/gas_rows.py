@@ -35,6 +35,7 @@ lists: Map[int, list[int]]
 groups: Map[int, list[str]]
 deeps: Map[int, dict[str, Deep]]
 nests: Map[int, list[list[int]]]
+wides: Map[tuple[int, int, int, int, int, int, int, int], int]
 members: Index[str, int]
 labels: Index[int, str]
 
@@ -186,6 +187,10 @@ _SEARCH: Final = "`in` and `find` on text"
 _SAME: Final = "`==` on containers, `<` on text and tuples"
 _SORT: Final = "`sorted` and loops over a dict"
 _SOUGHT: Final = "a key sought, set or deleted in a dict with integer keys"
+_CHAIN: Final = "each further comparison in a chain of `==` and `!=` on text"
+_PARTS: Final = (
+    "each part of a key, group or member beyond the fourth, and of each entry that a page may return"
+)
 _KEPT: Final = "a local that holds lists, dicts or records inside, written to the state"
 _HASH: Final = "hashes and `verify_p256`"
 _WRITE: Final = "a write to the state"
@@ -228,6 +233,7 @@ _VALUES: Final = (
     Row("compare", "o = x < y"),
     Row("compare", "o = x == -(-x)"),
     Row("compare", "o = s == t"),
+    Row(("compare", _CHAIN), "o = s == s != t == t == t == t"),
     Row("compare", "o = y <= y <= y <= y <= y"),
     Row(("same", _SAME), "o = xs == zs"),
     Row(("same", _SAME), "o = e == f"),
@@ -327,7 +333,7 @@ _STATEMENTS: Final = (
     Row("Fail", 'abort("CODE", a=s, b=x)', returns="None", may_fail=True),
     Row(("Emit", "an event"), 'emit("Event", a=x)', turns_max=900),
     Row("Emit", 'emit("Event", a=s, b=b)', turns_max=900),
-    Row("Emit", 'emit("Event", a=d)', turns_max=900),
+    Row("Emit", 'emit("Event", a=d)', turns_max=1),
     Row("Emit", 'emit("Event", a=qs)', turns_max=900),
     Row("a call from outside", "pass", returns="None"),
     Row("a call from outside", "a = x", returns="None"),
@@ -358,6 +364,7 @@ _STATE: Final = (
     Row("state.has", "o = i in deeps", turns_max=100),
     Row("state.has", "o = i in nests", turns_max=100),
     Row("state.has", "o = -i in counts"),
+    Row(("state.has", _PARTS), "o = (i, 1, 1, 1, 1, 1, 1, 1) in wides"),
     Row(("Store", _WRITE), "total = x"),
     Row("Store", "total += 1"),
     Row("Store", "counts[i] = x"),
