@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 from measuring import CONTEXT, GAS_LIMIT, best_ns, print_figures
 from tanpo.ledger.transaction import Call
@@ -69,12 +70,25 @@ def settle(legs: list[Leg]) -> int:
     return len(legs)
 
 @entry
+"""
+
+SPIN = """
 def spin(turns: int) -> int:
     total = 0
     for turn in range(turns):
         total = total + turn * 3 % 7
     return total
 """
+TURNS = 10_000
+
+
+def compare_loop(session: Session) -> float:
+    """Return how many times as long as in CPython a loop takes that does nothing but compute."""
+    plain: dict[str, Callable[[int], int]] = {}
+    exec(SPIN, plain)
+    call = Call.create("bench", "spin", {"turns": TURNS})
+    metered = best_ns(lambda: session.run(call, CONTEXT, GAS_LIMIT), 30)
+    return metered / best_ns(lambda: plain["spin"](TURNS), 30)
 
 
 def measure(session: Session, call: Call, rounds: int) -> dict[str, float]:
@@ -98,7 +112,7 @@ def measure(session: Session, call: Call, rounds: int) -> dict[str, float]:
 def main(rounds: int) -> None:
     """Measure checking, opening and running a contract."""
     start = time.process_time()
-    compiled = compile_contract(SOURCE, name="bench", interfaces={})
+    compiled = compile_contract(SOURCE + SPIN, name="bench", interfaces={})
     checked = time.process_time()
     machine = Machine({"bench": compiled})
     built = time.process_time()
@@ -118,7 +132,7 @@ def main(rounds: int) -> None:
         )
     ]
     transfer = Call.create("bench", "transfer", {"taker": "b", "instrument": "bond", "quantity": 5})
-    figures = {
+    figures: dict[str, object] = {
         "check_ms": round((checked - start) * 1e3, 2),
         "generate_ms": round((built - checked) * 1e3, 2),
         "open_ms": round((opened - built) * 1e3, 2),
@@ -128,6 +142,7 @@ def main(rounds: int) -> None:
             session, Call.create("bench", "spin", {"turns": 1000}), max(rounds // 100, 1)
         ),
     }
+    figures["loop_against_cpython"] = round(compare_loop(session), 2)
     start = time.process_time()
     changes = session.collect_changes()
     figures["collect_us_per_key"] = round((time.process_time() - start) * 1e6 / len(changes), 2)
