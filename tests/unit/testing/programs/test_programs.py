@@ -56,6 +56,13 @@ def test_every_python_found_gives_the_same_digest() -> None:
     assert [result for result in results if result.get("same") is not True] == []
 
 
+@pytest.mark.parametrize("seed", [1_011_452, 1_084_964])
+def test_comprehension_that_changes_what_it_runs_over_means_the_same_on_cpython(seed: int) -> None:
+    """It runs over the items that were there when it began; CPython would run over what is left of them."""
+    trial = Bench().try_program(write_program(seed), with_python=True)
+    assert trial.difference == ""
+
+
 def test_another_digest_is_a_difference_between_interpreters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "tanpo.testing.programs.interpreters.find_interpreters", lambda: {"here": sys.executable}
