@@ -45,16 +45,14 @@ class _Translator(ast.NodeTransformer):
         self.generic_visit(node)
         return _call("work_", ast.Constant(type(node.op).__name__), node.left, node.right)
 
-    def visit_For(self, node: ast.For) -> ast.AST:
+    def visit_For(self, node: ast.For | ast.comprehension) -> ast.AST:
         self.generic_visit(node)
-        node.iter = _call("loop_", node.iter)
+        items = _call("loop_", node.iter)
+        # A comprehension runs over the items that are there when it begins.
+        node.iter = items if isinstance(node, ast.For) else ast.Subscript(items, ast.Slice(), ast.Load())
         return node
 
-    def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
-        """It runs over the items that are there when it begins."""
-        self.generic_visit(node)
-        node.iter = ast.Subscript(_call("loop_", node.iter), ast.Slice(), ast.Load())
-        return node
+    visit_comprehension = visit_For
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         is_copied = (
