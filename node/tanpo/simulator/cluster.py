@@ -133,9 +133,9 @@ class Cluster:
 
     def is_calm(self, sender: Process, receiver: Process) -> bool:
         """Whether no fault befalls what one process says to another."""
-        return self.is_core_pair((sender.node, receiver.node))
+        return self.is_healed_pair((sender.node, receiver.node))
 
-    def is_core_pair(self, pair: tuple[str, str]) -> bool:
+    def is_healed_pair(self, pair: tuple[str, str]) -> bool:
         """Whether both of these nodes have healed, and their links are never cut again."""
         return all(node in self.core or node in self.well for node in pair)
 

@@ -96,7 +96,7 @@ def list_core(cluster: Cluster) -> list[Process]:
 
 
 def _join_links(cluster: Cluster) -> None:
-    cluster.links.cut = {pair for pair in cluster.links.cut if not cluster.is_core_pair(pair)}
+    cluster.links.cut = {pair for pair in cluster.links.cut if not cluster.is_healed_pair(pair)}
 
 
 def _heal_one(cluster: Cluster, process: Process) -> None:

@@ -141,7 +141,7 @@ class Weather:
 
     def _cut(self, kind: FaultKind, pairs: Sequence[tuple[str, str]], what: str) -> None:
         cluster = self._cluster
-        fresh = [pair for pair in pairs if pair not in cluster.links.cut and not cluster.is_core_pair(pair)]
+        fresh = [pair for pair in pairs if pair not in cluster.links.cut and not cluster.is_healed_pair(pair)]
         cluster.links.cut.update(fresh)
         cluster.luck.note(kind)
         cluster.annals.trace(None, what)
