@@ -240,6 +240,13 @@ def measure_text(text: str) -> int:
     return len(text) if text.isascii() else 4 * len(text)
 
 
+def weigh_scalar(value: bool | int | str | bytes) -> int:
+    """Return the weight of a value that is no container."""
+    if isinstance(value, str):
+        return _weigh_text(value, 0)
+    return _weigh_bytes(value, 0) if isinstance(value, bytes) else 1
+
+
 def _weigh_text(value: str, _: int) -> int:
     return 1 + (measure_text(value) >> 5)
 

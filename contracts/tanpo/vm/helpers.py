@@ -66,8 +66,7 @@ def build_helpers(meter: Meter) -> dict[str, Native]:
         "set_key": _set_key,
         "item_key": _item_key,
         "del_key": _delete_key,
-        **_build_failure_helpers(meter),
-        **_build_dict_helpers(meter),
+        **_build_size_helpers(meter),
         **_build_text_helpers(meter),
         **_build_search_helpers(meter),
         **_build_digest_helpers(meter),
@@ -177,29 +176,22 @@ def _delete_key(entries: dict[object, object], key: object) -> None:
     count = len(entries)
     if not count & (count - 1) and entries.__sizeof__() > SPARSE_BYTES * (count + 4):
         # CPython keeps the places of deleted keys, and whoever walks through the dict steps over them all.
+        # Sizes differ between its versions, but neither result nor gas tells that a dict was made anew.
         items = list(entries.items())
         entries.clear()
         entries.update(items)
 
 
-def _build_failure_helpers(meter: Meter) -> dict[str, Native]:
+def _build_size_helpers(meter: Meter) -> dict[str, Native]:
     def fail(code: str, details: Mapping[str, bool | int | str | bytes]) -> NoReturn:
-        for value in details.values():
-            size = 0 if isinstance(value, int) else len(value)
-            if isinstance(value, str):
-                size = gas.measure_text(value)
-            charge(meter, gas.EMIT_WEIGHT * (1 + (size >> 5)))
+        charge(meter, gas.EMIT_WEIGHT * sum([gas.weigh_scalar(value) for value in details.values()]))
         raise Abort(code, tuple(sorted(details.items())))
 
-    return {"fail": fail}
-
-
-def _build_dict_helpers(meter: Meter) -> dict[str, Native]:
     def probe(entries: dict[int, object]) -> dict[int, object]:
         charge(meter, len(entries) // gas.PROBES_PER_GAS)
         return entries
 
-    return {"probe": probe}
+    return {"fail": fail, "probe": probe}
 
 
 def _check_text(text: str) -> str:

@@ -20,7 +20,9 @@ Decode = Callable[[bytes], object]
 Read = Callable[[bytes, int], tuple[object, int]]
 
 _SIGN: Final = 0x80
-_U8: Final = [byte.to_bytes(1, "big") for byte in range(256)]
+U8: Final = [byte.to_bytes(1, "big") for byte in range(256)]
+"""Every byte: looking one up is three times as fast as spelling it."""
+
 _ESCAPE: Final = b"\x00\xff"
 _END: Final = b"\x00\x01"
 
@@ -83,9 +85,9 @@ def _plain_bool(value: bool) -> bytes:
 def _ordered_int(number: int) -> bytes:
     size = (abs(number).bit_length() + 7) // 8
     if number >= 0:
-        return _U8[_SIGN + size] + number.to_bytes(size, "big")
+        return U8[_SIGN + size] + number.to_bytes(size, "big")
     # Every bit of the magnitude turned over, so that the larger one comes first.
-    return _U8[_SIGN - 1 - size] + ((1 << 8 * size) - 1 + number).to_bytes(size, "big")
+    return U8[_SIGN - 1 - size] + ((1 << 8 * size) - 1 + number).to_bytes(size, "big")
 
 
 def _ordered_text(value: str) -> bytes:
