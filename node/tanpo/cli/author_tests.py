@@ -64,7 +64,8 @@ def measure_gas(paths: Sequence[Path]) -> list[dict[str, Any]]:
 def _tell_failures(done: subprocess.CompletedProcess[str]) -> str:
     """Return the first tests that did not pass, and the line in which pytest counts them."""
     lines = (done.stdout.strip() or done.stderr.strip()).splitlines() or [f"exit code {done.returncode}"]
-    named = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    # What follows the dash is as long as the values compared, where CI is set in the environment.
+    named = [line.partition(" - ")[0] for line in lines if line.startswith(("FAILED ", "ERROR "))]
     more = [f"and {len(named) - _FAILURES_SHOWN} more"] if len(named) > _FAILURES_SHOWN else []
     return "; ".join([*named[:_FAILURES_SHOWN], *more, lines[-1]])
 

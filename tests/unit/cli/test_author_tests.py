@@ -58,7 +58,11 @@ def test_tests_run_and_end_with_the_gas_of_each_entry_point(points: Path) -> Non
     assert min(one["gas_min"] for one in found) > 0
 
 
-def test_tests_that_fail_are_told_and_have_no_report(points: Path) -> None:
+@pytest.mark.parametrize("ci", ["", "true"])
+def test_tests_that_fail_are_told_and_have_no_report(
+    points: Path, monkeypatch: pytest.MonkeyPatch, ci: str
+) -> None:
+    monkeypatch.setenv("CI", ci)
     file = points / "points.py"
     file.write_text(file.read_text().replace("taker.points += amount", "taker.points += 1"))
     assert run_tanpo("contract", "test", str(points)).returncode == 1
