@@ -127,7 +127,7 @@ class Bench:
         session = self._open(self._compile(row, values, copies), engine)
         nothing = self._spend(session, row, 0, arguments, engine)
         one = self._run(session, row, 1, arguments).gas_used - nothing.gas
-        count = max(min(row.turns_max // copies, self._gas // one), 1)
+        count = max(min(row.turns_max // copies, int(self._gas // one)), 1)
         spent = self._spend(session, row, count, arguments, engine)
         empty = turns.get(engine, Spent(ns=0, gas=0))
         return Spent(

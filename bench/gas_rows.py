@@ -193,6 +193,9 @@ _PARTS: Final = (
 )
 _KEPT: Final = "a local that holds lists, dicts or records inside, written to the state"
 _HASH: Final = "hashes and `verify_p256`"
+_TOUCH: Final = (
+    "a key of the state that the transaction reads or writes for the first time, an entry of an index too"
+)
 _WRITE: Final = "a write to the state"
 _READ: Final = "a read of the state, `in` and `del` too"
 _PAGE: Final = "a page of an index"
@@ -333,7 +336,7 @@ _STATEMENTS: Final = (
     Row("Fail", 'abort("CODE", a=s, b=x)', returns="None", may_fail=True),
     Row(("Emit", "an event"), 'emit("Event", a=x)', turns_max=900),
     Row("Emit", 'emit("Event", a=s, b=b)', turns_max=900),
-    Row("Emit", 'emit("Event", a=d)', turns_max=1),
+    Row("Emit", 'emit("Event", a=e)', turns_max=1),
     Row("Emit", 'emit("Event", a=qs)', turns_max=900),
     Row("a call from outside", "pass", returns="None"),
     Row("a call from outside", "a = x", returns="None"),
@@ -365,7 +368,16 @@ _STATE: Final = (
     Row("state.has", "o = i in nests", turns_max=100),
     Row("state.has", "o = -i in counts"),
     Row(("state.has", _PARTS), "o = (i, 1, 1, 1, 1, 1, 1, 1) in wides"),
+    Row("state.get", "v = lists[1]"),
+    Row("state.get", "vs = groups[1]"),
+    Row("state.get", "w = names[10001]"),
+    Row("state.find", "v = lists.get(1, [])"),
+    Row("state.has", "o = 1 in lists"),
     Row(("Store", _WRITE), "total = x"),
+    Row("Store", "counts[1] = x"),
+    Row("Store", "names[1] = s"),
+    Row("Store", "lists[1] = xs[:2000]"),
+    Row("Erase", "lists[1] = xs[:2000]\ndel lists[1]"),
     Row("Store", "total += 1"),
     Row("Store", "counts[i] = x"),
     Row("Store", "counts[-i] += 1", turns_max=1),
@@ -382,7 +394,9 @@ _STATE: Final = (
     Row("index.add", 'members.add("a", i)', turns_max=1_000),
     Row("index.remove", 'members.remove("a", i)', turns_max=1_000),
     Row("index.remove", 'members.add("b", i)\nmembers.remove("b", i)'),
-    Row("index.contains", 'o = members.contains("a", i)'),
+    Row("index.add", 'members.add("b", 1)\nmembers.remove("b", 1)'),
+    Row("index.contains", 'o = members.contains("a", 1)'),
+    Row((_TOUCH, "index.contains"), 'o = members.contains("a", i)'),
     Row("index.contains", 'o = members.contains("b", i)'),
     Row(("index.page", _PAGE), 'v = members.page("a", 5, 1)'),
     Row("index.page", 'v = members.page("a", 5, 100)'),

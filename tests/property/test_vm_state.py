@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.values import Value
-from tanpo.vm import ENGINES, CallContext, Machine, Session, compile_contract
+from tanpo.vm import ENGINES, GAS_LIMIT_MAX, CallContext, Machine, Session, compile_contract, gas
 from tanpo.vm.border import build_exporter, build_importer, export_value
 from tanpo.vm.keycodec import build_key_encoder, build_member_codec
 from tanpo.vm.types import BOOL, BYTES, INT, STR, DictOf, ListOf, Record, TupleOf
@@ -208,7 +208,9 @@ OUTERS = st.builds(
 def test_values_survive_the_state_and_the_border(value: list[object]) -> None:
     assert build_decoder(OUTER)(build_encoder(OUTER)(value)) == value
     outside = export_value(build_exporter(OUTER), value)
-    assert build_importer(OUTER)(outside) == value
+    meter = [GAS_LIMIT_MAX]
+    assert build_importer(OUTER)(outside, meter) == value
+    assert GAS_LIMIT_MAX - meter[0] == gas.CALL_WEIGHT * (gas.weigher(OUTER)(value, GAS_LIMIT_MAX) - 1)
 
 
 MEMBER = TupleOf((INT, STR, BYTES, BOOL))

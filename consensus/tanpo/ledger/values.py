@@ -7,6 +7,7 @@ record (names to values). Encoded, each has one spelling; records list their fie
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from tanpo.ledger.codec import Reader, Writer, malformed
@@ -24,6 +25,7 @@ DEPTH_MAX: Final = 8
 NAME_BYTES_MAX: Final = 64
 
 _FALSE, _TRUE, _INT, _TEXT, _BYTES, _SEQUENCE, _RECORD = range(7)
+_FALSE_TAG, _TRUE_TAG, _TEXT_TAG = bytes((_FALSE,)), bytes((_TRUE,)), bytes((_TEXT,))
 
 
 def encode_value(value: Value) -> bytes:
@@ -50,7 +52,7 @@ def write_value(writer: Writer, value: Value, depth: int = 0) -> None:
     if depth > DEPTH_MAX:
         raise _out_of_range("value is nested too deep", depth, DEPTH_MAX)
     if value is True or value is False:
-        writer.u8(_TRUE if value else _FALSE)
+        writer.raw(_TRUE_TAG if value else _FALSE_TAG)
     elif type(value) is int:
         _write_int(writer, value)
     elif type(value) is str:
@@ -102,9 +104,7 @@ def write_fields(writer: Writer, fields: Fields, depth: int = 0) -> None:
     for name, value in fields:
         if not name > previous:
             raise _out_of_range("field names must ascend", name, f"greater than {previous!r}")
-        encoded = _encode_text(name)
-        _check_size("name", len(encoded), NAME_BYTES_MAX)
-        writer.u16(len(encoded)).raw(encoded)
+        writer.raw(_spell_name(name))
         write_value(writer, value, depth)
         previous = name
 
@@ -153,7 +153,7 @@ def _write_int(writer: Writer, value: int) -> None:
         raise _out_of_range("integer out of range", f"{value.bit_length()} bits", "255 bits and a sign")
     # Two's complement: -128 fits one byte although 128 needs two, hence the complement of a negative.
     size = 0 if value == 0 else ((~value if value < 0 else value).bit_length() + 8) // 8
-    writer.u8(_INT).u8(size).raw(value.to_bytes(size, "big", signed=True))
+    writer.raw(bytes((_INT, size)) + value.to_bytes(size, "big", signed=True))
 
 
 # Arguments are most of a transaction, and every node decodes every transaction: the four functions below scan
@@ -252,7 +252,14 @@ def _truncated(reader: Reader) -> PeerFault:
 def _write_text(writer: Writer, value: str) -> None:
     encoded = _encode_text(value)
     _check_size("text", len(encoded), TEXT_BYTES_MAX)
-    writer.u8(_TEXT).u16(len(encoded)).raw(encoded)
+    writer.raw(_TEXT_TAG + len(encoded).to_bytes(2, "big") + encoded)
+
+
+@lru_cache(maxsize=4096)
+def _spell_name(name: str) -> bytes:
+    encoded = _encode_text(name)
+    _check_size("name", len(encoded), NAME_BYTES_MAX)
+    return len(encoded).to_bytes(2, "big") + encoded
 
 
 def _encode_text(value: str) -> bytes:

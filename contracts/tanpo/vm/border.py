@@ -2,6 +2,7 @@
 
 A record crosses as names to values, a list or tuple as a sequence, a dict as a sequence of (key, value) in
 ascending order of key. Nothing is converted: `True` is not an integer, a subclass is not its base.
+What enters is paid for by its weight before it is copied: a container pays for the values it holds.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from typing import Any, Final
 
 from tanpo.ledger.errors import Reason
 from tanpo.ledger.values import Value
+from tanpo.vm import gas
+from tanpo.vm.helpers import Meter, charge
 from tanpo.vm.limits import DICT_KEY_MAX, INT_MAX, ITEM_COUNT_MAX, TEXT_SIZE_MAX
 from tanpo.vm.types import DictOf, ListOf, Record, TupleOf, Type
 
-Import = Callable[[object], Any]
+Import = Callable[[object, Meter], Any]
+"""Checks a value from outside and copies it, or raises `Mismatch`, or an `Abort` if the meter runs out."""
+
 Export = Callable[[Any], Value]
 
 
@@ -31,7 +36,7 @@ class Mismatch(Exception):
 
 
 def build_importer(kind: Type) -> Import:
-    """Return a function that checks a value from outside and returns a native copy, or raises `Mismatch`."""
+    """Return the function for the values of a type; whoever calls it has paid for the value itself."""
     match kind:
         case Record():
             return _import_record(kind)
@@ -65,6 +70,12 @@ def export_value(export: Export | None, value: Any) -> Value:
     return value if export is None else export(value)
 
 
+def pay(meter: Meter, weight: int) -> None:
+    """Take the price of so many units of weight of arguments."""
+    if weight:
+        charge(meter, gas.CALL_WEIGHT * weight)
+
+
 def _type_name(value: object) -> str:
     if isinstance(value, Mapping):
         return "record"
@@ -75,7 +86,7 @@ def _wrong_type(value: object, wanted: str) -> Mismatch:
     return Mismatch(Reason.ARGUMENT_TYPE, _type_name(value), wanted)
 
 
-def _import_int(value: object) -> object:
+def _import_int(value: object, _: Meter) -> object:
     if type(value) is not int:
         raise _wrong_type(value, "int")
     if not -INT_MAX <= value <= INT_MAX:
@@ -83,13 +94,13 @@ def _import_int(value: object) -> object:
     return value
 
 
-def _import_bool(value: object) -> object:
+def _import_bool(value: object, _: Meter) -> object:
     if type(value) is not bool:
         raise _wrong_type(value, "bool")
     return value
 
 
-def _import_text(value: object) -> object:
+def _import_text(value: object, meter: Meter) -> object:
     if type(value) is not str:
         raise _wrong_type(value, "str")
     if len(value) > TEXT_SIZE_MAX or not value.isascii():
@@ -99,14 +110,16 @@ def _import_text(value: object) -> object:
             raise Mismatch(Reason.ARGUMENT_RANGE, "a lone surrogate", "valid Unicode") from None
         if size > TEXT_SIZE_MAX:
             raise Mismatch(Reason.ARGUMENT_RANGE, f"{size} bytes", f"at most {TEXT_SIZE_MAX} bytes of UTF-8")
+    pay(meter, gas.weigh_scalar(value) - 1)
     return value
 
 
-def _import_bytes(value: object) -> object:
+def _import_bytes(value: object, meter: Meter) -> object:
     if type(value) is not bytes:
         raise _wrong_type(value, "bytes")
     if len(value) > TEXT_SIZE_MAX:
         raise Mismatch(Reason.ARGUMENT_RANGE, f"{len(value)} bytes", f"at most {TEXT_SIZE_MAX} bytes")
+    pay(meter, gas.weigh_scalar(value) - 1)
     return value
 
 
@@ -123,16 +136,17 @@ def _import_record(kind: Record) -> Import:
     names = frozenset(name for name, _ in parts)
     shape = ", ".join(name for name, _ in parts)
 
-    def load(value: object) -> object:
+    def load(value: object, meter: Meter) -> object:
         if not isinstance(value, Mapping):
             raise _wrong_type(value, f"record {kind.name}")
         if value.keys() != names:
             found = ", ".join(str(name) for name in list(value)[:10])
             raise Mismatch(Reason.ARGUMENT_TYPE, f"fields {found}", f"exactly the fields {shape}")
+        pay(meter, len(parts))
         row: list[object] = []
         for name, part in parts:
             try:
-                row.append(part(value[name]))
+                row.append(part(value[name], meter))
             except Mismatch as mismatch:
                 mismatch.path = f".{name}{mismatch.path}"
                 raise
@@ -149,11 +163,12 @@ def _check_sequence(value: object, wanted: str) -> tuple[object, ...] | list[obj
     return value
 
 
-def _import_items(each: Import, items: tuple[object, ...] | list[object]) -> list[Any]:
+def _import_items(each: Import, items: tuple[object, ...] | list[object], meter: Meter) -> list[Any]:
+    pay(meter, len(items))
     loaded: list[Any] = []
     for item in items:
         try:
-            loaded.append(each(item))
+            loaded.append(each(item, meter))
         except Mismatch as mismatch:
             mismatch.path = f"[{len(loaded)}]{mismatch.path}"
             raise
@@ -161,21 +176,22 @@ def _import_items(each: Import, items: tuple[object, ...] | list[object]) -> lis
 
 
 def _import_list(each: Import) -> Import:
-    return lambda value: _import_items(each, _check_sequence(value, "list"))
+    return lambda value, meter: _import_items(each, _check_sequence(value, "list"), meter)
 
 
 def _import_tuple(kinds: tuple[Type, ...]) -> Import:
     parts = [build_importer(kind) for kind in kinds]
     wanted = f"tuple of {len(parts)}"
 
-    def load(value: object) -> object:
+    def load(value: object, meter: Meter) -> object:
         items = _check_sequence(value, wanted)
         if len(items) != len(parts):
             raise Mismatch(Reason.ARGUMENT_TYPE, f"{len(items)} items", f"exactly {len(parts)} items")
+        pay(meter, len(parts))
         loaded: list[Any] = []
         for part, item in zip(parts, items, strict=True):
             try:
-                loaded.append(part(item))
+                loaded.append(part(item, meter))
             except Mismatch as mismatch:
                 mismatch.path = f"[{len(loaded)}]{mismatch.path}"
                 raise
@@ -187,11 +203,13 @@ def _import_tuple(kinds: tuple[Type, ...]) -> Import:
 def _import_dict(key: Type, each: Import) -> Import:
     bounded = str(key) == "int"
 
-    def load(value: object) -> object:
+    def load(value: object, meter: Meter) -> object:
         given = _check_sequence(value, "list of (key, value)")
         if not given:
             return {}
-        pairs = _import_items(each, given)
+        if bounded:
+            charge(meter, gas.PASS_WEIGHT * gas.weigh_probes(len(given)))
+        pairs = _import_items(each, given, meter)
         keys = [pair[0] for pair in pairs]
         if any(not first < second for first, second in pairwise(keys)):
             raise Mismatch(Reason.ARGUMENT_RANGE, "unordered keys", "keys strictly ascending")

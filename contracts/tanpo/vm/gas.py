@@ -16,8 +16,8 @@ from tanpo.vm.types import BYTES, INT, STR, DictOf, ListOf, Record, TupleOf, Typ
 CALL_BASE: Final = 150
 """Charged for every call from outside, before its arguments are weighed."""
 
-CALL_WEIGHT: Final = 4
-"""Charged for each unit of weight of the arguments, which are checked and copied."""
+CALL_WEIGHT: Final = 12
+"""Charged for each unit of weight of the arguments, which are decoded, checked and copied."""
 
 PRICES: Final[dict[str, int]] = {
     "int.mul": 3,
@@ -72,6 +72,13 @@ PRICES: Final[dict[str, int]] = {
 }
 """Operations that cost more than 1."""
 
+TOUCH: Final = 1_000
+"""Charged for each key of the state that a transaction reads or writes, the first time it does: the state may
+have to be asked through a pipe or from a disk, and its tree is hashed again for every key written."""
+
+SCAN: Final = 1_000
+"""Charged for each time a page asks the state: once, and again where it steps over what was deleted."""
+
 STORE: Final = 100
 ERASE: Final = 100
 STORE_WEIGHT: Final = 4
@@ -79,14 +86,14 @@ READ_WEIGHT: Final = 6
 """A value of the state is decoded whole, whatever is asked of it: to read, to look for and to delete it."""
 
 EMIT: Final = 40
-EMIT_WEIGHT: Final = 8
-RESULT_WEIGHT: Final = 8
-"""Events and results enter a receipt that every node stores: 1,000,000 gas buys some 4 MB of it."""
+EMIT_WEIGHT: Final = 24
+RESULT_WEIGHT: Final = 24
+"""Events and results enter a receipt that every node stores: 1,000,000 gas buys some 1.3 MB of it."""
 
 FAIL: Final = 2
 LOOP: Final = 5
 DICT_STORE: Final = 4
-PAGE_ITEM: Final = 16
+PAGE_ITEM: Final = 24
 """Charged for each entry a page may return, and for each deleted entry it steps over."""
 
 KEY_PART: Final = 6
@@ -331,7 +338,11 @@ def _weigher_of_dict(pair: tuple[int, Weigh | None], *, is_crafted: bool) -> Wei
 
     def weigh(entries: Any, most: int) -> int:
         # To compare or to copy it seeks every key, and crafted ones step over all others.
-        count = len(entries)
-        return each(entries.items(), most) + PROBED_WEIGHT * count * (count >> 10)
+        return each(entries.items(), most) + weigh_probes(len(entries))
 
     return weigh
+
+
+def weigh_probes(count: int) -> int:
+    """Return what so many integer keys of one dict weigh more, because they may have been crafted."""
+    return PROBED_WEIGHT * count * (count >> 10)

@@ -13,13 +13,10 @@ from tanpo.vm.helpers import Meter, charge
 from tanpo.vm.keycodec import build_key_encoder, build_member_codec, slot_prefix
 from tanpo.vm.limits import PAGE_MAX
 from tanpo.vm.outcome import Abort, Native, StateReader
-from tanpo.vm.slots import Entry, Journal
+from tanpo.vm.slots import Undoable
 
 SCAN_MAX: Final = 256
 """How many entries a page takes from the state at once, if it has to step over deleted ones."""
-
-_PRESENT: Entry = (True, 1)
-_MISSING: Entry = (False, 1)
 
 
 class IndexLayout:
@@ -37,43 +34,65 @@ class IndexLayout:
 class IndexState:
     """One `Index` in one session: what was added and removed, above what is committed."""
 
-    __slots__ = ("_committed", "_journal", "_layout", "_meter", "_reader", "_touched", "groups")
+    __slots__ = (
+        "_changed",
+        "_committed",
+        "_layout",
+        "_meter",
+        "_reader",
+        "_started",
+        "_touched",
+        "_written",
+    )
 
-    def __init__(self, layout: IndexLayout, meter: Meter, journal: Journal, reader: StateReader) -> None:
+    def __init__(
+        self, layout: IndexLayout, meter: Meter, started: list[Undoable], reader: StateReader
+    ) -> None:
         self._layout = layout
         self._meter = meter
-        self._journal = journal
+        self._started = started
         self._reader = reader
-        self.groups: dict[bytes, dict[object, Entry]] = {}
-        self._committed: dict[bytes, dict[object, Entry]] = {}
-        self._touched: dict[bytes, dict[object, Entry]] = {}
+        self._committed: dict[bytes, bool] = {}
+        self._changed: dict[bytes, dict[bytes, bool]] = {}
+        self._touched: dict[bytes, bool] = {}
+        self._written: dict[bytes, dict[bytes, bool]] = {}
 
     def clear(self) -> None:
         """Forget everything read and written."""
-        self.groups.clear()
         self._committed.clear()
+        self._changed.clear()
+
+    def keep(self) -> None:
+        """Let the writes of the transaction that ends be those of the block."""
+        for group, members in self._written.items():
+            self._changed.setdefault(group, {}).update(members)
+        self.undo()
+
+    def undo(self) -> None:
+        """Forget what the transaction that ends has touched and written."""
         self._touched.clear()
+        self._written.clear()
 
     def collect(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield every entry that differs from the committed one: an empty value where present, else None."""
-        for group, touched in self._touched.items():
-            members, committed = self.groups[group], self._committed[group]
-            for member in touched:
-                if members[member] is not committed[member] and isinstance(member, bytes):
-                    yield index_key(group, member), b"" if members[member] is _PRESENT else None
+        for group, members in self._changed.items():
+            for member, is_present in members.items():
+                key = index_key(group, member)
+                if is_present != self._committed[key]:
+                    yield key, b"" if is_present else None
 
     def build_accessors(self) -> dict[str, Native]:
         """Return add, remove, contains, page and first for generated code."""
         layout = self._layout
 
         def add(group: object, member: object) -> None:
-            self._write(self._spell_group(group), layout.encode_member(member), _PRESENT)
+            self._write(self._spell_group(group), layout.encode_member(member), is_present=True)
 
         def remove(group: object, member: object) -> None:
-            self._write(self._spell_group(group), layout.encode_member(member), _MISSING)
+            self._write(self._spell_group(group), layout.encode_member(member), is_present=False)
 
         def contains(group: object, member: object) -> bool:
-            return self._is_present(self._spell_group(group), layout.encode_member(member))
+            return self._find(self._spell_group(group), layout.encode_member(member))
 
         def page(group: object, after: object, limit: int) -> list[object]:
             return self._list(self._spell_group(group), layout.encode_member(after) + b"\x00", limit)
@@ -87,47 +106,43 @@ class IndexState:
         spelled = self._layout.encode_group(group)
         return self._layout.prefix + len(spelled).to_bytes(2, "big") + spelled
 
-    def _is_present(self, group: bytes, member: bytes) -> bool:
-        members = self.groups.setdefault(group, {})
-        entry = members.get(member)
-        if entry is None:
-            entry = _MISSING if self._reader.get(index_key(group, member)) is None else _PRESENT
-            members[member] = entry
-            self._committed.setdefault(group, {})[member] = entry
-        return entry is _PRESENT
+    def _find(self, group: bytes, member: bytes) -> bool:
+        """Tell whether a member is in its group; what is touched for the first time is paid for."""
+        key = index_key(group, member)
+        known = self._touched.get(key)
+        if known is None:
+            charge(self._meter, gas.TOUCH)
+            if not self._touched:
+                self._started.append(self)
+            known = self._changed.get(group, {}).get(member)
+            if known is None:
+                known = self._committed.get(key)
+            if known is None:
+                known = self._committed[key] = self._reader.get(key) is not None
+            self._touched[key] = known
+        return known
 
-    def _write(self, group: bytes, member: bytes, entry: Entry) -> None:
-        if self._is_present(group, member) == (entry is _PRESENT):
-            return
-        members = self.groups[group]
-        touched = self._touched.setdefault(group, {})
-        if member not in touched:
-            # Undone with the transaction: a page of another one is not dearer for what came to nothing.
-            touched[member] = _PRESENT
-            self._journal.append((touched, {}, member, None))
-        self._journal.append((members, {}, member, members[member]))
-        members[member] = entry
+    def _write(self, group: bytes, member: bytes, *, is_present: bool) -> None:
+        if self._find(group, member) != is_present:
+            self._touched[index_key(group, member)] = is_present
+            self._written.setdefault(group, {})[member] = is_present
 
     def _list(self, group: bytes, start: bytes, limit: int) -> list[object]:
         if not 0 < limit <= PAGE_MAX:
             raise Abort("INDEX", (("limit", PAGE_MAX), ("value", limit)))
         charge(self._meter, limit * self._layout.item_price)
         # Priced by what this block wrote to the group, never by what happens to be cached.
-        touched = self._touched.get(group, {})
-        charge(self._meter, len(touched) * gas.PAGE_TOUCHED)
-        members = self.groups.get(group, {})
-        added = {
-            member
-            for member in touched
-            if isinstance(member, bytes) and members[member] is _PRESENT and member >= start
-        }
-        listed = self._scan(group, start, limit, members)
+        before, own = self._changed.get(group, {}), self._written.get(group, {})
+        charge(self._meter, (len(before) + len(own)) * gas.PAGE_TOUCHED)
+        written = before | own
+        added = {member for member, is_present in written.items() if is_present and member >= start}
+        listed = self._scan(group, start, limit, written)
         if added:
             added.update(listed)
             listed = nsmallest(limit, added)
         return [self._decode(member) for member in listed]
 
-    def _scan(self, group: bytes, start: bytes, limit: int, members: dict[object, Entry]) -> list[bytes]:
+    def _scan(self, group: bytes, start: bytes, limit: int, written: dict[bytes, bool]) -> list[bytes]:
         """Return the next committed members that were not removed in this block."""
         stop = _successor(index_key(group, b""))
         cursor = index_key(group, start)
@@ -135,10 +150,9 @@ class IndexState:
         found: list[bytes] = []
         most = limit
         while len(found) < limit:
+            charge(self._meter, gas.SCAN)
             entries = self._reader.scan(cursor, stop, most)
-            kept = [
-                member for member in [key[size:] for key, _ in entries] if members.get(member) is not _MISSING
-            ]
+            kept = [member for member in [key[size:] for key, _ in entries] if written.get(member, True)]
             charge(self._meter, (len(entries) - len(kept)) * gas.PAGE_ITEM)
             found += kept
             if len(entries) < most:

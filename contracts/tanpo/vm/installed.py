@@ -9,10 +9,11 @@ from typing import Final
 from tanpo.ledger.errors import Reason, TransactionRejected
 from tanpo.ledger.values import Fields
 from tanpo.vm import gas, ir
-from tanpo.vm.border import Export, Import, Mismatch, build_exporter, build_importer
+from tanpo.vm.border import Export, Import, Mismatch, build_exporter, build_importer, pay
 from tanpo.vm.compiler import CompiledContract
 from tanpo.vm.engine import Engine, Program
 from tanpo.vm.gas import Weigh
+from tanpo.vm.helpers import Meter
 from tanpo.vm.indexes import IndexLayout
 from tanpo.vm.slots import SlotLayout
 
@@ -25,14 +26,14 @@ class Door:
     """One function as it is entered from outside: how arguments come in and the result goes out."""
 
     name: str
-    parameters: tuple[tuple[str, Import, Weigh], ...]
+    parameters: tuple[tuple[str, Import], ...]
     export: Export | None
     weigh_result: Weigh
 
     @property
     def shape(self) -> str:
         """The parameters by name, for messages."""
-        return ", ".join(name for name, _, _ in self.parameters) or "none"
+        return ", ".join(name for name, _ in self.parameters) or "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +53,7 @@ def install(compiled: CompiledContract, engine: Engine) -> Installed:
     for function in unit.functions:
         doors[function.kind][function.name] = Door(
             name=function.name,
-            parameters=tuple(
-                (name, build_importer(kind), gas.weigher(kind)) for name, kind in function.parameters
-            ),
+            parameters=tuple((name, build_importer(kind)) for name, kind in function.parameters),
             export=build_exporter(function.returns),
             weigh_result=gas.weigher(function.returns),
         )
@@ -67,25 +66,27 @@ def install(compiled: CompiledContract, engine: Engine) -> Installed:
     return Installed(compiled=compiled, program=engine(unit), doors=doors, layouts=layouts)
 
 
-def load_arguments(door: Door, arguments: Fields) -> list[object]:
-    """Return native arguments in the order of the parameters.
+def load_arguments(door: Door, arguments: Fields, meter: Meter) -> list[object]:
+    """Return native arguments in the order of the parameters; they are paid for by weight.
 
     Raises:
+        Abort: there is not enough gas for them.
         TransactionRejected: an argument is unknown, missing, or of another type or size.
     """
+    pay(meter, len(arguments))
     given = dict(arguments)
     loaded: list[object] = []
-    for name, load, _ in door.parameters:
+    for name, load in door.parameters:
         if name not in given:
             raise _rejected(Reason.ARGUMENT_MISSING, f"{door.name} needs argument {name}", name, door.shape)
         try:
-            loaded.append(load(given[name]))
+            loaded.append(load(given[name], meter))
         except Mismatch as mismatch:
             path = f"{name}{mismatch.path}"
             what = f"argument {path} of {door.name} does not fit: {mismatch.value}, not {mismatch.limit}"
             raise _rejected(mismatch.reason, what, mismatch.value, mismatch.limit) from None
     if len(given) != len(loaded) or len(arguments) != len(given):
-        known = {name for name, _, _ in door.parameters}
+        known = {name for name, _ in door.parameters}
         extra = next((name for name, _ in arguments if name not in known), "a repeated name")
         raise _rejected(Reason.ARGUMENT_UNKNOWN, f"{door.name} takes no argument {extra}", extra, door.shape)
     return loaded

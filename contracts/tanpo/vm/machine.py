@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.vm.codegen import build_program
@@ -11,6 +12,9 @@ from tanpo.vm.engine import Engine
 from tanpo.vm.installed import find_door, find_installed, install, load_arguments
 from tanpo.vm.outcome import CallLike, StateReader
 from tanpo.vm.session import Session
+
+_UNMETERED: Final = 1 << 62
+"""Gas for checking: whether a call can pay for its arguments is told when it runs."""
 
 
 class Machine:
@@ -55,9 +59,8 @@ class Machine:
         self._check(call, "view")
 
     def _check(self, call: CallLike, kind: str) -> None:
-        load_arguments(
-            find_door(find_installed(self._contracts, call.contract), kind, call.entry), call.arguments
-        )
+        door = find_door(find_installed(self._contracts, call.contract), kind, call.entry)
+        load_arguments(door, call.arguments, [_UNMETERED])
 
 
 def _check_imports(name: str, compiled: CompiledContract, contracts: Mapping[str, CompiledContract]) -> None:

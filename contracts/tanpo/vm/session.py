@@ -18,7 +18,7 @@ from tanpo.vm.indexes import IndexLayout, IndexState
 from tanpo.vm.installed import Contracts, Door, Installed, find_door, find_installed, load_arguments
 from tanpo.vm.limits import CALL_DEPTH_MAX, EVENTS_MAX, GAS_LIMIT_MAX
 from tanpo.vm.outcome import Abort, CallContext, CallLike, Native, Outcome, StateReader
-from tanpo.vm.slots import Journal, SlotState
+from tanpo.vm.slots import SlotState, Undoable
 from tanpo.vm.typed_helpers import build_copier
 from tanpo.vm.types import NOTHING, TupleOf, is_mutable, parts_of
 
@@ -28,7 +28,7 @@ CONTRACT_SENDER: Final = "contract:"
 
 @dataclass(slots=True, kw_only=True)
 class _Work:
-    """What a session's transactions share: one meter, one journal, one list of events, and the reader.
+    """What a session's transactions share: one meter, one list of events, the state, and its reader.
 
     Slots read through this, so that the next block's reader can take the place of the last one's.
     """
@@ -36,7 +36,7 @@ class _Work:
     reader: StateReader
     context: CallContext
     meter: Meter = field(default_factory=lambda: [0])
-    journal: Journal = field(default_factory=list)
+    started: list[Undoable] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     active: list[str] = field(default_factory=list)
     states: list[SlotState | IndexState] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Session:
         one session for all of them.
         """
         work = self._work
-        invariant(not (work.journal or work.events or work.active), "a session restarts between transactions")
+        invariant(not (work.started or work.events or work.active), "a session restarts between transactions")
         work.reader = reader
         for state in work.states:
             state.clear()
@@ -90,7 +90,7 @@ class Session:
 
     def collect_changes(self) -> dict[bytes, bytes | None]:
         """Return the net writes of the session by state key, None for a deletion."""
-        invariant(not self._work.journal, "changes are collected between transactions")
+        invariant(not self._work.started, "changes are collected between transactions")
         changes: dict[bytes, bytes | None] = {}
         for state in self._work.states:
             changes.update(state.collect())
@@ -110,22 +110,21 @@ class Session:
             if not 0 < gas_limit <= GAS_LIMIT_MAX:
                 raise _gas_rejected(gas_limit)
             door = _find_special(installed, kind) if name is None else find_door(installed, kind, name)
-            loaded = load_arguments(door, arguments)
         except TransactionRejected as rejection:
             return _refuse(contract, rejection)
-        if door.name == "":
-            return _succeed(contract, 0, (), ())
         self._work.meter[0] = gas_limit
         self._work.context = context
         try:
             charge(self._work.meter, gas.CALL_BASE)
-            for value, (_, _, weigh) in zip(loaded, door.parameters, strict=True):
-                weight = weigh(value, can_afford(self._work.meter, gas.CALL_WEIGHT))
-                charge(self._work.meter, gas.CALL_WEIGHT * weight)
+            loaded = load_arguments(door, arguments, self._work.meter)
+            if door.name == "":
+                return _succeed(contract, 0, (), ())
             result = self._call(contract, door.name, context.sender, loaded)
             weight = door.weigh_result(result, can_afford(self._work.meter, gas.RESULT_WEIGHT))
             charge(self._work.meter, gas.RESULT_WEIGHT * weight)
             value = export_value(door.export, result)
+        except TransactionRejected as rejection:
+            return _refuse(contract, rejection)
         except Abort as abort:
             return self._undo(abort, abort.code, abort.details, contract, gas_limit)
         except (ZeroDivisionError, IndexError) as error:
@@ -147,20 +146,17 @@ class Session:
         return self._keep(contract, gas_limit, value)
 
     def _keep(self, contract: str, gas_limit: int, value: Value) -> Outcome:
-        for _, changed, key, _ in self._work.journal:
-            changed[key] = None
-        self._work.journal.clear()
+        for state in self._work.started:
+            state.keep()
+        self._work.started.clear()
         events = tuple(self._work.events)
         self._work.events.clear()
         return _succeed(contract, gas_limit - self._work.meter[0], value, events)
 
     def _undo(self, error: Exception, code: str, details: Fields, contract: str, gas_limit: int) -> Outcome:
-        for entries, _, key, old in reversed(self._work.journal):
-            if old is None:
-                del entries[key]
-            else:
-                entries[key] = old
-        self._work.journal.clear()
+        for state in self._work.started:
+            state.undo()
+        self._work.started.clear()
         self._work.events.clear()
         place, line = contract, 0
         for name in self._work.active:
@@ -214,9 +210,9 @@ class _ContractHost:
         work, layout = self._work, self._installed.layouts[slot.name]
         state: SlotState | IndexState
         if isinstance(layout, IndexLayout):
-            state = IndexState(layout, work.meter, work.journal, work)
+            state = IndexState(layout, work.meter, work.started, work)
         else:
-            state = SlotState(layout, work.meter, work.journal, work)
+            state = SlotState(layout, work.meter, work.started, work)
         work.states.append(state)
         return state.build_accessors()
 

@@ -1,15 +1,17 @@
 """The state of one contract within one block: decoded values, written back once at the end.
 
 Values held here are never changed in place: engines copy on reading and on writing. A block-long cache keeps
-decoded values beside their weight, so that reading costs the same gas whether or not it was cached. Every
-write is journalled until its transaction ends.
+decoded values beside their weight, so that reading costs the same gas whether or not it was cached. Above it
+lies what the current transaction has touched: it pays once for each key, whoever touched it before, and what
+it wrote comes down when it ends well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, Protocol
 
+from tanpo.ledger.errors import InvariantViolation
 from tanpo.vm import gas, ir
 from tanpo.vm.gas import build_weigher
 from tanpo.vm.helpers import Meter, charge
@@ -24,14 +26,21 @@ Entry = tuple[object, int]
 
 ABSENT: Final[Entry] = (None, 0)
 
-Journal = list[tuple[dict[object, Entry], dict[object, None], object, "Entry | None"]]
-"""What each write of the current transaction replaced: entries, changed keys, key, previous entry."""
+
+class Undoable(Protocol):
+    """What keeps or forgets, when a transaction ends, what that has done."""
+
+    def keep(self) -> None:
+        """Let what the transaction wrote be the block's."""
+
+    def undo(self) -> None:
+        """Forget what the transaction did."""
 
 
 class SlotLayout:
     """How one plain variable or `Map` is spelled and weighed: the same for every session."""
 
-    __slots__ = ("decode", "encode", "encode_key", "is_plain", "prefix", "weigh")
+    __slots__ = ("decode", "encode", "encode_key", "is_plain", "prefix", "spell_known", "weigh")
 
     def __init__(self, contract: str, slot: ir.Variable | ir.MapSlot) -> None:
         value = slot.type if isinstance(slot, ir.Variable) else slot.value
@@ -41,10 +50,17 @@ class SlotLayout:
         self.weigh = gas.weigher(value) if build_weigher(value)[1] else build_weigher(value)[0]
         self.encode_key = build_key_encoder(slot.key) if isinstance(slot, ir.MapSlot) else _no_key
         self.is_plain = isinstance(slot, ir.Variable) or _hashes_safely(slot.key)
+        self.spell_known = self.encode_key if self.is_plain else _as_spelled
 
 
 def _no_key(key: object) -> bytes:  # noqa: ARG001 - a plain variable has one place
     return b""
+
+
+def _as_spelled(key: object) -> bytes:
+    if not isinstance(key, bytes):
+        raise InvariantViolation("a key that is held encoded is not bytes")
+    return key
 
 
 def _hashes_safely(kind: Type) -> bool:
@@ -56,32 +72,45 @@ def _hashes_safely(kind: Type) -> bool:
 class SlotState:
     """One plain variable or `Map` in one session. Keys are native if their hashes are safe, else encoded."""
 
-    __slots__ = ("_journal", "_layout", "_meter", "_reader", "changed", "entries")
+    __slots__ = ("_changed", "_entries", "_layout", "_meter", "_reader", "_started", "_touched", "_written")
 
-    def __init__(self, layout: SlotLayout, meter: Meter, journal: Journal, reader: StateReader) -> None:
+    def __init__(
+        self, layout: SlotLayout, meter: Meter, started: list[Undoable], reader: StateReader
+    ) -> None:
         self._layout = layout
         self._meter = meter
-        self._journal = journal
+        self._started = started
         self._reader = reader
-        self.entries: dict[object, Entry] = {}
-        self.changed: dict[object, None] = {}
+        self._entries: dict[object, Entry] = {}
+        self._changed: dict[object, Entry] = {}
+        self._touched: dict[object, Entry] = {}
+        self._written: dict[object, Entry] = {}
 
     def clear(self) -> None:
         """Forget everything read and written."""
-        self.entries.clear()
-        self.changed.clear()
+        self._entries.clear()
+        self._changed.clear()
+
+    def keep(self) -> None:
+        """Let the writes of the transaction that ends be those of the block."""
+        self._entries.update(self._written)
+        self._changed.update(self._written)
+        self.undo()
+
+    def undo(self) -> None:
+        """Forget what the transaction that ends has touched and written."""
+        self._touched.clear()
+        self._written.clear()
 
     def collect(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield every key written in this session with its encoded value, None where it is deleted."""
         layout = self._layout
-        for key in self.changed:
-            value = self.entries[key][0]
-            spelled = layout.encode_key(key) if layout.is_plain or not isinstance(key, bytes) else key
-            yield layout.prefix + spelled, None if value is None else layout.encode(value)
+        for key, (value, _) in self._changed.items():
+            yield layout.prefix + layout.spell_known(key), None if value is None else layout.encode(value)
 
     def build_accessors(self) -> dict[str, Native]:
         """Return get, find, has, put and erase for generated code; a plain variable leaves the key out."""
-        find_entry = self._build_loader()
+        find_entry = self._build_finder(self._build_toucher())
         put = self._build_put()
         meter, weigh = self._meter, self._layout.weigh
 
@@ -119,39 +148,60 @@ class SlotState:
             if old[0] is None:
                 raise Abort("STATE_MISSING")
             key = key if self._layout.is_plain else self._layout.encode_key(key)
-            self._journal.append((self.entries, self.changed, key, old))
-            self.entries[key] = ABSENT
+            self._touched[key] = self._written[key] = ABSENT
 
         return {"get": get, "find": find, "has": has, "put": put, "erase": erase}
 
-    def _build_loader(self) -> Callable[[object], Entry]:
-        layout, entries, read = self._layout, self.entries, self._reader.get
-        prefix, encode_key, decode, weigh = layout.prefix, layout.encode_key, layout.decode, layout.weigh
-
-        def load(key: object, spelled: bytes) -> Entry:
-            data = read(prefix + spelled)
-            if data is None:
-                entry = ABSENT
-            else:
-                value = decode(data)
-                entry = (value, weigh if isinstance(weigh, int) else weigh(value, VALUE_WEIGHT_MAX))
-            entries[key] = entry
-            return entry
+    def _build_finder(self, touch: Callable[[object], Entry]) -> Callable[[object], Entry]:
+        touched, encode_key = self._touched, self._layout.encode_key
 
         def find_plain(key: object) -> Entry:
-            entry = entries.get(key)
-            return load(key, encode_key(key)) if entry is None else entry
+            entry = touched.get(key)
+            return touch(key) if entry is None else entry
 
         def find_spelled(key: object) -> Entry:
             spelled = encode_key(key)
-            entry = entries.get(spelled)
-            return load(spelled, spelled) if entry is None else entry
+            entry = touched.get(spelled)
+            return touch(spelled) if entry is None else entry
 
-        return find_plain if layout.is_plain else find_spelled
+        return find_plain if self._layout.is_plain else find_spelled
+
+    def _build_toucher(self) -> Callable[[object], Entry]:
+        layout, entries, touched, read = self._layout, self._entries, self._touched, self._reader.get
+        prefix, spell, decode, weigh, enter = (
+            layout.prefix,
+            layout.spell_known,
+            layout.decode,
+            layout.weigh,
+            self._enter,
+        )
+
+        def touch(key: object) -> Entry:
+            enter()
+            entry = entries.get(key)
+            if entry is None:
+                data = read(prefix + spell(key))
+                if data is None:
+                    entry = ABSENT
+                else:
+                    value = decode(data)
+                    entry = (value, weigh if isinstance(weigh, int) else weigh(value, VALUE_WEIGHT_MAX))
+                entries[key] = entry
+            touched[key] = entry
+            return entry
+
+        return touch
+
+    def _enter(self) -> None:
+        """Take the price of a key that the transaction touches for the first time."""
+        charge(self._meter, gas.TOUCH)
+        if not self._touched:
+            self._started.append(self)
 
     def _build_put(self) -> Native:
-        layout, entries, changed, meter = self._layout, self.entries, self.changed, self._meter
-        encode_key, weigh, note = layout.encode_key, layout.weigh, self._journal.append
+        layout, meter, touched, written = self._layout, self._meter, self._touched, self._written
+        encode_key, spell, weigh = layout.encode_key, layout.spell_known, layout.weigh
+        entries, enter = self._entries, self._enter
 
         def put(value: object, key: object = ()) -> None:
             weight = weigh if isinstance(weigh, int) else weigh(value, VALUE_WEIGHT_MAX)
@@ -163,10 +213,10 @@ class SlotState:
                 raise Abort("VALUE_SIZE")
             if not layout.is_plain:
                 key = encode_key(key)
-            old = entries.get(key)
-            if old is None and layout.is_plain:
-                encode_key(key)  # refuses a key that is too long; known keys have passed
-            note((entries, changed, key, old))
-            entries[key] = (value, weight)
+            if key not in touched:
+                if key not in entries:
+                    spell(key)  # refuses a key that is too long; known ones have passed
+                enter()
+            touched[key] = written[key] = (value, weight)
 
         return put

@@ -122,7 +122,7 @@ def test_line_is_the_same_wherever_gas_runs_out() -> None:
     call = Call.create("t", "main", {"how": 3, "xs": (1, 2, 0)})
     machines = {name: Machine({"t": compiled}, engine=engine) for name, engine in ENGINES.items()}
     seen = {
-        name: [machine.open_session(Nothing()).run(call, CONTEXT, limit) for limit in range(1, 600)]
+        name: [machine.open_session(Nothing()).run(call, CONTEXT, limit) for limit in range(1, 1_600)]
         for name, machine in machines.items()
     }
     first, *others = seen.values()

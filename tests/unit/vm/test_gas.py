@@ -54,6 +54,36 @@ def test_call_charges_its_base_the_arguments_and_the_block(evaluate: Evaluate) -
     )
 
 
+PAIRS = tuple((number, 1) for number in range(4_000))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "weight"),
+    [
+        ("int", 1, 1),
+        ("list[tuple[int, bool]]", ((1, True),) * 3, 10),
+        ("list[list[int]]", ((),) * 4_000, 4_001),
+        ("dict[str, str]", (("a", "b" * 64),), 6),
+        ("dict[int, int]", PAIRS, 1 + 4_000 * (3 + gas.PROBED_WEIGHT)),
+        ("list[R]", ({"a": 1, "b": "x"},) * 2, 7),
+        ("bytes", bytes(64), 3),
+    ],
+)
+def test_arguments_are_paid_for_before_they_enter(chain: Chain, kind: str, value: Any, weight: int) -> None:
+    record = "@record\nclass R:\n    a: int\n    b: str\n\n" if "R" in kind else ""
+    chain.deploy(f"{record}@entry\ndef main(x: {kind}) -> None:\n    return\n")
+    enough = gas.CALL_BASE + gas.CALL_WEIGHT * weight
+    assert chain.run("main", x=value, gas=enough).line != 0
+    assert chain.run("main", x=value, gas=enough - 1).line == 0
+
+
+def test_argument_that_cannot_be_paid_for_is_not_looked_at(chain: Chain) -> None:
+    chain.deploy("@entry\ndef main(x: list[list[int]]) -> None:\n    return\n")
+    wrong = ((), ((), "no list of integers"))
+    assert chain.code("main", x=wrong) == "ARGUMENT_TYPE"
+    assert chain.code("main", x=wrong, gas=gas.CALL_BASE + gas.CALL_WEIGHT) == "OUT_OF_GAS"
+
+
 def test_each_turn_of_a_loop_is_charged(evaluate: Evaluate) -> None:
     used = [evaluate(f"for i in range({n}):\n    pass\nreturn 1").gas_used for n in (0, 1, 10)]
     assert used[1] - used[0] == gas.LOOP
@@ -100,10 +130,9 @@ def test_only_the_branch_taken_is_charged(evaluate: Evaluate) -> None:
 def test_result_is_charged_by_its_size_before_it_leaves(evaluate: Evaluate) -> None:
     body = "t = s\nfor i in range(11):\n    t = t + t\nreturn [t for i in range(4000)]"
     assert evaluate(body, "list[str]", s="ab").code == "OUT_OF_GAS"
-    assert (
-        evaluate("return [1, 2, 3]", "list[int]").gas_used - evaluate("return [1]", "list[int]").gas_used
-        == 18
-    )
+    assert evaluate("return [1, 2, 3]", "list[int]").gas_used - evaluate(
+        "return [1]", "list[int]"
+    ).gas_used == 2 * (1 + gas.RESULT_WEIGHT)
 
 
 def test_event_is_charged_by_its_size(evaluate: Evaluate) -> None:

@@ -97,8 +97,11 @@ def test_table_of_gas_is_that_of_the_machine() -> None:
 
 
 SIZED = {
-    "a call from outside": (gas.CALL_BASE, gas.CALL_WEIGHT),
+    "a call from outside": (gas.CALL_BASE, gas.CALL_WEIGHT, gas.PASS_WEIGHT),
     "a turn of a loop or comprehension": gas.LOOP,
+    "a key of the state that the transaction reads or writes for the first time, an entry of an index too": (
+        gas.TOUCH
+    ),
     "a write to the state": (gas.STORE, gas.STORE_WEIGHT),
     "a read of the state, `in` and `del` too": gas.READ_WEIGHT,
     "a deletion from the state": gas.ERASE,
@@ -109,7 +112,7 @@ SIZED = {
     "an event": (gas.EMIT, gas.EMIT_WEIGHT),
     "a result": gas.RESULT_WEIGHT,
     "`require`, `abort`": (gas.FAIL, gas.EMIT_WEIGHT),
-    "a page of an index": (gas.PAGE_ITEM, gas.PAGE_ITEM, gas.PAGE_TOUCHED),
+    "a page of an index": (gas.SCAN, gas.PAGE_ITEM, gas.PAGE_ITEM, gas.PAGE_TOUCHED),
     "joining, slicing, encoding and comparing text, `hex`": (1, gas.CHARACTERS_PER_GAS),
     "joining and slicing lists": (1, gas.ITEMS_PER_GAS),
     "`in` and `find` on text": (1, gas.SEARCH_PER_GAS),
