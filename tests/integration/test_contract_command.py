@@ -187,6 +187,23 @@ def check_history(town: Town) -> None:
     assert gone.stderr.startswith("tanpo: NOT_FOUND: rates has no such version; value: 9; limit: 1..2; ")
 
 
+def check_past_views(town: Town) -> None:
+    """The state before the upgrade is asked with the contract that was in force then, by every node alike."""
+    listed = {one["name"]: one for one in town.read("list", *town.dir)}
+    upgraded = listed["rates"]["height"]
+    for member in town.network.members[:2]:
+        for at, rate in ((upgraded - 1, 7), (upgraded, 700), (upgraded - 1, 7)):
+            asked = ("query", "rates", "rate_of", "-a", "name=EUR", "--at", str(at))
+            answer = read_json_here(*asked, *town.profile(member))
+            assert (answer["value"], answer["height"]) == (rate, at)
+    ahead = run_tanpo_here(*asked[:-1], "999999", *town.profile(member))
+    assert ahead.stderr.startswith(
+        "tanpo: HEIGHT_UNKNOWN: this node does not hold that height; value: 999999"
+    )
+    before = run_tanpo_here(*asked[:-1], "1", *town.profile(member))
+    assert before.stderr.startswith("tanpo: CONTRACT_UNKNOWN: contract rates is not installed")
+
+
 def check_differences(town: Town) -> None:
     first = town.network.members[0]
     town.quote(first, "USD", 9)
@@ -229,6 +246,7 @@ def test_members_install_and_upgrade_contracts_from_the_shell(town: Town) -> Non
     check_refused_upgrade(town)
     check_withdrawal(town)
     check_history(town)
+    check_past_views(town)
     check_differences(town)
     town.await_rate(sleeper, "USD", 900)
     # A node that executes its blocks again from the first comes to the same state.

@@ -29,6 +29,7 @@ from tanpo.node.installing import install_genesis
 from tanpo.node.keyring import KeyRing
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
+from tanpo.node.past import PastViews
 from tanpo.node.requests import REQUESTS_PREFIX, RequestMemory, RequestStep, decode_record
 from tanpo.node.running import BlockRun, Runner, Scene, Steps
 from tanpo.node.tasks import Task
@@ -82,6 +83,7 @@ class _Ran:
 
 class Execution:
     """Executes, holds and commits blocks. `store`, `contracts`, `machine` and `runner` are for reading.
+    `past_views` are those of earlier heights.
 
     `contracts` are the committed state's; `programs` compile sources that are proposed ahead of their block.
     """
@@ -103,6 +105,7 @@ class Execution:
         self.programs = programs
         self.runner = runner
         self.views = Views(store, views)
+        self.past_views = PastViews(store, self.views, programs)
         self._keyring = keyring
         self._memory = memory
         self._metrics = metrics

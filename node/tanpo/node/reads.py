@@ -195,27 +195,26 @@ class Reads:
         )
 
     async def view(self, contract: str, view: str, arguments: bytes, height: int) -> ViewRead:
-        """Run a view on the state after the latest executed block.
+        """Run a view on the state after the latest executed block, or after an earlier one.
 
         Raises:
-            TransactionRejected: unknown contract, view or arguments, the view failed, or another height.
-            Unavailable: the view could not be run now.
+            TransactionRejected: unknown contract, view or arguments, or the view failed.
+            UsageError: the state of that height is not held. Unavailable: the view could not be run now.
         """
-        if height not in (0, self._store.executed_height):
-            raise self._no_height(height)
         reader = Reader(arguments)
         fields = read_fields(reader)
         reader.finish()
-        receipt = await self._execution.view(
-            Call(contract=contract, entry=view, arguments=fields), time_ms=self._execution.tip_time_ms
-        )
+        call = Call(contract=contract, entry=view, arguments=fields)
+        if height in (0, self._store.executed_height):
+            receipt = await self._execution.view(call, time_ms=self._execution.tip_time_ms)
+            at, root = self._store.executed_height, self._store.state_root
+        else:
+            current = self._execution.contracts
+            receipt = await self._execution.past_views.run(call, Height(height), current)
+            at, root = Height(height), self._store.history.at(Height(height)).state_root
         if not receipt.succeeded:
             raise view_failed(receipt.code, contract, view, dict(receipt.details))
-        return ViewRead(
-            value=encode_value(receipt.value),
-            height=self._store.executed_height,
-            state_root=self._store.state_root,
-        )
+        return ViewRead(value=encode_value(receipt.value), height=at, state_root=root)
 
     def contracts(self) -> list[ContractRead]:
         """Return the installed contracts in ascending order of name."""

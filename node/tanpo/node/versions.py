@@ -152,7 +152,7 @@ def load_contracts(state: StateReader, programs: Programs) -> InstalledContracts
     """
     contracts = InstalledContracts()
     try:
-        for version in _sort(_read_versions(state)):
+        for version in list_versions(state):
             contracts = _add(contracts, version, programs)
     except ContractRefused as error:
         raise _corrupt(error.message) from None
@@ -160,9 +160,20 @@ def load_contracts(state: StateReader, programs: Programs) -> InstalledContracts
     return contracts
 
 
+def list_versions(state: StateReader) -> list[ContractVersion]:
+    """Return the contracts in the state, each after those it has handles of.
+
+    Raises:
+        CorruptState: a record is damaged, or of a language that this software does not run.
+    """
+    versions = _sort(_read_versions(state))
+    for version in versions:
+        if (version.language_version, version.gas_table_version) != (LANGUAGE_VERSION, GAS_TABLE_VERSION):
+            raise _corrupt(f"{version.name} is in version {version.language_version} of the language")
+    return versions
+
+
 def _add(contracts: InstalledContracts, version: ContractVersion, programs: Programs) -> InstalledContracts:
-    if (version.language_version, version.gas_table_version) != (LANGUAGE_VERSION, GAS_TABLE_VERSION):
-        raise _corrupt(f"{version.name} is in version {version.language_version} of the language")
     interfaces = contracts.list_interfaces(version.name)
     return contracts.replace(
         version, programs.compile_source(version.source, name=version.name, interfaces=interfaces)

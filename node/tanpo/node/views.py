@@ -43,6 +43,15 @@ class Views:
                     return receipt
             return play_blocking(self._begin(self._make_scene(get_contracts(), time_ms), call))
 
+    async def run_scene(self, call: Call, scene: Scene) -> Receipt:
+        """Return what a view returns in a scene that no block changes, as a receipt.
+
+        Raises:
+            Unavailable: the worker that ran it was lost, and another one too.
+        """
+        async with self._lock:
+            return await play(self._begin(scene, call))
+
     def close(self) -> None:
         """End the runner."""
         self._runner.close()

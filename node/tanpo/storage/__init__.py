@@ -5,6 +5,7 @@ process must stop: every later call refuses.
 """
 
 from tanpo.storage.blockfile import StoredBlock
+from tanpo.storage.history import PastState
 from tanpo.storage.layout import Executed
 from tanpo.storage.ledger_store import BlockCommit, LedgerStore, audit
 from tanpo.storage.overlay import Overlay, StateReader
@@ -17,6 +18,7 @@ __all__ = [
     "Executed",
     "LedgerStore",
     "Overlay",
+    "PastState",
     "Plan",
     "SafetyImage",
     "SafetyStore",

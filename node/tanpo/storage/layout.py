@@ -3,6 +3,7 @@
     S key              state value          B height:u32     executed block: hash, state root, receipts root
     T tx id            height, index        E height:u32     receipts: count:u32, each length:u32 and bytes
     Q request digest   height, index        X...             the tree, see `records`
+    V key height:u32   value before a block W height:u32     keys that a block changed, see `history`
 
 Every value is sealed with a checksum, but for the tree's own records, which their parents' hashes cover.
 """

@@ -24,6 +24,7 @@ from tanpo.storage.blockfile import StoredBlock
 from tanpo.storage.database import Database, seal
 from tanpo.storage.files import lock_folder
 from tanpo.storage.guard import GuardFile
+from tanpo.storage.history import History
 from tanpo.storage.layout import (
     BLOCKS_NAME,
     STATE_NAME,
@@ -74,7 +75,8 @@ class BlockCommit:
 class LedgerStore:
     """Blocks, state, receipts and indexes of one node. Calls block; use it from one thread at a time.
 
-    `tree.begin` makes the plan that `commit` takes; `find_transaction` and `find_request` are those of
+    `tree.begin` makes the plan that `commit` takes; `history.at` gives the state of a past height;
+    `find_transaction` and `find_request` are those of
     `PositionIndex`. `rolled_back_from` is the executed height that the guard remembers if LevelDB came up
     behind it, else `None`: the state was then audited, and is right for the height it is at.
     """
@@ -84,6 +86,7 @@ class LedgerStore:
     ) -> None:
         index = PositionIndex(database)
         self.tree = tree
+        self.history = History(database, tree)
         self.find_transaction = index.find_transaction
         self.find_request = index.find_request
         self.rolled_back_from: Height | None = None
@@ -315,6 +318,7 @@ class LedgerStore:
         )
         puts, deletes = _batch(commit, executed)
         try:
+            self.history.stage(commit.height, commit.changes, puts, deletes)
             self.tree.stage(commit.plan, puts, deletes)
             self._database.write(puts, deletes)
             self.tree.publish(commit.plan)

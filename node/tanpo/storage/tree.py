@@ -97,6 +97,11 @@ class StateTree:
         return self._height
 
     @property
+    def oldest(self) -> Height:
+        """The oldest height whose root is held."""
+        return Height(self._oldest)
+
+    @property
     def state_root(self) -> StateRoot:
         """The committed state root."""
         return wrap_root(self._root[2])
@@ -139,18 +144,23 @@ class StateTree:
             _put_sealed(puts, superseded_key(height), encode_keys(superseded))
         _put_sealed(puts, root_key(height), encode_root(plan.root))
         _put_sealed(puts, TIP_KEY, height.to_bytes(4, "big"))
-        for pruned in self._prunable(height):
+        for pruned in self.list_prunable(height):
             self._stage_pruning(pruned, deletes)
 
     def publish(self, plan: Plan) -> None:
         """Make `plan`, whose batch is on disk, the committed tree."""
-        self._oldest += len(self._prunable(plan.height))
+        self._oldest += len(self.list_prunable(plan.height))
         self._height = plan.height
         self._root = plan.root
         plan.committed = True
         plan.parent = None
         self._merge(plan.update)
         self._evict()
+
+    def list_prunable(self, height: int) -> range:
+        """Return the heights whose blocks' superseded records go with the commit of `height`."""
+        first = self._oldest + 1
+        return range(first, min(height - self._window, first + _PRUNED_MAX - 1) + 1)
 
     def _merge(self, update: Update) -> None:
         """Bring the cache up to a committed update: it holds inner records of the current version only."""
@@ -184,11 +194,6 @@ class StateTree:
         if slot is None:
             raise self._database.damaged("root record of the tip is missing", value=f"height {height}")
         return slot
-
-    def _prunable(self, height: int) -> range:
-        """Return the heights whose superseded records go with the commit of `height`."""
-        first = self._oldest + 1
-        return range(first, min(height - self._window, first + _PRUNED_MAX - 1) + 1)
 
     def _stage_pruning(self, height: int, deletes: list[bytes]) -> None:
         key = superseded_key(height)

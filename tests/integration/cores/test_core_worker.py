@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tanpo.ledger.block import decode_block
 from tanpo.ledger.errors import InvariantViolation, LedgerError, Unavailable, UsageError
 from tanpo.ledger.receipt import decode_receipt
 from tanpo.ledger.values import decode_value, encode_value
@@ -92,6 +93,24 @@ async def test_cores_with_and_without_a_worker_agree_through_transactions_and_a_
         for core in network.cores.values():
             assert await read_total(core) == 50
     assert find_workers() == []
+
+
+async def test_views_of_past_heights_answer_as_they_did_then_on_every_core(cluster: Any) -> None:
+    async with cluster.running(0) as network:
+        await start_mixed(network, 0, 2)
+        heights: list[int] = []
+        for number in range(4):
+            await submit_many(network, f"r{number}-", 3)
+            heights.append(network.cores[0].status().height)
+        for core in network.cores.values():
+            for height, total in [*zip(heights, (3, 6, 9, 12), strict=True), (heights[0], 3)]:
+                read = await core.reads.view(*TOTAL[:3], height)
+                assert (decode_value(read.value), read.height) == (total, height)
+                above = core.reads.block(height + 1) if height < heights[-1] else None
+                assert above is None or decode_block(above.block).header.state_root == read.state_root
+            with pytest.raises(UsageError, match="does not hold that height"):
+                await core.reads.view(*TOTAL[:3], heights[-1] + 1_000)
+            assert await read_total(core) == 12
 
 
 async def test_a_core_whose_worker_is_killed_under_load_loses_nothing_and_agrees(cluster: Any) -> None:

@@ -14,10 +14,13 @@ def query(
     contract: Annotated[str | None, typer.Argument(help="The contract.")] = None,
     view: Annotated[str | None, typer.Argument(help="The view.")] = None,
     arg: ArgumentsOption = None,
+    at: Annotated[
+        int | None, typer.Option(min=1, help="Ask of the state after this height, not the latest.")
+    ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="List entry points and views instead.")] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Run a view on the latest committed state."""
+    """Run a view on the latest committed state, or on that of a past height."""
     from tanpo.cli.interfaces import list_functions, load_interfaces
     from tanpo.client import Client, load_profile
     from tanpo.ledger.values import value_to_json
@@ -30,7 +33,10 @@ def query(
         if contract is None or view is None:
             raise typer.BadParameter("name a contract and a view, or use --list", param_hint="CONTRACT VIEW")
         arguments = load_interfaces(contracts).parse_arguments(contract, "views", view, arg or [])
-        answer = client.query(contract, view, **arguments)
+        if at is None:
+            answer = client.query(contract, view, **arguments)
+        else:
+            answer = client.chain.query_at(at, contract, view, arguments)
     value = value_to_json(answer.value)
     print_fields(output, {"value": value, "height": answer.height, "state_root": answer.state_root.hex()})
 

@@ -393,7 +393,9 @@ class QueryRequest(_message.Message):
     arguments: _builtins.bytes
     """Canonical encoding of the named arguments."""
     height: _builtins.int
-    """0 or the latest executed height; a height that is not held is refused."""
+    """0 for the latest executed height, or one of the last 1,000: the view then runs with the contract that was in
+    force. Others are refused with HEIGHT_PRUNED or HEIGHT_UNKNOWN.
+    """
     def __init__(
         self,
         *,

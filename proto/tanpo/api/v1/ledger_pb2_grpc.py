@@ -135,9 +135,9 @@ class LedgerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Query(self, request, context):
-        """Runs a view of a contract on the state after the latest block that this node executed: committed, perhaps not
-        the newest there is, and never older than what this node has answered before. For the newest, submit an entry
-        that returns it.
+        """Runs a view of a contract on the state after the latest block that this node executed, or after the block of
+        a height. The latest is committed, perhaps not the newest there is, and never older than what this node has
+        answered before. For the newest, submit an entry that returns it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

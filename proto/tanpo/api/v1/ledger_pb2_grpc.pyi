@@ -50,9 +50,9 @@ class LedgerStub:
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetTransactionRequest, _ledger_pb2.GetTransactionResponse]
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.GetReceiptResponse]
     Query: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.QueryRequest, _ledger_pb2.QueryResponse]
-    """Runs a view of a contract on the state after the latest block that this node executed: committed, perhaps not
-    the newest there is, and never older than what this node has answered before. For the newest, submit an entry
-    that returns it.
+    """Runs a view of a contract on the state after the latest block that this node executed, or after the block of
+    a height. The latest is committed, perhaps not the newest there is, and never older than what this node has
+    answered before. For the newest, submit an entry that returns it.
     """
     GetProof: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetProofRequest, _ledger_pb2.GetProofResponse]
     """Returns the proof that a receipt is certified: it verifies with the genesis alone."""
@@ -81,9 +81,9 @@ class LedgerAsyncStub(LedgerStub):
     GetTransaction: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetTransactionRequest, _ledger_pb2.GetTransactionResponse]  # type: ignore[assignment]
     GetReceipt: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.GetReceiptResponse]  # type: ignore[assignment]
     Query: _aio.UnaryUnaryMultiCallable[_ledger_pb2.QueryRequest, _ledger_pb2.QueryResponse]  # type: ignore[assignment]
-    """Runs a view of a contract on the state after the latest block that this node executed: committed, perhaps not
-    the newest there is, and never older than what this node has answered before. For the newest, submit an entry
-    that returns it.
+    """Runs a view of a contract on the state after the latest block that this node executed, or after the block of
+    a height. The latest is committed, perhaps not the newest there is, and never older than what this node has
+    answered before. For the newest, submit an entry that returns it.
     """
     GetProof: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetProofRequest, _ledger_pb2.GetProofResponse]  # type: ignore[assignment]
     """Returns the proof that a receipt is certified: it verifies with the genesis alone."""
@@ -151,9 +151,9 @@ class LedgerServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.QueryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.QueryResponse, _abc.Awaitable[_ledger_pb2.QueryResponse]]:
-        """Runs a view of a contract on the state after the latest block that this node executed: committed, perhaps not
-        the newest there is, and never older than what this node has answered before. For the newest, submit an entry
-        that returns it.
+        """Runs a view of a contract on the state after the latest block that this node executed, or after the block of
+        a height. The latest is committed, perhaps not the newest there is, and never older than what this node has
+        answered before. For the newest, submit an entry that returns it.
         """
 
     @_abc_1.abstractmethod
