@@ -75,6 +75,7 @@ def run_block(store: LedgerStore, height: int, changes: dict[bytes, bytes | None
             receipts_root=MerkleRoot(HASH),
             tx_ids=(),
             request_digests=(),
+            parties=(),
         )
     )
     totals.touched += len(changes)

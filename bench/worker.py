@@ -161,6 +161,7 @@ class Chain:
                 receipts=tuple(receipts),
                 receipts_root=receipts_root,
                 tx_ids=tuple(task.tx_id for task in tasks),
+                parties=((),) * len(tasks),
                 request_digests=tuple(sha256(task.tx_id).digest() for task in tasks),
             )
         )

@@ -43,6 +43,7 @@ def execute(store: LedgerStore, changes: dict[bytes, bytes | None]) -> None:
             receipts_root=MerkleRoot(HASH),
             tx_ids=(),
             request_digests=(),
+            parties=(),
         )
     )
 

@@ -63,6 +63,7 @@ def execute(store: LedgerStore, height: int) -> None:
             receipts_root=MerkleRoot(bytes(32)),
             tx_ids=(TxId(b"tx %d" % height),),
             request_digests=(b"request %d" % height,),
+            parties=(("alpha",),),
         )
     )
 

@@ -17,7 +17,7 @@ from tanpo.ledger.certificate import CommitProof, encode_commit_proof
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable, invariant
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.merkle import compute_merkle_root
-from tanpo.ledger.receipt import Receipt, is_success
+from tanpo.ledger.receipt import Receipt, decode_receipt, is_success
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot, Term
 from tanpo.node.agreed import Agreed, Settled, announce, find_agreed, may_agree, settle_agreed
@@ -29,6 +29,7 @@ from tanpo.node.installing import install_genesis
 from tanpo.node.keyring import KeyRing
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
+from tanpo.node.parties import find_parties
 from tanpo.node.past import PastViews
 from tanpo.node.requests import REQUESTS_PREFIX, RequestMemory, RequestStep, decode_record
 from tanpo.node.running import BlockRun, Runner, Scene, Steps
@@ -322,6 +323,7 @@ class Execution:
                 receipts_root=executed.receipts_root,
                 tx_ids=tuple(tx.tx_id for tx in executed.decoded.transactions),
                 request_digests=tuple(tx.request_digest for tx in executed.decoded.transactions),
+                parties=self._find_parties(executed),
             )
         )
         self.tip_term, self.tip_time_ms = header.term, header.time_ms
@@ -331,6 +333,13 @@ class Execution:
         for child in self._executed.values():
             if child.parent_hash == executed.block_hash:
                 child.overlay.rebase(self.store)
+
+    def _find_parties(self, executed: ExecutedBlock) -> tuple[tuple[str, ...], ...]:
+        find_members, members = self._keyring.get_signing_members, self._keyring.members
+        return tuple(
+            find_parties(tx, find_members(tx.signers), decode_receipt(receipt), members)
+            for tx, receipt in zip(executed.decoded.transactions, executed.receipts, strict=True)
+        )
 
     def _load_tip(self, genesis: Genesis) -> None:
         self.tip_time_ms = genesis.time_ms

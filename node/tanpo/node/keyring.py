@@ -12,12 +12,13 @@ from tanpo.ledger.types import KeyId, MemberId
 
 
 class KeyRing:
-    """Every key that may sign transactions, by id, with its public half parsed once."""
+    """Every key that may sign transactions, by id, with its public half parsed once; `members` have them."""
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_keys", "members")
 
     def __init__(self, keys: Mapping[KeyId, RegisteredKey]) -> None:
         self._keys = keys
+        self.members = frozenset(str(key.member) for key in keys.values())
 
     def get_public_key(self, key_id: KeyId) -> PublicKey:
         """Return a key that `check_envelope` has found registered."""

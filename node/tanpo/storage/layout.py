@@ -4,6 +4,7 @@
     T tx id            height, index        E height:u32     receipts: count:u32, each length:u32 and bytes
     Q request digest   height, index        X...             the tree, see `records`
     V key height:u32   value before a block W height:u32     keys that a block changed, see `history`
+    P member position  id of a transaction that concerns the member, the latest first
 
 Every value is sealed with a checksum, but for the tree's own records, which their parents' hashes cover.
 """
@@ -27,6 +28,7 @@ GUARD_NAME: Final = "guard"
 BLOCKS_NAME: Final = "blocks"
 STATE_NAME: Final = "state"
 
+HEIGHT_MAX: Final = 2**32 - 1
 STATE_START: Final = b"S"
 STATE_STOP: Final = b"T"
 EXECUTED_STOP: Final = b"C"
@@ -72,6 +74,18 @@ def receipts_key(height: int) -> bytes:
 def tx_key(tx_id: TxId) -> bytes:
     """Return the database key of a transaction's position."""
     return b"T" + tx_id
+
+
+def party_key(party: str, height: int, index: int) -> bytes:
+    """Return the database key of a transaction among those that concern a member: later ones come first."""
+    later = (HEIGHT_MAX - height).to_bytes(4, "big") + (HEIGHT_MAX - index).to_bytes(4, "big")
+    return b"P" + len(party).to_bytes(1, "big") + party.encode("ascii") + later
+
+
+def decode_party_position(key: bytes) -> tuple[Height, int]:
+    """Return height and index in a key made by `party_key`."""
+    height, index = int.from_bytes(key[-8:-4], "big"), int.from_bytes(key[-4:], "big")
+    return Height(HEIGHT_MAX - height), HEIGHT_MAX - index
 
 
 def request_key(digest: bytes) -> bytes:

@@ -37,6 +37,7 @@ from tanpo.storage.layout import (
     encode_receipts,
     executed_key,
     open_folder,
+    party_key,
     receipts_key,
     request_key,
     state_key,
@@ -70,13 +71,14 @@ class BlockCommit:
     receipts_root: MerkleRoot
     tx_ids: tuple[TxId, ...]
     request_digests: tuple[bytes, ...]
+    parties: tuple[tuple[str, ...], ...]
 
 
 class LedgerStore:
     """Blocks, state, receipts and indexes of one node. Calls block; use it from one thread at a time.
 
     `tree.begin` makes the plan that `commit` takes; `history.at` gives the state of a past height;
-    `find_transaction` and `find_request` are those of
+    `find_transaction`, `find_request` and `list_of_party` are those of
     `PositionIndex`. `rolled_back_from` is the executed height that the guard remembers if LevelDB came up
     behind it, else `None`: the state was then audited, and is right for the height it is at.
     """
@@ -89,6 +91,7 @@ class LedgerStore:
         self.history = History(database, tree)
         self.find_transaction = index.find_transaction
         self.find_request = index.find_request
+        self.list_of_party = index.list_of_party
         self.rolled_back_from: Height | None = None
         self._lock = lock
         self._database = database
@@ -203,6 +206,7 @@ class LedgerStore:
                 receipts_root=receipts_root,
                 tx_ids=(),
                 request_digests=(),
+                parties=(),
             )
         )
 
@@ -305,9 +309,9 @@ class LedgerStore:
     def _write(self, commit: BlockCommit) -> None:
         """Write one batch. All of it, or nothing and the store refuses from then on."""
         self._check_usable()
+        per_transaction = (commit.receipts, commit.tx_ids, commit.request_digests, commit.parties)
         invariant(
-            commit.plan.height == commit.height
-            and len(commit.receipts) == len(commit.tx_ids) == len(commit.request_digests),
+            commit.plan.height == commit.height and len({len(part) for part in per_transaction}) == 1,
             f"the parts of the commit of height {commit.height} do not fit together",
         )
         executed = Executed(
@@ -366,10 +370,13 @@ def _batch(commit: BlockCommit, executed: Executed) -> tuple[dict[bytes, bytes],
             puts[stored] = seal(stored, value)
     _put_sealed(puts, executed_key(height), encode_executed(executed))
     _put_sealed(puts, receipts_key(height), encode_receipts(commit.receipts))
-    for index, (tx_id, digest) in enumerate(zip(commit.tx_ids, commit.request_digests, strict=True)):
+    places = zip(commit.tx_ids, commit.request_digests, commit.parties, strict=True)
+    for index, (tx_id, digest, parties) in enumerate(places):
         position = encode_position(height, index)
         _put_sealed(puts, tx_key(tx_id), position)
         _put_sealed(puts, request_key(digest), position)
+        for party in parties:
+            _put_sealed(puts, party_key(party, height, index), tx_id)
     return puts, deletes
 
 

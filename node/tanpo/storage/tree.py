@@ -15,6 +15,7 @@ from tanpo.ledger.errors import invariant
 from tanpo.ledger.statekey import KEY_BYTES_MAX, PATH_DIGITS, VALUE_BYTES_MAX, path_of, value_hash, wrap_root
 from tanpo.ledger.types import Height, StateRoot
 from tanpo.storage.database import Database, scan_keys, seal
+from tanpo.storage.layout import HEIGHT_MAX
 from tanpo.storage.reading import read_root
 from tanpo.storage.records import (
     EMPTY_SLOT,
@@ -36,7 +37,6 @@ WINDOW_DEFAULT: Final = 1000
 CACHE_RECORDS_DEFAULT: Final = 200_000
 """Inner records kept in memory: about 40 MB."""
 
-HEIGHT_MAX: Final = 2**32 - 1
 NO_HEIGHT: Final = Height(-1)
 """The height of a store that holds nothing yet, not even genesis."""
 

@@ -67,6 +67,7 @@ class Chain:
             receipts_root=self.receipts_root(height),
             tx_ids=(self.tx_id(height, 0), self.tx_id(height, 1)),
             request_digests=(self.digest(height, 0), self.digest(height, 1)),
+            parties=self.parties(height),
         )
 
     @staticmethod
@@ -80,6 +81,10 @@ class Chain:
     @staticmethod
     def digest(height: int, index: int) -> bytes:
         return sha256(b"request %d %d" % (height, index)).digest()
+
+    @staticmethod
+    def parties(height: int) -> tuple[tuple[str, ...], ...]:
+        return (("alpha",), ("alpha", "beta") if height % 2 else ("alphabet",))
 
     def execute(self, height: int) -> None:
         self.store.commit(self.results(height))

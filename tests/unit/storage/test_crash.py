@@ -50,6 +50,7 @@ def run(limit_bytes=None):
                     plan=store.tree.begin(height, changes), receipts=(b"receipt %d" % height, b""),
                     receipts_root=sha256(b"receipts %d" % height).digest(),
                     tx_ids=tuple(sha256(b"tx %d %d" % (height, i)).digest() for i in range(2)),
+                    parties=((), ()),
                     request_digests=tuple(sha256(b"request %d %d" % (height, i)).digest() for i in range(2)),
                 )
             )

@@ -227,3 +227,21 @@ def test_the_window_can_be_lowered_and_raised(chain: Any) -> None:
     with plyvel.DB(str(chain.path / "state")) as database:
         assert len(list(database.iterator(prefix=b"XR"))) == 2
         assert len(list(database.iterator(prefix=b"XS"))) == 1
+
+
+def test_transactions_of_a_party_are_listed_from_the_latest_back(chain: Any) -> None:
+    chain.grow(7)
+    store = chain.reopen()
+    listed = [(height, index) for height, index, _ in store.list_of_party("alpha", None, 100)]
+    assert listed == [
+        (height, index) for height in range(7, 0, -1) for index in ((1, 0) if height % 2 else (0,))
+    ]
+    pages, before = [], None
+    while page := store.list_of_party("alpha", before, 3):
+        pages += page
+        before = page[-1][:2]
+    assert [place[:2] for place in pages] == listed
+    assert all(tx_id == chain.tx_id(height, index) for height, index, tx_id in pages)
+    assert [place[:2] for place in store.list_of_party("beta", (3, 1), 10)] == [(1, 1)]
+    assert len(store.list_of_party("alphabet", None, 10)) == 3
+    assert store.list_of_party("gamma", None, 10) == []
