@@ -209,6 +209,18 @@ def test_a_worker_hashes_and_verifies_what_nobody_tried_before(workshop: Worksho
     assert count_lost(workshop.metrics) == 0
 
 
+def test_a_text_longer_than_any_key_is_not_guessed_to_be_part_of_one(workshop: Workshop) -> None:
+    """Whoever asks for a key that cannot be is taken for broken; the same block would break the next one."""
+    tasks = make_tasks(
+        make_call("write", name="first", text="text"),
+        make_call("write", name="x" * 4_000, text="text"),
+    )
+    scene = make_scene(install())
+    runner = workshop.make(attempts_max=1)
+    assert run(runner, scene, tasks) == run_here(scene, tasks)
+    assert count_lost(workshop.metrics) == 0
+
+
 def test_a_worker_that_falls_silent_is_ended(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
     scene, tasks = make_scene(install(), 2), write_many(3)
     runner = workshop.make("falls silent", silence_max_s=4.0)

@@ -1,129 +1,135 @@
 """Which keys a block's calls will read, guessed from what such calls read before.
 
-Most keys are made of what a call is given: its sender, its signers, its arguments. From each key that had to
-be asked for in the middle of a call, a pattern is learned: which parts stand for which of these. The patterns
-of an entry point, filled in with the next call's values, are the keys to ask for before it runs. A wrong
-guess costs a read and nothing else.
+From each key that had to be asked for in the middle of a call, a pattern is learned: which parts of it stand
+for which values of the call. The patterns of an entry point, filled in with the next call's values, are the
+keys to ask for before it runs. A wrong guess costs a read and nothing else.
+
+Guessing must never cost more than it can save, whatever contracts and arguments it is fed. So a block has
+allowances: of lessons, of work on values and keys, and of keys to ask for. When they are spent, the block is
+slower by the reads that nobody foresaw, and those its transactions have paid for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice, product
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from tanpo.ledger.statekey import index_key
-from tanpo.ledger.values import Value
 from tanpo.node.tasks import Task
-from tanpo.vm.keycodec import build_key_encoder
-from tanpo.vm.types import INT
+from tanpo.node.worker.patterns import Pattern, Values, find_pattern, list_values
 
 PATTERNS_MAX: Final = 24
 """Patterns kept for one entry point; the oldest goes."""
 
 ENTRIES_MAX: Final = 256
-CHOICES_MAX: Final = 64
-KEYS_PER_CALL_MAX: Final = 64
-ITEMS_MAX: Final = 256
-SIZED_BYTES_MIN: Final = 2
-"""Shorter values occur by chance inside many a key, and say nothing."""
 
 BLOCKS_ATTENTIVE: Final = 8
 """For how many blocks calls are looked at after the last key that was not known."""
 
-Name = tuple[str, ...]
-"""Where a value stands in a call: names of fields; every item of a list is at "*"."""
+LESSONS_MAX: Final = 64
+"""Misses that are studied in a block, at less than 0.1 ms each: a contract is learned in a block or two."""
 
-Values = Mapping[Name, Sequence[bytes]]
+WORK_BASE: Final = 2_048
+WORK_PER_TASK: Final = 64
+"""Values listed and keys spelled in a block, at about a microsecond each: twice what settlements need."""
 
-_HEADER: Final = 2
-_INDEX: Final = b"\x01\x01"
-_encode_int: Final = build_key_encoder(INT)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sized:
-    """A value with its length in front."""
-
-    name: Name
-
-
-@dataclass(frozen=True, slots=True)
-class _Bare:
-    """A value as it is."""
-
-    name: Name
-
-
-_Part = bytes | _Sized | _Bare
-_Parts = tuple[_Part, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    """A key as parts that are bytes or stand for values; of an index key, the group and the member."""
-
-    kind: bytes
-    slot: bytes
-    group: _Parts
-    member: _Parts
-
-    def fill(self, values: Values) -> Iterator[bytes]:
-        """Yield the keys that a call's values give."""
-        named = [
-            values.get(part.name, ()) for part in self.group + self.member if not isinstance(part, bytes)
-        ]
-        count = max(map(len, named))
-        if any(len(found) not in (1, count) for found in named):
-            return
-        for turn in range(min(count, KEYS_PER_CALL_MAX)):
-            group = _join(self.group, values, turn)
-            if self.kind == _INDEX:
-                inner = self.slot + len(group).to_bytes(2, "big") + group
-                yield index_key(inner, _join(self.member, values, turn))
-            else:
-                yield self.kind + self.slot + group
+KEYS_BASE: Final = 256
+KEYS_PER_TASK: Final = 8
+"""Keys guessed and asked for in a block, at about 10 microseconds each, half of them the node's."""
 
 
 class Forecast:
     """What entry points have read, learned from what was missed."""
 
     def __init__(self) -> None:
-        self._patterns: dict[tuple[str, str], dict[_Pattern, None]] = {}
+        self._patterns: dict[tuple[str, str], dict[Pattern, None]] = {}
         self._attention = 0
+        self._tasks: Sequence[Task] = ()
+        self._values: dict[int, Values] = {}
+        self._alike: dict[tuple[str, str], list[int]] = {}
+        self._lessons_left = 0
+        self._work_left = 0
+        self._keys_left = 0
 
-    def note_miss(self, task: Task, key: bytes, later: Iterable[Task]) -> list[bytes]:
-        """Learn from a key that a task asked for and that was not known.
+    def begin(self, tasks: Sequence[Task]) -> list[bytes]:
+        """Hear of a block's tasks, and return the keys they are expected to read.
 
-        Returns the keys that later tasks will read for the same reason, if it is a new one.
+        There are none while nothing was missed for long.
         """
-        self._attention = BLOCKS_ATTENTIVE
-        pattern = _find_pattern(key, _list_values(task))
-        if pattern is None or not self._learn(_place(task), pattern):
-            return []
-        alike = (other for other in later if _place(other) == _place(task))
-        return list(dict.fromkeys(found for other in alike for found in pattern.fill(_list_values(other))))
-
-    def list_keys(self, tasks: Iterable[Task]) -> list[bytes]:
-        """Return the keys that tasks are expected to read; none while nothing was missed for long."""
+        self._tasks, self._values, self._alike = tasks, {}, {}
+        self._lessons_left = LESSONS_MAX
+        self._work_left = WORK_BASE + WORK_PER_TASK * len(tasks)
+        self._keys_left = KEYS_BASE + KEYS_PER_TASK * len(tasks)
         if not self._attention:
             return []
         self._attention -= 1
         keys: dict[bytes, None] = {}
-        for task in tasks:
+        for position, task in enumerate(tasks):
             patterns = self._patterns.get(_place(task))
             if patterns:
-                values = _list_values(task)
-                for pattern in patterns:
-                    keys.update(dict.fromkeys(pattern.fill(values)))
+                self._fill(position, patterns, keys)
         return list(keys)
 
-    def note_use(self) -> None:
-        """Hear that a forecast key was not known before: forecasts are worth their price."""
-        self._attention = BLOCKS_ATTENTIVE
+    def note_miss(self, position: int, key: bytes) -> list[bytes]:
+        """Learn from a key that the task at a position asked for and that was not known.
 
-    def _learn(self, place: tuple[str, str], pattern: _Pattern) -> bool:
+        Returns the keys that later tasks will read for the same reason, if it is a new one.
+        """
+        self._attention = BLOCKS_ATTENTIVE
+        if not self._lessons_left or position >= len(self._tasks):
+            return []
+        self._lessons_left -= 1
+        values = self._get_values(position)
+        pattern = None if values is None else find_pattern(key, values)
+        place = _place(self._tasks[position])
+        if pattern is None or not self._learn(place, pattern):
+            return []
+        keys: dict[bytes, None] = {}
+        for later in self._list_later(position):
+            if self._work_left <= 0:
+                break
+            self._fill(later, (pattern,), keys)
+        return list(keys)
+
+    def take(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Return those of the keys, not known so far, that the block may still ask for on a guess."""
+        taken = list(keys)[: self._keys_left]
+        self._keys_left -= len(taken)
+        if taken:
+            # Forecasts are worth their price.
+            self._attention = BLOCKS_ATTENTIVE
+        return taken
+
+    def _fill(self, position: int, patterns: Iterable[Pattern], keys: dict[bytes, None]) -> None:
+        values = self._get_values(position)
+        if values is None:
+            return
+        for pattern in patterns:
+            self._work_left -= 1
+            for key in pattern.fill(values):
+                if self._work_left <= 0:
+                    return
+                self._work_left -= 1
+                keys[key] = None
+
+    def _list_later(self, position: int) -> list[int]:
+        """Return where the tasks behind a position are that call the same entry point."""
+        if not self._alike:
+            for place, task in enumerate(self._tasks):
+                self._alike.setdefault(_place(task), []).append(place)
+        alike = self._alike[_place(self._tasks[position])]
+        return alike[bisect_right(alike, position) :]
+
+    def _get_values(self, position: int) -> Values | None:
+        """Return a task's values, listed once a block; nothing when there were too many in it already."""
+        if position not in self._values:
+            if self._work_left <= 0:
+                return None
+            self._values[position], count = list_values(self._tasks[position])
+            self._work_left -= count
+        return self._values[position]
+
+    def _learn(self, place: tuple[str, str], pattern: Pattern) -> bool:
         """Add a pattern; return whether it is new."""
         if place not in self._patterns and len(self._patterns) >= ENTRIES_MAX:
             del self._patterns[next(iter(self._patterns))]
@@ -138,104 +144,3 @@ class Forecast:
 
 def _place(task: Task) -> tuple[str, str]:
     return task.call.contract, task.call.entry
-
-
-def _list_values(task: Task) -> dict[Name, list[bytes]]:
-    values: dict[Name, list[bytes]] = {("sender",): [task.sender.encode()], ("tx_id",): [task.tx_id]}
-    values[("signers", "*")] = [signer.encode() for signer in task.signers]
-    _walk(task.call.arguments, ("arguments",), values)
-    return values
-
-
-def _walk(fields: Iterable[tuple[str, Value]], name: Name, values: dict[Name, list[bytes]]) -> None:
-    for field, value in fields:
-        place = (*name, field)
-        if isinstance(value, str):
-            values.setdefault(place, []).append(value.encode())
-        elif isinstance(value, bytes):
-            values.setdefault(place, []).append(value)
-        elif type(value) is int:
-            values.setdefault(place, []).append(_encode_int(value))
-        elif isinstance(value, Mapping):
-            _walk(value.items(), place, values)
-        elif isinstance(value, tuple) and len(value) <= ITEMS_MAX:
-            _walk((("*", item) for item in value), place, values)
-
-
-def _join(parts: _Parts, values: Values, turn: int) -> bytes:
-    spelled: list[bytes] = []
-    for part in parts:
-        if isinstance(part, bytes):
-            spelled.append(part)
-            continue
-        found = values[part.name]
-        value = found[turn if len(found) > 1 else 0]
-        spelled.append(_size(value) + value if isinstance(part, _Sized) else value)
-    return b"".join(spelled)
-
-
-def _size(value: bytes) -> bytes:
-    return min(len(value), 0xFFFF).to_bytes(2, "big")
-
-
-def _find_pattern(key: bytes, values: Values) -> _Pattern | None:
-    """Return what a key is made of, None if it has nothing of the call: then it is known from now on."""
-    kind, rest = key[:_HEADER], key[_HEADER:]
-    member = b""
-    if kind == _INDEX:
-        size = int.from_bytes(rest[:2], "big")
-        rest, member = rest[2 : 2 + size], rest[2 + size :]
-    slot, group = _split_slot(rest)
-    if kind == _INDEX:
-        group = group[2:]
-    halves = [_split(half, values) for half in (group, member)]
-    # One text may stand at several places of a call, and only some of them go together.
-    choices = product(*(_list_choices(part, values) for half in halves for part in half))
-    for parts in islice(choices, CHOICES_MAX):
-        if all(isinstance(part, bytes) for part in parts):
-            return None
-        count = len(halves[0])
-        pattern = _Pattern(kind=kind, slot=slot, group=parts[:count], member=parts[count:])
-        if key in pattern.fill(values):
-            return pattern
-    return None
-
-
-def _list_choices(part: _Part, values: Values) -> list[_Part]:
-    """Return a part, and those that stand for the same value."""
-    if isinstance(part, bytes):
-        return [part]
-    wanted = values[part.name]
-    return [replace(part, name=name) for name, found in values.items() if not set(wanted).isdisjoint(found)]
-
-
-def _split_slot(rest: bytes) -> tuple[bytes, bytes]:
-    """Return contract and slot, each with its length in front, and what follows."""
-    end = 0
-    for _ in range(2):
-        end += 1 + int.from_bytes(rest[end : end + 1], "big")
-    return rest[:end], rest[end:]
-
-
-def _split(text: bytes, values: Values) -> _Parts:
-    """Return the text with every value that stands in it replaced, longest values first."""
-    found = sorted(
-        ((value, name) for name, several in values.items() for value in several),
-        key=lambda pair: (-len(pair[0]), pair[1]),
-    )
-    parts: list[_Part] = [text] if text else []
-    for value, name in found:
-        parts = [piece for part in parts for piece in _replace(part, value, name)]
-    return tuple(parts)
-
-
-def _replace(part: _Part, value: bytes, name: Name) -> list[_Part]:
-    """Return the part with a value taken out, as a whole or with its length in front."""
-    if not isinstance(part, bytes) or not value:
-        return [part]
-    if part == value:
-        return [_Bare(name)]
-    before, spelled, after = part.partition(_size(value) + value)
-    if not spelled or len(value) < SIZED_BYTES_MIN:
-        return [part]
-    return [*([before] if before else []), _Sized(name), *([after] if after else [])]

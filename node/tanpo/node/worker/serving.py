@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -66,7 +66,6 @@ class NodeState:
         self.chain = ChainState()
         self.forecast = Forecast()
         self.position = 0
-        self._tasks: Sequence[Task] = ()
         self._pipe = pipe
 
     def get(self, key: bytes) -> bytes | None:
@@ -74,11 +73,7 @@ class NodeState:
         is_known, value = self.chain.find(key)
         if is_known:
             return value
-        expected: list[bytes] = []
-        if self._tasks:
-            task, *later = self._tasks[self.position :]
-            expected = self.forecast.note_miss(task, key, later)
-        self._fetch([key, *(other for other in expected if other != key)])
+        self._ask_for([key, *self._choose(self.forecast.note_miss(self.position, key))])
         return self.chain.find(key)[1]
 
     def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
@@ -87,21 +82,22 @@ class NodeState:
 
     def prepare(self, tasks: Sequence[Task]) -> None:
         """Ask at once for what tasks will probably read; `position` is that of the one that runs."""
-        self._tasks, self.position = tasks, 0
-        if self._fetch(self.forecast.list_keys(tasks)):
-            self.forecast.note_use()
+        self.position = 0
+        chosen = self._choose(self.forecast.begin(tasks))
+        for start in range(0, len(chosen), wire.READS_MAX):
+            self._ask_for(chosen[start : start + wire.READS_MAX])
 
-    def _fetch(self, keys: Sequence[bytes]) -> bool:
-        """Ask at once for those of the keys that are not known; return whether there were any."""
-        wanted = [key for key in keys if not self.chain.find(key)[0]][: wire.READS_MAX]
-        if wanted:
-            # The node answers the first at least, and as many as a frame allows: the rest can wait.
-            for key, value in zip(wanted, self._ask(wanted, [])[0], strict=False):
-                self.chain.fill(key, value)
-        return bool(wanted)
+    def _choose(self, expected: Iterable[bytes]) -> list[bytes]:
+        """Return those of the expected keys that are not known and may be asked for."""
+        return self.forecast.take(key for key in expected if not self.chain.find(key)[0])
+
+    def _ask_for(self, keys: Sequence[bytes]) -> None:
+        # The node answers the first at least, and as many as a frame allows: the rest can wait.
+        for key, value in zip(keys, self._ask(keys[: wire.READS_MAX], [])[0], strict=False):
+            self.chain.fill(key, value)
 
     def _ask(
-        self, keys: list[bytes], ranges: list[Range]
+        self, keys: Sequence[bytes], ranges: Sequence[Range]
     ) -> tuple[list[bytes | None], list[list[tuple[bytes, bytes]]]]:
         self._pipe.send(Kind.READ, wire.encode_reads(keys, ranges))
         kind, body = self._pipe.receive()
