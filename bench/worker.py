@@ -13,23 +13,20 @@ import statistics
 import sys
 import tempfile
 import time
-from hashlib import sha256
 from pathlib import Path
 
+from blocks import Changes, commit_block, make_scene, make_task, open_store, run_block
 from measuring import print_figures
 from tanpo.contracts import PRODUCT_CONTRACTS, load_source
-from tanpo.ledger.block import EMPTY_ROOT
 from tanpo.ledger.merkle import compute_merkle_root
 from tanpo.ledger.receipt import decode_receipt, is_success
-from tanpo.ledger.transaction import Call, encode_call
-from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, TxId
+from tanpo.ledger.transaction import Call
 from tanpo.ledger.values import Value
 from tanpo.node.contract_sets import ContractSet, ContractSource, Programs
 from tanpo.node.metrics import Metrics
-from tanpo.node.running import BlockRun, LocalRunner, Runner, Scene, Steps, play
-from tanpo.node.tasks import Task, TaskKind
+from tanpo.node.running import LocalRunner, Runner
+from tanpo.node.tasks import Task
 from tanpo.node.worker.runner import WorkerRunner
-from tanpo.storage import BlockCommit, LedgerStore, Plan, StoredBlock
 from tanpo.testing import Market
 from tanpo.testing.market import (
     BOND,
@@ -46,9 +43,6 @@ from tanpo.testing.market import (
 BLOCK_TASKS = 100
 PAIRS = 60
 DEALERS = ("dealer-a", "dealer-b")
-TIME_MS = 1_767_225_600_001
-NETWORK_ID = NetworkId(bytes(32))
-Changes = dict[bytes, bytes | None]
 
 
 def prepare() -> Changes:
@@ -83,17 +77,7 @@ def list_tasks(block: int) -> list[Task]:
             Call.create("collateral", "substitute", {**collateral, "incoming": item, "outgoing": item}),
         )
         call = swap if number % 2 else under_agreement[number // PAIRS % 3]
-        tasks.append(
-            Task(
-                kind=TaskKind.ENTRY,
-                call=call,
-                encoded_call=encode_call(call),
-                sender=DEALERS[0],
-                signers=DEALERS,
-                tx_id=TxId(number.to_bytes(32, "big")),
-                gas_limit=1_000_000,
-            )
-        )
+        tasks.append(make_task(number, call, DEALERS))
     return tasks
 
 
@@ -102,8 +86,7 @@ class Chain:
 
     def __init__(self, folder: Path, state: Changes, contracts: ContractSet, runner: Runner) -> None:
         self.runner = runner
-        self._store = LedgerStore.open(folder, network_id=NETWORK_ID)
-        self._store.initialise(state, block_hash=BlockHash(NETWORK_ID), receipts_root=EMPTY_ROOT)
+        self._store = open_store(folder, state)
         self._contracts = contracts
         self.run_ms: list[float] = []
         self.whole_ms: list[float] = []
@@ -111,28 +94,20 @@ class Chain:
 
     async def execute(self, tasks: list[Task]) -> bytes:
         """Execute and commit one block, and return its state root."""
-        store, height = self._store, Height(self._store.executed_height + 1)
-        scene = Scene(
-            block_hash=BlockHash(sha256(height.to_bytes(8, "big")).digest()),
-            parent_hash=store.executed_hash,
-            committed_hash=store.executed_hash,
-            height=height,
-            time_ms=TIME_MS,
-            contracts=self._contracts,
-            state=store,
-        )
+        store = self._store
+        scene = make_scene(store, self._contracts)
         started, worked = time.perf_counter(), read_cpu_s(self.runner)
-        receipts, changes = await play(self.runner.run(scene, lambda run: _play(run, tasks)))
+        receipts, changes = await run_block(self.runner, scene, tasks)
         ran = time.perf_counter()
-        plan = store.tree.begin(height, changes, None)
-        receipts_root = compute_merkle_root(tuple(receipts))
+        plan = store.tree.begin(scene.height, changes, None)
+        compute_merkle_root(tuple(receipts))
         self.run_ms.append((ran - started) * 1e3)
         self.whole_ms.append((time.perf_counter() - started) * 1e3)
         self.cpu_ms.append((read_cpu_s(self.runner) - worked) * 1e3)
         failed = [decode_receipt(receipt) for receipt in receipts if not is_success(receipt)]
         if failed:
             raise SystemExit(f"a measured transaction failed: {failed[0]}")
-        self._commit(scene, tasks, receipts, receipts_root, changes, plan)
+        commit_block(store, scene, tasks, receipts, changes, plan)
         return plan.state_root
 
     def close(self) -> None:
@@ -140,43 +115,12 @@ class Chain:
         self.runner.close()
         self._store.close()
 
-    def _commit(
-        self,
-        scene: Scene,
-        tasks: list[Task],
-        receipts: list[bytes],
-        receipts_root: MerkleRoot,
-        changes: Changes,
-        plan: Plan,
-    ) -> None:
-        self._store.append_block(
-            StoredBlock(height=scene.height, block_hash=scene.block_hash, block=b"block", proof=b"proof")
-        )
-        self._store.commit(
-            BlockCommit(
-                height=scene.height,
-                block_hash=scene.block_hash,
-                changes=changes,
-                plan=plan,
-                receipts=tuple(receipts),
-                receipts_root=receipts_root,
-                tx_ids=tuple(task.tx_id for task in tasks),
-                parties=((),) * len(tasks),
-                request_digests=tuple(sha256(task.tx_id).digest() for task in tasks),
-            )
-        )
-
 
 def read_cpu_s(runner: Runner) -> float:
     """Return the processor time of this process and of the runner's worker, if it has one."""
     pid = runner.pid if isinstance(runner, WorkerRunner) else None
     # The clock of another process, as clock_getcpuclockid(3) numbers it on Linux.
     return time.process_time() + (time.clock_gettime(~pid << 3 | 2) if pid else 0.0)
-
-
-def _play(run: BlockRun, tasks: list[Task]) -> Steps[tuple[list[bytes], Changes]]:
-    receipts = yield from run.execute(tasks, is_last=True)
-    return receipts, (yield from run.collect())
 
 
 def summarise(chain: Chain) -> dict[str, float]:

@@ -15,7 +15,9 @@ from tanpo.node.contract_sets import ContractSource
 from tanpo.node.tasks import Task, TaskKind
 from tanpo.node.worker import wire
 from tanpo.node.worker.wire import Kind, Opening, Range
+from tanpo.vm.indexes import SCAN_MAX
 
+INDEX = b"\x01\x01"
 blobs = st.binary(max_size=40)
 optional = st.one_of(st.none(), blobs)
 hashes = st.binary(min_size=32, max_size=32)
@@ -70,15 +72,45 @@ def test_receipts(receipts: list[bytes], is_last: bool, cpu_us: int) -> None:
     assert wire.decode_receipts(encoded) == (receipts, is_last, cpu_us)
 
 
-@given(st.lists(blobs, max_size=5), st.lists(st.tuples(blobs, blobs, st.integers(0, 100)), max_size=3))
-def test_reads(keys: list[bytes], several: list[tuple[bytes, bytes, int]]) -> None:
-    ranges = [Range(start=start, stop=stop, limit=limit) for start, stop, limit in several]
-    assert wire.decode_reads(wire.encode_reads(keys, ranges)) == (keys, ranges)
+@given(st.lists(blobs, max_size=5))
+def test_reads(keys: list[bytes]) -> None:
+    assert wire.decode_reads(wire.encode_reads(keys)) == keys
 
 
-@given(st.lists(optional, max_size=5), st.lists(st.lists(st.tuples(blobs, blobs), max_size=3), max_size=3))
-def test_answers(found: list[bytes | None], pages: list[list[tuple[bytes, bytes]]]) -> None:
-    assert wire.decode_answer(wire.encode_answer(found, pages)) == (found, pages)
+@given(st.lists(optional, max_size=5))
+def test_answers(found: list[bytes | None]) -> None:
+    assert wire.decode_answer(wire.encode_answer(found)) == found
+
+
+@given(blobs, blobs, st.integers(0, SCAN_MAX))
+def test_ranges(start: bytes, stop: bytes, limit: int) -> None:
+    one = Range(start=INDEX + start, stop=INDEX + stop, limit=limit)
+    assert wire.decode_range(wire.encode_range(one)) == one
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        Range(start=INDEX, stop=INDEX, limit=SCAN_MAX + 1),
+        Range(start=b"\x01\x00", stop=INDEX, limit=1),
+        Range(start=INDEX, stop=b"\x02\x00", limit=1),
+    ],
+)
+def test_more_than_a_page_of_an_index_is_refused(one: Range) -> None:
+    with pytest.raises(PeerFault):
+        wire.decode_range(wire.encode_range(one))
+
+
+@given(st.lists(blobs, max_size=5))
+def test_pages(keys: list[bytes]) -> None:
+    assert wire.decode_page(wire.encode_page(keys)) == keys
+
+
+@given(st.lists(blobs, min_size=1, max_size=5))
+def test_a_page_cut_short_is_refused(keys: list[bytes]) -> None:
+    page = wire.encode_page([*keys, b"last"])
+    with pytest.raises(PeerFault):
+        wire.decode_page(page[:-1])
 
 
 @given(st.lists(st.tuples(blobs, optional), max_size=5), st.booleans())
@@ -93,7 +125,10 @@ def test_frames(kind: Kind, body: bytes) -> None:
     assert frame[wire.HEADER_BYTES :] == body
 
 
-@pytest.mark.parametrize("decode", [wire.decode_receipts, wire.decode_reads, wire.decode_changes])
+@pytest.mark.parametrize(
+    "decode",
+    [wire.decode_receipts, wire.decode_reads, wire.decode_range, wire.decode_page, wire.decode_changes],
+)
 @given(data=st.one_of(blobs, st.binary(max_size=6).map(lambda tail: bytes(4) + tail)))
 def test_any_bytes_of_a_worker_are_a_value_or_a_fault_of_its(
     decode: Callable[[bytes], object], data: bytes

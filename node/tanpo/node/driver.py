@@ -47,6 +47,7 @@ from tanpo.node.logs import Milestones, get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.node.promises import AMNESIA_REMEDY, Promises
 from tanpo.node.roster import Roster
+from tanpo.node.running import Waiting
 from tanpo.storage import SafetyWrite
 
 SERVE_REST: Final = 3
@@ -347,10 +348,11 @@ class Driver:
     async def _execute(self, block: Block) -> None:
         if self._execution.find(block.block_hash) is None:
             decoded = self._bodies.get(block)
-            for pause in self._execution.begin(decoded):
-                await pause.wait()
-                if not self._agenda.is_running(block.block_hash):
-                    return  # the block died meanwhile: its results must not be kept
+            with Waiting() as waiting:
+                for pause in self._execution.begin(decoded):
+                    await waiting.wait(pause)
+                    if not self._agenda.is_running(block.block_hash):
+                        return  # the block died meanwhile: its results must not be kept
             self._metrics.blocks_executed.inc()
         executed = self._execution.get(block.block_hash)
         now_ms, wall_ms = self._clock.read()

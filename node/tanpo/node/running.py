@@ -31,7 +31,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """Nothing to do until `fd` can be read (or written), or for some seconds at most."""
+    """Nothing to do until `fd` can be read (or written), or for some seconds at most.
+
+    Whoever waits for a file again and again does it by one object: see `Waiting`.
+    """
 
     fd: int | None = None
     is_write: bool = False
@@ -46,28 +49,66 @@ class Pause:
         poll.register(self.fd, select.POLLOUT if self.is_write else select.POLLIN)
         poll.poll(self.seconds * 1000)
 
-    async def wait(self) -> None:
-        """Wait on the event loop."""
-        if self.fd is None:
-            await asyncio.sleep(self.seconds)
+
+class Waiting:
+    """Waits on the event loop, in a `with` block, for the pauses of steps.
+
+    A worker may ask a thousand times in a transaction. So a file stays registered while the same pause comes
+    again: the same object, because the number of a closed file may be another's already.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._watched: Pause | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+
+    def __enter__(self) -> Waiting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watch(None)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def wait(self, pause: Pause) -> None:
+        """Let everything else run until a pause is over."""
+        self._watch(pause)
+        if pause.fd is None:
+            await asyncio.sleep(pause.seconds)
             return
-        loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-        add, remove = (
-            (loop.add_writer, loop.remove_writer) if self.is_write else (loop.add_reader, loop.remove_reader)
-        )
-        add(self.fd, _settle, ready)
-        timer = loop.call_later(self.seconds, _settle, ready)
-        try:
-            await ready
-        finally:
-            timer.cancel()
-            remove(self.fd)
+        self._ready = self._loop.create_future()
+        self._deadline = self._loop.time() + pause.seconds
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._set_timer()
+        await self._ready
 
+    def _watch(self, pause: Pause | None) -> None:
+        old, loop = self._watched, self._loop
+        if pause is old:
+            return
+        if old is not None and old.fd is not None:
+            (loop.remove_writer if old.is_write else loop.remove_reader)(old.fd)
+        if pause is not None and pause.fd is not None:
+            (loop.add_writer if pause.is_write else loop.add_reader)(pause.fd, self._settle)
+        self._watched = pause
 
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
+    def _settle(self) -> None:
+        if not self._ready.done():
+            self._ready.set_result(None)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._deadline, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        if self._loop.time() < self._deadline:
+            self._set_timer()  # It was set for a pause that ended early.
+        else:
+            self._settle()
 
 
 Steps = Generator[Pause, None, Result]
@@ -92,12 +133,13 @@ class Scene:
 
 async def play(steps: Steps[Result]) -> Result:
     """Return the result of steps, waiting on the event loop."""
-    while True:
-        try:
-            pause = next(steps)
-        except StopIteration as end:
-            return cast(Result, end.value)
-        await pause.wait()
+    with Waiting() as waiting:
+        while True:
+            try:
+                pause = next(steps)
+            except StopIteration as end:
+                return cast(Result, end.value)
+            await waiting.wait(pause)
 
 
 def play_blocking(steps: Steps[Result]) -> Result:

@@ -56,7 +56,17 @@ def swap_turns(self: Any) -> None:
 
 def read_for_ever(self: Any, key: bytes) -> bytes | None:
     while True:
-        self._ask([key], [])
+        self._ask(Kind.READ, wire.encode_reads([key]), Kind.ANSWER)
+
+
+def read_twice(self: Any, key: bytes) -> bytes | None:
+    os.write(int(sys.argv[1]), 2 * wire.encode_frame(Kind.READ, wire.encode_reads([key])))
+    return self._pipe.receive()[1]
+
+
+def list_all(self: Any, key: bytes) -> bytes | None:
+    everything = wire.Range(start=b"", stop=b"\xff", limit=1 << 31)
+    return self._ask(Kind.LIST, wire.encode_range(everything), Kind.PAGE)
 
 
 def die(*_: object) -> bytes:
@@ -77,6 +87,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "gives too many receipts": lambda: setattr(wire, "decode_tasks", give_too_many_receipts),
     "speaks out of turn": lambda: setattr(serving.Server, "_collect", swap_turns),
     "reads for ever": lambda: setattr(serving.NodeState, "get", read_for_ever),
+    "asks again before it is answered": lambda: setattr(serving.NodeState, "get", read_twice),
+    "lists everything": lambda: setattr(serving.NodeState, "get", list_all),
     "is never ready": lambda: os.kill(os.getpid(), signal.SIGKILL),
 }
 

@@ -20,6 +20,7 @@ from tanpo.node.contract_sets import ContractSet, ContractSource, Programs
 from tanpo.node.metrics import Metrics
 from tanpo.node.running import BlockRun, LocalRunner, Pause, Runner, Scene, Steps, play, play_blocking
 from tanpo.node.tasks import Task, TaskKind
+from tanpo.node.worker import process as process_module
 from tanpo.node.worker import runner as runner_module
 from tanpo.node.worker.process import PROGRAM, WorkerLost, WorkerProcess
 from tanpo.node.worker.runner import WorkerRunner
@@ -173,6 +174,8 @@ FAULTS = {
     "changes what is no contract's": "a worker changed what is no contract's",
     "gives too many receipts": "a worker gave 4 receipts for 3 transactions",
     "speaks out of turn": "a worker said READY instead of CHANGES",
+    "asks again before it is answered": "a worker spoke out of turn",
+    "lists everything": "no range of an index",
     "is never ready": "killed by SIGKILL",
 }
 
@@ -364,6 +367,16 @@ async def test_the_event_loop_goes_on_while_a_worker_runs(workshop: Workshop) ->
     counting.cancel()
     assert decode_receipt(receipts[-1]).succeeded
     assert turns > 100
+
+
+async def test_a_worker_is_heard_at_once_that_took_the_place_and_the_file_number_of_another(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "PAUSE_MAX_S", 3_600.0)
+    scene, tasks = make_scene(install(), 2), write_many(3)
+    assert await asyncio.wait_for(play(begin(workshop.make("ends"), scene, tasks)), 60.0) == run_here(
+        scene, tasks
+    )
 
 
 def test_answers_longer_than_a_frame_arrive_in_parts(workshop: Workshop) -> None:

@@ -26,7 +26,8 @@ PROGRAM: Final = ("-m", "tanpo.node.worker")
 ENVIRONMENT: Final = ("LD_LIBRARY_PATH",)
 """All that a worker gets of its node's environment: where the interpreter finds its libraries."""
 
-RECEIVE_BYTES: Final = 1 << 20
+RECEIVE_BYTES: Final = 1 << 16
+"""Room made for what comes; more would be asked of the system, and given back, for each short frame."""
 
 
 class WorkerLost(Unavailable):
@@ -42,6 +43,8 @@ class WorkerProcess:
     def __init__(self, process: subprocess.Popen[bytes], pipe: socket.socket, silence_max_s: float) -> None:
         self._process = process
         self._pipe = pipe
+        self._readable = Pause(fd=pipe.fileno(), seconds=PAUSE_MAX_S)
+        self._writable = Pause(fd=pipe.fileno(), is_write=True, seconds=PAUSE_MAX_S)
         self._silence_max_s = silence_max_s
         self._received = bytearray()
         self._unsent = bytearray()
@@ -81,7 +84,13 @@ class WorkerProcess:
             raise WorkerLost(f"a worker began with {kind.name}")
 
     def send(self, kind: Kind, body: bytes) -> None:
-        """Queue a frame; it leaves while the answer is waited for."""
+        """Queue a frame; it leaves while the answer is waited for.
+
+        Raises:
+            WorkerLost: the worker has already said more, and it is not its turn.
+        """
+        if self._received:
+            raise WorkerLost("a worker spoke out of turn")
         self._unsent += wire.encode_frame(kind, body)
         self._heard = time.monotonic()
 
@@ -92,18 +101,16 @@ class WorkerProcess:
             WorkerLost: there will be none.
             PeerFault: it is none.
         """
-        while True:
+        while (frame := self._take_frame()) is None:
             self._send_some()
-            frame = self._take_frame()
-            if frame is not None:
-                self._heard = time.monotonic()
-                if frame[0] is Kind.FAULT:
-                    raise WorkerLost(frame[1].decode("utf-8", "replace"))
-                return frame
-            if not self._receive_some():
-                if time.monotonic() - self._heard > self._silence_max_s:
-                    raise WorkerLost(f"silent for {self._silence_max_s:g} s")
-                yield Pause(fd=self._pipe.fileno(), is_write=bool(self._unsent), seconds=PAUSE_MAX_S)
+            # Before it is looked for, so that whatever a worker says, votes pass in between.
+            yield self._writable if self._unsent else self._readable
+            if not self._receive_some() and time.monotonic() - self._heard > self._silence_max_s:
+                raise WorkerLost(f"silent for {self._silence_max_s:g} s")
+        self._heard = time.monotonic()
+        if frame[0] is Kind.FAULT:
+            raise WorkerLost(frame[1].decode("utf-8", "replace"))
+        return frame
 
     def kill(self) -> None:
         """End the process and everything that belongs to it."""
@@ -136,11 +143,12 @@ class WorkerProcess:
     def _take_frame(self) -> tuple[Kind, bytes] | None:
         if len(self._received) < wire.HEADER_BYTES:
             return None
-        kind, size = wire.decode_header(bytes(self._received[: wire.HEADER_BYTES]))
+        kind, size = wire.decode_header(self._received)
         end = wire.HEADER_BYTES + size
         if len(self._received) < end:
             return None
-        body = bytes(self._received[wire.HEADER_BYTES : end])
+        with memoryview(self._received) as received:
+            body = bytes(received[wire.HEADER_BYTES : end])
         del self._received[:end]
         return kind, body
 

@@ -31,7 +31,7 @@ from tanpo.node.tasks import Task
 from tanpo.node.worker import wire
 from tanpo.node.worker.process import SILENCE_MAX_S, WorkerLost, WorkerProcess
 from tanpo.node.worker.sandbox import REMEDY, verify_supported
-from tanpo.node.worker.wire import Kind, Opening, Range
+from tanpo.node.worker.wire import Kind, Opening
 
 ATTEMPTS_PROMPT: Final = 3
 """Workers tried at once on a block. Then it is no accident: an operator is told, and further ones wait."""
@@ -259,6 +259,8 @@ class _WorkerRun:
                 raise WorkerLost(f"no end of a block after {received} bytes, or {TURN_MAX_S:g} s")
             if kind is Kind.READ:
                 self._process.send(Kind.ANSWER, self._read(body))
+            elif kind is Kind.LIST:
+                self._process.send(Kind.PAGE, self._list(body))
             elif kind is not answer:
                 raise WorkerLost(f"a worker said {kind.name} instead of {answer.name}")
             elif take(body):
@@ -266,17 +268,21 @@ class _WorkerRun:
                 return
 
     def _read(self, body: bytes) -> bytes:
-        keys, ranges = wire.decode_reads(body)
         state = self._scene.state
         values: list[bytes | None] = []
         size = 0
-        for key in keys:
+        for key in wire.decode_reads(body):
             if size > wire.CHUNK_BYTES:
                 break
             value = state.get(key)
             values.append(value)
             size += len(value or b"")
-        return wire.encode_answer(values, [_scan(self._scene, one) for one in ranges])
+        return wire.encode_answer(values)
+
+    def _list(self, body: bytes) -> bytes:
+        one = wire.decode_range(body)
+        rows = self._scene.state.scan(one.start, one.stop, one.limit)
+        return wire.encode_page([key for key, _ in rows])
 
     def _encode_opening(self) -> bytes:
         scene, known = self._scene, self._process.known_sources
@@ -307,10 +313,6 @@ def open_runners(mode: ExecutionMode, programs: Programs, metrics: Metrics) -> t
     blocks = WorkerRunner(metrics)
     blocks.open()
     return blocks, WorkerRunner(metrics, attempts_max=VIEW_ATTEMPTS_MAX)
-
-
-def _scan(scene: Scene, one: Range) -> list[tuple[bytes, bytes]]:
-    return scene.state.scan(one.start, one.stop, min(one.limit, wire.READS_MAX))
 
 
 def _verify_receipts(receipts: Sequence[bytes], tasks: Sequence[Task], scene: Scene) -> None:

@@ -23,7 +23,8 @@ SLICE_TASKS: Final = 64
 """Receipts sent at once: enough to cost little, few enough that a node hears of a worker that lives."""
 
 SLICE_BYTES: Final = 256 * 1024
-READ_BYTES: Final = 1 << 20
+READ_BYTES: Final = 1 << 16
+"""Room made for what comes; more would be asked of the system, and given back, for each short frame."""
 
 
 class PipeClosed(Exception):
@@ -45,18 +46,21 @@ class Pipe:
 
     def receive(self) -> tuple[Kind, bytes]:
         """Wait for a whole frame. Raises `PipeClosed` when there will be none."""
-        kind, size = wire.decode_header(self._take(wire.HEADER_BYTES))
-        return kind, self._take(size)
+        self._gather(wire.HEADER_BYTES)
+        kind, size = wire.decode_header(self._data)
+        end = wire.HEADER_BYTES + size
+        self._gather(end)
+        with memoryview(self._data) as data:
+            body = bytes(data[wire.HEADER_BYTES : end])
+        del self._data[:end]
+        return kind, body
 
-    def _take(self, size: int) -> bytes:
+    def _gather(self, size: int) -> None:
         while len(self._data) < size:
             got = os.read(self._fd, READ_BYTES)
             if not got:
                 raise PipeClosed
             self._data += got
-        taken = bytes(self._data[:size])
-        del self._data[:size]
-        return taken
 
 
 class NodeState:
@@ -73,36 +77,36 @@ class NodeState:
         is_known, value = self.chain.find(key)
         if is_known:
             return value
-        self._ask_for([key, *self._choose(self.forecast.note_miss(self.position, key))])
+        self._fetch([key, *self._choose(self.forecast.note_miss(self.position, key))])
         return self.chain.find(key)[1]
 
     def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """Return the first pairs of a range. What order they have is the node's to know."""
-        return self._ask([], [Range(start=start, stop=stop, limit=limit)])[1][0]
+        """Return the first entries of an index in a range; they have no values."""
+        body = self._ask(Kind.LIST, wire.encode_range(Range(start=start, stop=stop, limit=limit)), Kind.PAGE)
+        return [(key, b"") for key in wire.decode_page(body)]
 
     def prepare(self, tasks: Sequence[Task]) -> None:
         """Ask at once for what tasks will probably read; `position` is that of the one that runs."""
         self.position = 0
-        chosen = self._choose(self.forecast.begin(tasks))
-        for start in range(0, len(chosen), wire.READS_MAX):
-            self._ask_for(chosen[start : start + wire.READS_MAX])
+        self._fetch(self._choose(self.forecast.begin(tasks)))
 
     def _choose(self, expected: Iterable[bytes]) -> list[bytes]:
         """Return those of the expected keys that are not known and may be asked for."""
         return self.forecast.take(key for key in expected if not self.chain.find(key)[0])
 
-    def _ask_for(self, keys: Sequence[bytes]) -> None:
-        # The node answers the first at least, and as many as a frame allows: the rest can wait.
-        for key, value in zip(keys, self._ask(keys[: wire.READS_MAX], [])[0], strict=False):
-            self.chain.fill(key, value)
+    def _fetch(self, keys: Sequence[bytes]) -> None:
+        for start in range(0, len(keys), wire.READS_MAX):
+            asked = keys[start : start + wire.READS_MAX]
+            body = self._ask(Kind.READ, wire.encode_reads(asked), Kind.ANSWER)
+            # The node answers the first at least, and as many as a frame allows: the rest can wait.
+            for key, value in zip(asked, wire.decode_answer(body), strict=False):
+                self.chain.fill(key, value)
 
-    def _ask(
-        self, keys: Sequence[bytes], ranges: Sequence[Range]
-    ) -> tuple[list[bytes | None], list[list[tuple[bytes, bytes]]]]:
-        self._pipe.send(Kind.READ, wire.encode_reads(keys, ranges))
+    def _ask(self, kind: Kind, body: bytes, answer: Kind) -> bytes:
+        self._pipe.send(kind, body)
         kind, body = self._pipe.receive()
-        invariant(kind is Kind.ANSWER, f"a read was answered by {kind.name}")
-        return wire.decode_answer(body)
+        invariant(kind is answer, f"a question was answered by {kind.name} instead of {answer.name}")
+        return body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

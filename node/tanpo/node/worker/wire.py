@@ -1,9 +1,9 @@
 """What a node and its worker say to each other: frames of a length, a kind and a body in the ledger's codec.
 
 They speak in turns, so that neither waits for the other to read: the node asks (RUN, RUN_LAST, COLLECT), and
-the worker has the word until its last frame: of receipts after RUN, else of changes. In between it may READ,
-and the node answers. OPEN goes ahead of the first RUN of a block and has no answer. Nothing but bytes,
-numbers and text crosses.
+the worker has the word until its last frame: of receipts after RUN, else of changes. In between it may READ
+keys or LIST entries of an index, and the node answers. OPEN goes ahead of the first RUN of a block and has no
+answer. Nothing but bytes, numbers and text crosses.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from struct import Struct
 from typing import Final
 
 from tanpo.ledger.codec import Reader, Writer, malformed
+from tanpo.ledger.statekey import KIND_INDEX, SPACE_CONTRACT
 from tanpo.ledger.transaction import read_call
 from tanpo.ledger.types import BlockHash, Height, TxId
 from tanpo.node.contract_sets import CONTRACTS_MAX, ContractSource
 from tanpo.node.tasks import Task, TaskKind
 from tanpo.vm import SOURCE_BYTES_MAX
+from tanpo.vm.indexes import SCAN_MAX
 
 HEADER_BYTES: Final = 5
 FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -28,8 +30,8 @@ FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 """Longer answers are split; state values are below 2 MiB, so a frame never comes near its limit."""
 
-READS_MAX: Final = 4_096
-"""Keys asked for at once."""
+READS_MAX: Final = 256
+"""Keys asked for at once: the node's loop looks them up in a few milliseconds, and then at the network."""
 
 TASKS_MAX: Final = 65_536
 KEY_BYTES_MAX: Final = 2_048
@@ -47,11 +49,13 @@ class Kind(IntEnum):
     RUN_LAST = 3
     COLLECT = 4
     ANSWER = 5
+    PAGE = 6
     READY = 16
     RECEIPTS = 17
     READ = 18
     CHANGES = 19
     FAULT = 20
+    LIST = 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """The first `limit` pairs with start <= key < stop."""
+    """The first `limit` entries of an index with start <= key < stop."""
 
     start: bytes
     stop: bytes
@@ -80,8 +84,8 @@ def encode_frame(kind: Kind, body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + bytes((kind,)) + body
 
 
-def decode_header(header: bytes) -> tuple[Kind, int]:
-    """Return the kind and the size of the body that follows. Raises `PeerFault` for no header."""
+def decode_header(header: bytes | bytearray) -> tuple[Kind, int]:
+    """Return the kind that bytes begin with, and the size of its body. Raises `PeerFault` for no header."""
     size, kind = int.from_bytes(header[:4], "big"), header[4]
     if size > FRAME_BYTES_MAX:
         raise malformed("frame too long", value=size, limit=FRAME_BYTES_MAX)
@@ -93,6 +97,7 @@ def decode_header(header: bytes) -> tuple[Kind, int]:
 _TASK: Final = Struct(">BIQ32s")
 """Kind, place of the caller, gas limit and id of a task."""
 
+_INDEX: Final = bytes((SPACE_CONTRACT, KIND_INDEX))
 _KINDS: Final = frozenset(int(kind) for kind in Kind)
 
 
@@ -187,52 +192,75 @@ def decode_receipts(body: bytes) -> tuple[list[bytes], bool, int]:
     return receipts, is_last, cpu_us
 
 
-def encode_reads(keys: Sequence[bytes], ranges: Sequence[Range]) -> bytes:
+def encode_reads(keys: Sequence[bytes]) -> bytes:
     """Return the body of READ."""
     writer = Writer().u32(len(keys))
     for key in keys:
         writer.blob(key)
-    writer.u32(len(ranges))
-    for one in ranges:
-        writer.blob(one.start).blob(one.stop).u32(one.limit)
     return writer.finish()
 
 
-def decode_reads(body: bytes) -> tuple[list[bytes], list[Range]]:
-    """Return the keys and ranges that READ asks for."""
+def decode_reads(body: bytes) -> list[bytes]:
+    """Return the keys that READ asks for."""
     reader = Reader(body)
     keys = [reader.blob(KEY_BYTES_MAX) for _ in range(reader.count(READS_MAX))]
-    ranges = [
-        Range(start=reader.blob(KEY_BYTES_MAX), stop=reader.blob(KEY_BYTES_MAX), limit=reader.u32())
-        for _ in range(reader.count(READS_MAX))
-    ]
     reader.finish()
-    return keys, ranges
+    return keys
 
 
-def encode_answer(values: Sequence[bytes | None], pages: Sequence[Sequence[tuple[bytes, bytes]]]) -> bytes:
-    """Return the body of ANSWER: values of the first keys asked for, and the pairs of every range."""
+def encode_answer(values: Sequence[bytes | None]) -> bytes:
+    """Return the body of ANSWER: values of the first keys asked for."""
     writer = Writer().u32(len(values))
     for value in values:
         _write_optional(writer, value)
-    writer.u32(len(pages))
-    for page in pages:
-        writer.u32(len(page))
-        for key, value in page:
-            writer.blob(key).blob(value)
     return writer.finish()
 
 
-def decode_answer(body: bytes) -> tuple[list[bytes | None], list[list[tuple[bytes, bytes]]]]:
-    """Return the values and pairs of ANSWER."""
+def decode_answer(body: bytes) -> list[bytes | None]:
+    """Return the values of ANSWER."""
     reader = Reader(body)
     values = [_read_optional(reader) for _ in range(reader.count(READS_MAX))]
-    pages = [
-        [(reader.blob(KEY_BYTES_MAX), reader.blob(VALUE_BYTES_MAX)) for _ in range(reader.count(PAIRS_MAX))]
-        for _ in range(reader.count(READS_MAX))
-    ]
     reader.finish()
-    return values, pages
+    return values
+
+
+def encode_range(one: Range) -> bytes:
+    """Return the body of LIST."""
+    return Writer().blob(one.start).blob(one.stop).u32(one.limit).finish()
+
+
+def decode_range(body: bytes) -> Range:
+    """Return what LIST asks for.
+
+    Raises:
+        PeerFault: it is no range of an index, whose entries have no values, or more than pages ever take.
+    """
+    reader = Reader(body)
+    one = Range(start=reader.blob(KEY_BYTES_MAX), stop=reader.blob(KEY_BYTES_MAX), limit=reader.u32())
+    reader.finish()
+    if not one.start.startswith(_INDEX) or not one.stop.startswith(_INDEX):
+        raise malformed("no range of an index", value=one.start[:64].hex())
+    if one.limit > SCAN_MAX:
+        raise malformed("too many entries at once", value=one.limit, limit=SCAN_MAX)
+    return one
+
+
+def encode_page(keys: Iterable[bytes]) -> bytes:
+    """Return the body of PAGE."""
+    return b"".join([part for key in keys for part in (len(key).to_bytes(2, "big"), key)])
+
+
+def decode_page(body: bytes) -> list[bytes]:
+    """Return the keys of PAGE. Raises `PeerFault` for a page that is cut short."""
+    keys: list[bytes] = []
+    position, end = 0, len(body)
+    while position < end:
+        start = position + 2
+        position = start + int.from_bytes(body[position:start], "big")
+        keys.append(body[start:position])
+    if position > end:
+        raise malformed("truncated", value=f"{end} bytes", limit=f"{position} needed")
+    return keys
 
 
 def encode_changes(changes: Iterable[tuple[bytes, bytes | None]], *, is_last: bool) -> bytes:
