@@ -61,12 +61,14 @@ def read_for_ever(self: Any, key: bytes) -> bytes | None:
 
 def read_twice(self: Any, key: bytes) -> bytes | None:
     os.write(int(sys.argv[1]), 2 * wire.encode_frame(Kind.READ, wire.encode_reads([key])))
-    return self._pipe.receive()[1]
+    body: bytes = self._pipe.receive()[1]
+    return body
 
 
 def list_all(self: Any, key: bytes) -> bytes | None:
     everything = wire.Range(start=b"", stop=b"\xff", limit=1 << 31)
-    return self._ask(Kind.LIST, wire.encode_range(everything), Kind.PAGE)
+    body: bytes = self._ask(Kind.LIST, wire.encode_range(everything), Kind.PAGE)
+    return body
 
 
 def die(*_: object) -> bytes:
