@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from blocks import Changes, commit_block, make_scene, make_task, open_store, run_block
+from blocks import Changes, commit_block, make_scene, make_task, open_store, read_cpu_s, run_block
 from measuring import print_figures
 from tanpo.contracts import PRODUCT_CONTRACTS, load_source
 from tanpo.ledger.merkle import compute_merkle_root
@@ -114,13 +114,6 @@ class Chain:
         """End runner and store."""
         self.runner.close()
         self._store.close()
-
-
-def read_cpu_s(runner: Runner) -> float:
-    """Return the processor time of this process and of the runner's worker, if it has one."""
-    pid = runner.pid if isinstance(runner, WorkerRunner) else None
-    # The clock of another process, as clock_getcpuclockid(3) numbers it on Linux.
-    return time.process_time() + (time.clock_gettime(~pid << 3 | 2) if pid else 0.0)
 
 
 def summarise(chain: Chain) -> dict[str, float]:

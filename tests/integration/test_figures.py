@@ -51,3 +51,12 @@ def test_deploy_of_a_shape_is_measured_on_each_engine() -> None:
     assert all(
         one[name] > 0 for one in figures["shapes"] for name in ("check_ms", "codegen_ms", "closures_ms")
     )
+
+
+def test_reads_of_every_shape_are_measured_in_a_worker_with_what_their_gas_buys() -> None:
+    figures = run("reads.py", "1")
+    assert len({one["shape"] for one in figures["shapes"]}) == 8
+    assert figures["worst"] == max(figures["shapes"], key=lambda one: one["worker"]["ns_per_gas"])
+    for costs in [one[where] for one in figures["shapes"] for where in ("in_process", "worker")]:
+        assert 0.9 * figures["setting"]["gas_limit"] < costs["gas"] <= figures["setting"]["gas_limit"]
+        assert costs["reads"] > 100

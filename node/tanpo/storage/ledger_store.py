@@ -43,6 +43,7 @@ from tanpo.storage.layout import (
     state_key,
     tx_key,
 )
+from tanpo.storage.listing import Listing
 from tanpo.storage.positions import PositionIndex
 from tanpo.storage.recovery import count_logged_max, load_executed, verify_state
 from tanpo.storage.segments import SEGMENT_BYTES_DEFAULT, BlockSegments
@@ -100,6 +101,7 @@ class LedgerStore:
         self._executed: Executed | None = None
         self._executed_max = NO_HEIGHT
         self._failure: LedgerError | None = None
+        self._listing = Listing()
 
     @classmethod
     def open(
@@ -254,8 +256,7 @@ class LedgerStore:
     def scan(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Return the first `limit` state pairs with start <= key < stop, in ascending order of key."""
         self._check_usable()
-        rows = self._database.scan(state_key(start), state_key(stop), limit)
-        return [(key[1:], value) for key, value in rows]
+        return self._listing.scan(start, stop, limit, self._load)
 
     def read_block(self, height: Height) -> StoredBlock:
         """Return a block from the segments.
@@ -306,6 +307,10 @@ class LedgerStore:
         if self._failure is not None:
             raise self._failure
 
+    def _load(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        rows = self._database.scan(state_key(start), state_key(stop), limit)
+        return [(key[1:], value) for key, value in rows]
+
     def _write(self, commit: BlockCommit) -> None:
         """Write one batch. All of it, or nothing and the store refuses from then on."""
         self._check_usable()
@@ -321,6 +326,7 @@ class LedgerStore:
             receipts_root=commit.receipts_root,
         )
         puts, deletes = _batch(commit, executed)
+        self._listing.clear()
         try:
             self.history.stage(commit.height, commit.changes, puts, deletes)
             self.tree.stage(commit.plan, puts, deletes)
