@@ -30,9 +30,9 @@ import importlib
 import sys
 import tanpo.simulator.workers as workers
 
-# All of it is real but what the workers do: they tell who they are, and go on.
+# All of it is real but what the workers do: they tell who they are, each in one write, and go on.
 def run_for_ever(function, calls, jobs, real=workers.run_in_workers):
-    text = "import os\\nprint(os.getpid(), flush=True)\\nwhile True: pass"
+    text = "import os\\nos.write(1, b'%d\\\\n' % os.getpid())\\nwhile True: pass"
     return real(exec, [(text,)] * {WORKERS}, {WORKERS})
 
 importlib.import_module("tanpo.simulator.sweep").run_in_workers = run_for_ever
