@@ -7,7 +7,7 @@ from heapq import nsmallest
 from typing import Final
 
 from tanpo.ledger.errors import CorruptState, Reason
-from tanpo.ledger.statekey import index_key
+from tanpo.ledger.statekey import KEY_BYTES_MAX, index_key
 from tanpo.vm import gas, ir
 from tanpo.vm.helpers import Meter, charge
 from tanpo.vm.keycodec import build_key_encoder, build_member_codec, slot_prefix
@@ -111,6 +111,8 @@ class IndexState:
         key = index_key(group, member)
         known = self._touched.get(key)
         if known is None:
+            if len(key) > KEY_BYTES_MAX:
+                raise Abort("KEY_RANGE", (("limit", KEY_BYTES_MAX), ("size", len(key))))
             charge(self._meter, gas.TOUCH)
             if not self._touched:
                 self._started.append(self)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tanpo.ledger.errors import InvariantViolation, Reason, TransactionRejected, UsageError
+from tanpo.ledger.statekey import KEY_BYTES_MAX
 from tanpo.ledger.transaction import Call
 from tanpo.vm import GAS_LIMIT_MAX, Machine, gas
 
@@ -373,3 +374,14 @@ def remove(count: int) -> int:
     chain.state.scans = 0
     assert chain.run("remove", count=701).value == 701
     assert 0 < chain.state.scans < 16
+
+
+@pytest.mark.parametrize("work", ["names.add(a, b)", "names.remove(a, b)", "found = names.contains(a, b)"])
+def test_entry_of_an_index_has_a_key_that_the_state_can_hold(chain: Chain, work: str) -> None:
+    chain.deploy(f"names: Index[str, str]\n\n@entry\ndef main(a: str, b: str) -> None:\n    {work}\n")
+    codes = {size: chain.run("main", a="a" * 510, b="b" * size).code for size in range(480, 512)}
+    assert set(codes.values()) == {"", "KEY_RANGE"}
+    longest = max(size for size, code in codes.items() if not code)
+    assert all((size > longest) == bool(code) for size, code in codes.items())
+    if "add" in work:
+        assert max(map(len, chain.commit())) == KEY_BYTES_MAX
