@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.types import Height
 from tanpo.storage.database import Database, scan_keys, seal
-from tanpo.storage.history import History
+from tanpo.storage.history import STEPS_MAX, History
 from tanpo.storage.layout import state_key
 from tanpo.storage.tree import StateTree
 
@@ -118,3 +118,15 @@ def test_a_height_that_is_not_yet_there_is_refused() -> None:
     with ledger_of([{b"a": b"1"}]) as ledger, pytest.raises(UsageError) as refusal:
         ledger.history.at(Height(1))
     assert (refusal.value.reason, refusal.value.limit) == (Reason.HEIGHT_UNKNOWN, "0..0")
+
+
+def test_a_listing_that_steps_over_too_much_is_void() -> None:
+    added: Changes = {b"k%05d" % number: b"" for number in range(STEPS_MAX + 1)}
+    with ledger_of([{b"k99999": b"1"}, added, {}]) as ledger:
+        past = ledger.history.at(Height(0))
+        assert past.scan(b"k05000", b"l", 1) == [(b"k99999", b"1")]
+        past.check()
+        past.scan(b"k0", b"l", 1)
+        with pytest.raises(UsageError, match="too much of what is listed has changed since height 0"):
+            past.check()
+        assert past.get(b"k99999") == b"1"

@@ -23,6 +23,9 @@ from tanpo.storage.proving import pruned
 from tanpo.storage.reading import read_root
 from tanpo.storage.tree import StateTree
 
+STEPS_MAX: Final = 8_192
+"""Keys that the listings of one view may step over: thousands that it does not list may have changed."""
+
 _ABSENT: Final = b"\x00"
 _PRESENT: Final = b"\x01"
 _END: Final = b"\x00\x01"
@@ -92,13 +95,14 @@ class History:
 
 
 class PastState:
-    """The state after the block of a height. `check` after reading: what was read of a height that has
-    left the window in between is void."""
+    """The state after the block of a height. Reading never fails; `check` afterwards, for what was read is
+    void if the height has left the window in between, or if listings had to step over too many keys."""
 
     def __init__(self, database: Database, tree: StateTree, height: Height) -> None:
         self._database = database
         self._tree = tree
         self._height = height
+        self._steps = 0
 
     @property
     def state_root(self) -> StateRoot:
@@ -109,9 +113,17 @@ class PastState:
         return wrap_root(root[2])
 
     def check(self) -> None:
-        """Raise `UsageError` (HEIGHT_PRUNED) if the height has left the window."""
+        """Raise `UsageError` if what was read is void: HEIGHT_PRUNED, TOO_LARGE."""
         if self._height < self._tree.oldest:
             raise pruned(self._height)
+        if self._steps > STEPS_MAX:
+            raise UsageError(
+                Reason.TOO_LARGE,
+                f"too much of what is listed has changed since height {self._height}",
+                value=f"more than {STEPS_MAX} keys",
+                limit=STEPS_MAX,
+                remedy="ask for a later height, or list less at once",
+            )
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of a state key at that height, or `None`."""
@@ -127,7 +139,8 @@ class PastState:
         for key, _, value in merge(self._list_replaced(start, stop), self._list_present(start, stop)):
             if key == last:
                 continue
-            if len(found) == limit:
+            self._steps += 1
+            if len(found) == limit or self._steps > STEPS_MAX:
                 break
             last = key
             if value is not None:
@@ -140,7 +153,8 @@ class PastState:
 
     def _list_replaced(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, int, bytes | None]]:
         cursor, end = _escape(start), _escape(stop)
-        while (row := next(self._database.scan(cursor, end, 1), None)) is not None:
+        while (row := next(self._database.scan(cursor, end, 1), None)) and self._steps <= STEPS_MAX:
+            self._steps += 1
             escaped = row[0][:-_HEIGHT_BYTES]
             above = escaped + (self._height + 1).to_bytes(_HEIGHT_BYTES, "big")
             # A key that is changed in every block has a record for each: go to the one that counts.
