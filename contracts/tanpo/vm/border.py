@@ -176,7 +176,11 @@ def _import_items(each: Import, items: tuple[object, ...] | list[object], meter:
 
 
 def _import_list(each: Import) -> Import:
-    return lambda value, meter: _import_items(each, _check_sequence(value, "list"), meter)
+    def load(value: object, meter: Meter) -> object:
+        pay(meter, gas.CONTAINER_WEIGHT - 1)
+        return _import_items(each, _check_sequence(value, "list"), meter)
+
+    return load
 
 
 def _import_tuple(kinds: tuple[Type, ...]) -> Import:
@@ -204,6 +208,7 @@ def _import_dict(key: Type, each: Import) -> Import:
     bounded = str(key) == "int"
 
     def load(value: object, meter: Meter) -> object:
+        pay(meter, gas.CONTAINER_WEIGHT - 1)
         given = _check_sequence(value, "list of (key, value)")
         if not given:
             return {}

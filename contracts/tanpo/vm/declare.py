@@ -316,6 +316,9 @@ def _check_kinds(scope: ModuleScope, tree: ast.Module) -> None:
     kinds = [signature.kind for signature in scope.functions.values()]
     for kind in ("init", "migrate"):
         if kinds.count(kind) > 1:
-            scope.fault("INIT", tree, f"there are {kinds.count(kind)} functions with @{kind}", kind)
+            _, *others = [name for name, signature in scope.functions.items() if signature.kind == kind]
+            for node in tree.body:
+                if isinstance(node, ast.FunctionDef) and node.name in others:
+                    scope.fault("INIT", node, f"another function has @{kind} too", kind)
     if "entry" not in kinds and "view" not in kinds:
         scope.fault("NO_ENTRY", tree, "the contract has neither an entry point nor a view", scope.contract)

@@ -35,6 +35,18 @@ _ARITHMETIC: Final[dict[type[ast.operator], str]] = {
     ast.LShift: "int.shl",
     ast.RShift: "int.shr",
 }
+_SIGNS: Final = {
+    "int.add": "+",
+    "int.sub": "-",
+    "int.mul": "*",
+    "int.div": "//",
+    "int.mod": "%",
+    "int.and": "&",
+    "int.or": "|",
+    "int.xor": "^",
+    "int.shl": "<<",
+    "int.shr": ">>",
+}
 
 
 def check(scope: FunctionScope, node: ast.expr, wanted: Type | None = None) -> ir.Expr:
@@ -147,10 +159,8 @@ def combine(
                 return ir.Op(left.type, f"concat.{name}", (left, right))
             case ListOf():
                 return ir.Op(left.type, "concat.list", (left, right))
-    written = op.removeprefix("int.")
-    return scope.wrong(
-        "OPERATOR", node, f"{written} is not defined for {left.type} and {right.type}", written
-    )
+    sign = _SIGNS[op]
+    return scope.wrong("OPERATOR", node, f"{sign} is not defined for {left.type} and {right.type}", sign)
 
 
 def _unary(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape

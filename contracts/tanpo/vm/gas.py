@@ -2,7 +2,8 @@
 
 One gas stands for at most about 100 ns. Static prices are summed per block and charged on entry; prices that
 depend on sizes are charged by the helpers of `tanpo.vm.helpers` and the slots of `tanpo.vm.slots` before the
-work is done. Sizes are measured in *weight*: one unit for a value, one more for each 32 bytes of text.
+work is done. Sizes are measured in *weight*: one unit for a value, four for a list or dict, one more for each
+32 bytes of text.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ PRICES: Final[dict[str, int]] = {
     "contains.str": 4,
     "contains.bytes": 4,
     "contains.list": 4,
-    "contains.dict": 2,
+    "contains.dict": 3,
     "item.dict": 3,
     "slice": 4,
     "same": 3,
@@ -99,6 +100,9 @@ PAGE_ITEM: Final = 24
 KEY_PART: Final = 6
 """Charged for each part of a key, group or member beyond the fourth: they are spelled and read one by one."""
 
+COMPARE_TEXT: Final = 3
+"""Charged for each comparison of texts or bytes for equality: 4 KB of UTF-8 may take 16 KB of memory."""
+
 PAGE_TOUCHED: Final = 3
 """Charged by a page for each member of its group that this block added or removed: they are sorted in."""
 
@@ -108,6 +112,9 @@ the state: an empty list weighs one and takes 64 bytes."""
 
 COMPARISONS_PER_GAS: Final = 2
 """How many units of weight a membership test compares for one gas."""
+
+CONTAINER_WEIGHT: Final = 4
+"""What a list or dict weighs beside what it holds: an empty one too is weighed, compared and copied."""
 
 PROBES_PER_GAS: Final = 32
 """Integer keys can be crafted so that seeking one steps over all others; texts and bytes are salted."""
@@ -140,8 +147,8 @@ def price_expression(node: ir.Expr | None) -> int:
             continue
         if isinstance(part, ir.Op):
             total += PRICES.get(part.op, 1)
-            if part.op == "compare" and part.args[0].type == STR:
-                total += len(part.args) - 2
+            if part.op == "compare" and part.args[0].type in (STR, BYTES):
+                total += COMPARE_TEXT * (len(part.args) - 1)
             if part.op.startswith(("state.", "index.")):
                 total += sum([price_key(one.type) for one in part.args[: _KEYS.get(part.op, 1)]])
             pending.extend(part.args)
@@ -230,9 +237,11 @@ def build_weigher(kind: Type) -> tuple[int, Weigh | None]:
         case TupleOf(items=items):
             return _weigher_of_row(items)
         case ListOf(item=item):
-            return 1, _weigher_of_list(*build_weigher(item))
+            return CONTAINER_WEIGHT, _weigher_of_list(*build_weigher(item))
         case DictOf(key=key, value=value):
-            return 1, _weigher_of_dict(build_weigher(TupleOf((key, value))), is_crafted=key == INT)
+            return CONTAINER_WEIGHT, _weigher_of_dict(
+                build_weigher(TupleOf((key, value))), is_crafted=key == INT
+            )
     return 1, None
 
 
@@ -307,28 +316,37 @@ def _row_function(constant: int, texts: tuple[int, ...], others: tuple[tuple[int
 
 
 def _weigher_of_list(constant: int, function: Weigh | None) -> Weigh:
-    each = function or (lambda _, __: constant)
-
-    def weigh_flat(items: Any, _: int) -> int:
-        return 1 + constant * len(items)
+    if function is None:
+        return lambda items, _: CONTAINER_WEIGHT + constant * len(items)
+    each = function
 
     def weigh_each(items: Any, most: int) -> int:
-        total = 1
+        total = CONTAINER_WEIGHT
         for item in items:
             total += each(item, most)
             if total > most:
                 break
         return total
 
-    def weigh_texts(items: Any, _: int) -> int:
-        total = 1 + len(items)
-        for text in items:
-            total += len(text) >> (5 if text.isascii() else 3)
-        return total
+    return _FLAT_WEIGHERS.get(function, weigh_each)
 
-    if function is _weigh_text:
-        return weigh_texts
-    return weigh_flat if function is None else weigh_each
+
+def _weigh_texts(items: Any, _: int) -> int:
+    total = CONTAINER_WEIGHT + len(items)
+    for text in items:
+        total += len(text) >> (5 if text.isascii() else 3)
+    return total
+
+
+def _weigh_raws(items: Any, _: int) -> int:
+    total = CONTAINER_WEIGHT + len(items)
+    for raw in items:
+        total += len(raw) >> 5
+    return total
+
+
+_FLAT_WEIGHERS: Final[dict[Weigh, Weigh]] = {_weigh_text: _weigh_texts, _weigh_bytes: _weigh_raws}
+"""Lists of the commonest items, weighed without a call for each of them."""
 
 
 def _weigher_of_dict(pair: tuple[int, Weigh | None], *, is_crafted: bool) -> Weigh:

@@ -16,6 +16,7 @@ from tanpo.vm.gas import Weigh
 from tanpo.vm.helpers import Meter
 from tanpo.vm.indexes import IndexLayout
 from tanpo.vm.slots import SlotLayout
+from tanpo.vm.types import Type
 
 _NAMES_SHOWN: Final = 12
 _KINDS: Final = {"entry": "entry point", "view": "view"}
@@ -38,12 +39,17 @@ class Door:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """A contract prepared to run: its program, its doors by kind, and how its state is spelled."""
+    """A contract prepared to run: its program, its doors by kind, and how its state is spelled.
+
+    `handed_back` has what the functions it calls return, by contract and name; `events` has its events.
+    """
 
     compiled: CompiledContract
     program: Program
     doors: Mapping[str, Mapping[str, Door]]
     layouts: Mapping[str, SlotLayout | IndexLayout]
+    handed_back: Mapping[tuple[str, str], Type]
+    events: Mapping[str, tuple[Type, ...]]
 
 
 def install(compiled: CompiledContract, engine: Engine) -> Installed:
@@ -63,7 +69,15 @@ def install(compiled: CompiledContract, engine: Engine) -> Installed:
             layouts[slot.name] = IndexLayout(unit.contract, slot)
         else:
             layouts[slot.name] = SlotLayout(unit.contract, slot)
-    return Installed(compiled=compiled, program=engine(unit), doors=doors, layouts=layouts)
+    called = zip(unit.imports, unit.signatures, strict=True)
+    return Installed(
+        compiled=compiled,
+        program=engine(unit),
+        doors=doors,
+        layouts=layouts,
+        handed_back={(contract, name): signature.returns for (_, contract, name), signature in called},
+        events={event.name: tuple(part.type for part in event.fields) for event in compiled.interface.events},
+    )
 
 
 def load_arguments(door: Door, arguments: Fields, meter: Meter) -> list[object]:

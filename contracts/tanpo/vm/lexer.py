@@ -24,11 +24,15 @@ from tanpo.vm.limits import (
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER: Final = re.compile(r"0[xX][0-9A-Fa-f]+|[0-9]+(?:_[0-9]+)*")
+_BROKEN_NUMBER: Final = re.compile(r"\.?[0-9](?:[eE][+-](?=[0-9])|[0-9A-Za-z_.])*")
+"""What is skipped as one malformed number, so that the rest of the line is still read."""
+
 _OPERATOR: Final = re.compile(r"//=|<<=|>>=|->|:=|\*\*|//|<<|>>|<=|>=|==|!=|[-+*%&|^]=|[-+*/%&|^~<>=.,:@]")
 _PLACEHOLDER: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
 _BYTE_ORDER_MARKS: Final = ("\ufeff", "\xef\xbb\xbf", "\xff\xfe", "\xfe\xff")
 """As text, and as the bytes of UTF-8 and both orders of UTF-16 read one by one."""
 
+_BROKEN_BRACES: Final = re.compile(r"\{[^}\n]*\}?|\}")
 _FIXED_ESCAPES: Final = "\\'\"nrt"
 _HEX: Final = "0123456789abcdefABCDEF"
 _CLOSERS: Final = {")": "(", "]": "[", "}": "{"}
@@ -194,15 +198,16 @@ class _Scanner:
         following = self._source[self._position + len(text) : self._position + len(text) + 1]
         digits = len(text.replace("_", "")) - (2 if text[:2] in ("0x", "0X") else 0)
         if following in (".", "e", "E"):
-            self._fault("FLOAT", "a number with a fraction or an exponent is not allowed", text + following)
-            return False
+            return self._skip_number("FLOAT", "a number with a fraction or an exponent is not allowed")
         if following == "_" or following.isalnum() or digits > DIGITS_MAX:
-            self._fault(
-                "NUMBER",
-                f"number is malformed or longer than {DIGITS_MAX} digits",
-                text[:DIGITS_MAX] + following,
-            )
-            return False
+            return self._skip_number("NUMBER", f"number is malformed or longer than {DIGITS_MAX} digits")
+        self._position += len(text)
+        return True
+
+    def _skip_number(self, code: str, message: str) -> bool:
+        match = _BROKEN_NUMBER.match(self._source, self._position)
+        text = match[0] if match else self._source[self._position]
+        self._fault(code, message, text[: DIGITS_MAX + 1])
         self._position += len(text)
         return True
 
@@ -224,7 +229,8 @@ class _Scanner:
     def _scan_operator(self, character: str) -> bool:
         if character == "\\":
             self._fault("CONTINUATION", "line continues with a backslash", character)
-            return False
+            self._position += 1
+            return True
         if character == ";":
             self._fault("SEMICOLON", "two statements on one line", character)
             self._position += 1
@@ -232,67 +238,75 @@ class _Scanner:
         match = _OPERATOR.match(self._source, self._position)
         if not match:
             self._fault("CHARACTER", f"character {character!r} has no meaning here", character)
-            return False
+            self._position += 1
+            return True
         if match[0] == "." and self._source[self._position + 1 : self._position + 2].isdigit():
-            self._fault("FLOAT", "a number with a fraction is not allowed", match[0])
-            return False
+            return self._skip_number("FLOAT", "a number with a fraction is not allowed")
         self._position += len(match[0])
         return True
 
     def _scan_string(self, prefix: str) -> bool:
-        if prefix not in ("", "b", "f"):
+        is_known = prefix in ("", "b", "f")
+        if not is_known:
             self._fault("STRING", f"string prefix {prefix!r} is not allowed", prefix)
-            return False
         if self._after_string:
             self._fault("STRING_ADJACENT", "two strings stand side by side", prefix)
         self._after_string = True
         self._position += len(prefix)
         quote = self._source[self._position]
         triple = self._source.startswith(quote * 3, self._position)
-        if triple and prefix:
+        if triple and prefix and is_known:
             self._fault("STRING", "a long string takes no prefix", prefix)
-            return False
         self._position += 3 if triple else 1
-        return self._scan_body(quote * 3 if triple else quote, formatted=prefix == "f")
+        closer = quote * 3 if triple else quote
+        return self._scan_body(closer, formatted=prefix == "f" and not triple, is_known=is_known)
 
-    def _scan_body(self, closer: str, *, formatted: bool) -> bool:
+    def _scan_body(self, closer: str, *, formatted: bool, is_known: bool) -> bool:
         start = self._position
         while not self._source.startswith(closer, self._position):
             character = self._source[self._position : self._position + 1]
             if character == "" or (character == "\n" and len(closer) == 1):
                 self._fault("STRING", "string is not closed")
-                return False
-            if self._position - start > TEXT_SIZE_MAX:
+                return True
+            if self._position - start == TEXT_SIZE_MAX + 1:
                 self._fault("STRING", f"string is longer than {TEXT_SIZE_MAX} characters")
-                return False
-            if not self._scan_character(character, formatted=formatted):
-                return False
+            if character == "\\":
+                self._scan_escape(is_known=is_known)
+            elif formatted and character in "{}":
+                if not self._scan_braces(closer):
+                    return True
+            else:
+                self._position += 1
+            if self._source[self._position - 1] == "\n":
+                self._line += 1
+                self._line_start = self._position
         self._position += len(closer)
         return True
 
-    def _scan_character(self, character: str, *, formatted: bool) -> bool:
-        if character == "\\":
-            return self._scan_escape()
-        if character == "\n":
-            self._line += 1
-            self._line_start = self._position + 1
-        elif formatted and character in "{}":
-            match = _PLACEHOLDER.match(self._source, self._position)
-            if not match or "__" in match[0]:
-                self._fault("FORMAT", "only plain names may stand in braces", character)
-                return False
+    def _scan_braces(self, closer: str) -> bool:
+        """Return whether the end of the string can still be told."""
+        match = _PLACEHOLDER.match(self._source, self._position)
+        if match and "__" not in match[0]:
             self._position += len(match[0])
             return True
-        self._position += 1
+        rest = _BROKEN_BRACES.match(self._source, self._position)
+        text = rest[0] if rest else self._source[self._position]
+        self._fault("FORMAT", "only plain names may stand in braces", text)
+        if closer in text:
+            stop = self._source.find("\n", self._position)
+            self._position = len(self._source) if stop < 0 else stop
+            return False
+        self._position += len(text)
         return True
 
-    def _scan_escape(self) -> bool:
+    def _scan_escape(self, *, is_known: bool) -> None:
         following = self._source[self._position + 1 : self._position + 4]
         if following[:1] and following[0] in _FIXED_ESCAPES:
             self._position += 2
-            return True
+            return
         if len(following) == 3 and following[0] == "x" and following[1] in _HEX and following[2] in _HEX:
             self._position += 4
-            return True
-        self._fault("ESCAPE", f"escape \\{following[:1]} is not allowed", following[:1])
-        return False
+            return
+        if is_known:
+            self._fault("ESCAPE", f"escape \\{following[:1]} is not allowed", following[:1])
+        self._position += 2 if following else 1

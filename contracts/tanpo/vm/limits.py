@@ -10,7 +10,7 @@ LANGUAGE_VERSION: Final = 1
 GAS_TABLE_VERSION: Final = 1
 
 GAS_LIMIT_MAX: Final = 1_000_000
-"""The most gas a transaction may ask for: about 100 ms in the worst case."""
+"""The most gas a transaction may ask for: 100 ms at most in the worst case found."""
 
 SOURCE_BYTES_MAX: Final = 64 * 1024
 LINE_CHARACTERS_MAX: Final = 400

@@ -218,9 +218,9 @@ class _ContractHost:
 
     def open_event(self, name: str, fields: tuple[str, ...]) -> Native:
         """Return the function that emits an event from a tuple of its values in the order of `fields`."""
-        shape = next(event for event in self._installed.compiled.interface.events if event.name == name)
-        exporters = [build_exporter(part.type) for part in shape.fields]
-        weigh = gas.weigher(TupleOf(tuple(part.type for part in shape.fields)))
+        kinds = self._installed.events[name]
+        exporters = [build_exporter(kind) for kind in kinds]
+        weigh = gas.weigher(TupleOf(kinds))
         meter, events, contract = self._work.meter, self._work.events, self._name
         plain = not any(exporters)
 
@@ -242,9 +242,7 @@ class _ContractHost:
             CONTRACT_SENDER + self._name,
             self._work.meter,
         )
-        unit = self._installed.compiled.unit
-        place = [(callee, name) for _, callee, name in unit.imports].index((contract, function))
-        returns = unit.signatures[place].returns
+        returns = self._installed.handed_back[contract, function]
         shares_parts = any(is_mutable(part) for part in parts_of(returns))
         copy, weigh = build_copier(returns), gas.weigher(returns)
 

@@ -24,6 +24,9 @@ from tanpo.vm.valuecodec import build_decoder, build_encoder
 Entry = tuple[object, int]
 """A decoded value and its weight; the value of `ABSENT` is None, which the dialect does not have."""
 
+BYTES_PER_WEIGHT_MAX: Final = 34
+"""No value is spelled with more bytes a unit of its weight: an integer takes 33, a text of 31 letters too."""
+
 ABSENT: Final[Entry] = (None, 0)
 
 
@@ -168,6 +171,7 @@ class SlotState:
 
     def _build_toucher(self) -> Callable[[object], Entry]:
         layout, entries, touched, read = self._layout, self._entries, self._touched, self._reader.get
+        meter = self._meter
         prefix, spell, decode, weigh, enter = (
             layout.prefix,
             layout.spell_known,
@@ -184,6 +188,9 @@ class SlotState:
                 if data is None:
                     entry = ABSENT
                 else:
+                    least = gas.READ_WEIGHT * (len(data) // BYTES_PER_WEIGHT_MAX)
+                    if least > meter[0]:
+                        charge(meter, least)  # as it would end once it is decoded and weighed
                     value = decode(data)
                     entry = (value, weigh if isinstance(weigh, int) else weigh(value, VALUE_WEIGHT_MAX))
                 entries[key] = entry
@@ -205,11 +212,14 @@ class SlotState:
 
         def put(value: object, key: object = ()) -> None:
             weight = weigh if isinstance(weigh, int) else weigh(value, VALUE_WEIGHT_MAX)
+            is_heavy = weight > VALUE_WEIGHT_MAX
+            if is_heavy:
+                weight = VALUE_WEIGHT_MAX  # how far it was weighed depends on the order of a dict
             left = meter[0] - gas.STORE_WEIGHT * weight
             meter[0] = left
             if left < 0:
                 raise Abort("OUT_OF_GAS")
-            if weight > VALUE_WEIGHT_MAX:
+            if is_heavy:
                 raise Abort("VALUE_SIZE")
             if not layout.is_plain:
                 key = encode_key(key)

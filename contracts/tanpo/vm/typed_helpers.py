@@ -45,7 +45,8 @@ def _make_keep(kind: Type) -> Factory:
     def make(meter: Meter) -> Native:
         def keep(value: object) -> object:
             weight = weigh(value, VALUE_WEIGHT_MAX)
-            charge(meter, gas.PASS_WEIGHT * weight)
+            # How far a value that is too heavy was weighed depends on the order of a dict.
+            charge(meter, gas.PASS_WEIGHT * min(weight, VALUE_WEIGHT_MAX))
             if weight > VALUE_WEIGHT_MAX:
                 raise Abort("VALUE_SIZE")
             return copy(value)

@@ -30,14 +30,14 @@ Evaluate = Callable[..., Outcome]
         (BYTES, b"a" * 64, 3),
         (TupleOf((INT, STR)), (1, "a" * 32), 4),
         (TupleOf((TupleOf((STR,)),)), (("a" * 32,),), 4),
-        (TupleOf((TupleOf((INT, ListOf(STR))),)), ((1, ["a", "b"]),), 6),
-        (ListOf(INT), [1, 2, 3], 4),
-        (ListOf(STR), ["a" * 32, "b"], 4),
-        (DictOf(STR, INT), {"a": 1, "b": 2}, 7),
-        (DictOf(STR, INT), {str(key): 1 for key in range(2048)}, 1 + 2048 * 3),
-        (DictOf(INT, INT), dict.fromkeys(range(1023), 1), 1 + 1023 * 3),
-        (DictOf(INT, INT), dict.fromkeys(range(2048), 1), 1 + 2048 * 11),
-        (Record("t", "R", (("a", INT), ("b", STR), ("c", ListOf(INT)))), [1, "x", [1, 2]], 6),
+        (TupleOf((TupleOf((INT, ListOf(STR))),)), ((1, ["a", "b"]),), 9),
+        (ListOf(INT), [1, 2, 3], 7),
+        (ListOf(STR), ["a" * 32, "b"], 7),
+        (DictOf(STR, INT), {"a": 1, "b": 2}, 10),
+        (DictOf(STR, INT), {str(key): 1 for key in range(2048)}, 4 + 2048 * 3),
+        (DictOf(INT, INT), dict.fromkeys(range(1023), 1), 4 + 1023 * 3),
+        (DictOf(INT, INT), dict.fromkeys(range(2048), 1), 4 + 2048 * 11),
+        (Record("t", "R", (("a", INT), ("b", STR), ("c", ListOf(INT)))), [1, "x", [1, 2]], 9),
         (Record("t", "R", (("a", INT), ("b", BOOL))), [1, True], 3),
     ],
 )
@@ -61,11 +61,11 @@ PAIRS = tuple((number, 1) for number in range(4_000))
     ("kind", "value", "weight"),
     [
         ("int", 1, 1),
-        ("list[tuple[int, bool]]", ((1, True),) * 3, 10),
-        ("list[list[int]]", ((),) * 4_000, 4_001),
-        ("dict[str, str]", (("a", "b" * 64),), 6),
-        ("dict[int, int]", PAIRS, 1 + 4_000 * (3 + gas.PROBED_WEIGHT)),
-        ("list[R]", ({"a": 1, "b": "x"},) * 2, 7),
+        ("list[tuple[int, bool]]", ((1, True),) * 3, 13),
+        ("list[list[int]]", ((),) * 4_000, 4 + 4 * 4_000),
+        ("dict[str, str]", (("a", "b" * 64),), 9),
+        ("dict[int, int]", PAIRS, 4 + 4_000 * (3 + gas.PROBED_WEIGHT)),
+        ("list[R]", ({"a": 1, "b": "x"},) * 2, 10),
         ("bytes", bytes(64), 3),
     ],
 )
@@ -297,8 +297,11 @@ def test_rows_of_one_part_are_copied_to_the_end(kind: Type) -> None:
 def test_each_comparison_of_a_chain_on_text_is_charged(evaluate: Evaluate) -> None:
     """Texts of 4,096 bytes may take 16 KB, and are compared to their end if they are equal."""
     used = [evaluate(f"s = 'a'\nx = {' == '.join('s' * count)}\nreturn 1").gas_used for count in (2, 3, 12)]
-    assert used[1] - used[0] == 2
-    assert used[2] - used[0] == 20
+    each = 1 + gas.COMPARE_TEXT
+    assert [one - used[0] for one in used] == [0, each, 10 * each]
+    plain = evaluate("x = a == a\nreturn 1", a=1).gas_used - evaluate("x = a\nreturn 1", a=1).gas_used
+    text = evaluate("x = s == s\nreturn 1", s="").gas_used - evaluate("x = s\nreturn 1", s="").gas_used
+    assert text - plain == gas.COMPARE_TEXT
 
 
 class Weighed(list[Any]):
@@ -323,4 +326,4 @@ def test_nothing_is_weighed_further_than_the_gas_left_pays_for() -> None:
     with pytest.raises(Abort, match="OUT_OF_GAS"):
         build_typed_helper("pass", kind)([1000])(handed)
     assert handed.seen <= 1000 // gas.PASS_WEIGHT + 1
-    assert build_typed_helper("same", kind)([8002])(first, second)
+    assert build_typed_helper("same", kind)([2 * (4 + 4 * 4000)])(first, second)

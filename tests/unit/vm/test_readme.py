@@ -112,8 +112,9 @@ SIZED = {
     "an event": (gas.EMIT, gas.EMIT_WEIGHT),
     "a result": gas.RESULT_WEIGHT,
     "`require`, `abort`": (gas.FAIL, gas.EMIT_WEIGHT),
-    "a page of an index": (gas.SCAN, gas.PAGE_ITEM, gas.PAGE_ITEM, gas.PAGE_TOUCHED),
-    "joining, slicing, encoding and comparing text, `hex`": (1, gas.CHARACTERS_PER_GAS),
+    "a page of an index": (gas.SCAN, gas.PAGE_ITEM, gas.PAGE_ITEM, gas.PAGE_TOUCHED, gas.PAGE_TOUCHED),
+    "joining, slicing and encoding text, `hex`": (1, gas.CHARACTERS_PER_GAS),
+    "each `==` and `!=` between texts or bytes": gas.COMPARE_TEXT,
     "joining and slicing lists": (1, gas.ITEMS_PER_GAS),
     "`in` and `find` on text": (1, gas.SEARCH_PER_GAS),
     "`in` on a list": (1, gas.COMPARISONS_PER_GAS),
@@ -132,16 +133,21 @@ def test_price_by_size_is_that_of_the_machine(what: str, numbers: int | tuple[in
     assert stated == (numbers if isinstance(numbers, tuple) else (numbers,))
 
 
+def test_weight_of_containers_is_that_of_the_machine() -> None:
+    assert gas.CONTAINER_WEIGHT == 4
+    assert "a list or dict weighs four" in TEXT
+
+
 def test_weight_of_integer_keys_is_that_of_the_machine() -> None:
     assert f"each integer key weighs {gas.PROBED_WEIGHT} more for every 1,024 keys" in TEXT
 
 
 def test_no_price_by_size_is_left_out() -> None:
-    names = {"PROBED_WEIGHT"} ^ {
+    names = {"CONTAINER_WEIGHT", "PROBED_WEIGHT"} ^ {
         name for name, value in vars(gas).items() if name.isupper() and isinstance(value, int)
     }
     source = Path(__file__).read_text(encoding="utf-8").partition("SIZED = {")[2].partition("}")[0]
-    assert names - {"PROBED_WEIGHT"} == set(re.findall(r"gas\.([A-Z_]+)", source))
+    assert names - {"CONTAINER_WEIGHT", "PROBED_WEIGHT"} == set(re.findall(r"gas\.([A-Z_]+)", source))
 
 
 def test_runtime_codes_and_rounding_modes_are_listed() -> None:

@@ -331,6 +331,55 @@ def test_all_faults_are_reported_at_once_in_order_of_place() -> None:
     assert [fault.line for fault in found] == sorted(fault.line for fault in found)
 
 
+TOKENS = """@entry
+def main(a: int, s: str) -> None:
+    x = 5.5 + .5
+    y = 1e-3 + 6.append + 0o7
+    w = r"a\\q" + "b" "c"
+    q = f"{a+1} {s} }} {s!r}"
+    v = 'a\\qb\\u1234'
+    u = $a ? 2; t = 1
+    t = a \\
+        + 1
+    s = 'open
+    s = f"{'a'}" "b"
+    z = 1__0
+"""
+
+
+def test_all_faults_of_tokens_are_reported_at_once(faults: Check) -> None:
+    found = [(fault.line, fault.column, fault.code, fault.construct) for fault in faults(TOKENS)]
+    assert found == [
+        (3, 9, "FLOAT", "5.5"),
+        (3, 15, "FLOAT", ".5"),
+        (4, 9, "FLOAT", "1e-3"),
+        (4, 16, "FLOAT", "6.append"),
+        (4, 27, "NUMBER", "0o7"),
+        (5, 9, "STRING", "r"),
+        (5, 22, "STRING_ADJACENT", '"c"'),
+        (6, 11, "FORMAT", "{a+1}"),
+        (6, 21, "FORMAT", "}"),
+        (6, 22, "FORMAT", "}"),
+        (6, 24, "FORMAT", "{s!r}"),
+        (7, 11, "ESCAPE", "q"),
+        (7, 14, "ESCAPE", "u"),
+        (8, 9, "CHARACTER", "$"),
+        (8, 12, "CHARACTER", "?"),
+        (8, 15, "SEMICOLON", ";"),
+        (9, 11, "CONTINUATION", "\\"),
+        (11, 14, "STRING", "s = 'open"),
+        (12, 11, "FORMAT", """{'a'}"""),
+        (12, 18, "STRING_ADJACENT", '"b"'),
+        (13, 9, "NUMBER", "1__0"),
+    ]
+
+
+def test_the_second_function_to_begin_with_is_the_one_that_is_named(faults: Check) -> None:
+    twice = "@init\ndef one() -> None:\n    pass\n\n@init\ndef two() -> None:\n    pass\n"
+    (fault,) = faults(entry("pass") + twice)
+    assert (fault.code, fault.line) == ("INIT", entry("pass").count("\n") + 6)
+
+
 def test_one_mistake_does_not_cause_a_cascade(faults: Check) -> None:
     found = faults(entry("x = nothing\ny = x + 1\nz = y * 2 > x\nif z:\n    return"))
     assert [fault.code for fault in found] == ["NAME_UNKNOWN"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tanpo.ledger.errors import CorruptState
 from tanpo.vm import gas
 
 if TYPE_CHECKING:
@@ -128,3 +129,54 @@ def test_key_that_cannot_be_paid_for_is_not_read(prepared: Chain) -> None:
     prepared.state.entries.clear()
     outcome = prepared.run("main", k="1", n=1, breaks=False, gas=needed - 1_000)
     assert (outcome.code, outcome.gas_used) == ("OUT_OF_GAS", needed - 1_000)
+
+
+HEAVY = """
+m: Map[str, dict[str, list[int]]]
+
+@entry
+def one() -> None:
+    d: dict[str, list[int]] = {}
+    d["z"] = [1]
+    d["a"] = [i for i in range(200)]
+    m["k"] = d
+
+@entry
+def two() -> None:
+    d = m["k"]
+    d["z"] = [i for i in range(2100)]
+    m["k"] = d
+
+@entry
+def three() -> None:
+    d = m["k"]
+    d["z"] = [i for i in range(2100)]
+    m["k"] = {"z": d["z"], "a": d["a"]}
+
+@entry
+def look() -> bool:
+    return "k" in m
+"""
+
+
+@pytest.mark.parametrize("entry", ["two", "three"])
+def test_entry_that_is_too_heavy_costs_the_same_in_any_order_of_its_keys(chain: Chain, entry: str) -> None:
+    chain.deploy(HEAVY)
+    assert chain.run("one").ok
+    cached = chain.run(entry)
+    chain.commit()
+    assert cached.code == "VALUE_SIZE"
+    assert chain.run(entry) == cached
+
+
+def test_value_that_cannot_be_paid_for_is_not_read_to_its_end(chain: Chain) -> None:
+    chain.deploy(HEAVY)
+    assert chain.run("one").ok
+    (key,) = chain.commit()
+    needed = chain.run("look").gas_used
+    chain.commit()
+    chain.state.entries[key] = b"\xff" * 8_000
+    outcome = chain.run("look", gas=needed)
+    assert (outcome.code, outcome.gas_used) == ("OUT_OF_GAS", needed)
+    with pytest.raises(CorruptState):
+        chain.run("look", gas=needed + 1_500)

@@ -15,7 +15,10 @@ def query(
     view: Annotated[str | None, typer.Argument(help="The view.")] = None,
     arg: ArgumentsOption = None,
     at: Annotated[
-        int | None, typer.Option(min=1, help="Ask of the state after this height, not the latest.")
+        int | None,
+        typer.Option(
+            "--at", metavar="HEIGHT", min=1, help="Ask of the state after this height, not the latest."
+        ),
     ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="List entry points and views instead.")] = False,
     output: OutputOption = Format.TABLE,
