@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tanpo.ledger.keycodec import KEY_PART_BYTES_MAX
 from tanpo.ledger.values import DEPTH_MAX, INT_MAX, INT_MIN, ITEMS_MAX, TEXT_BYTES_MAX
 
 LANGUAGE_VERSION: Final = 1
@@ -60,7 +61,7 @@ SHIFT_MAX: Final = 255
 VALUE_WEIGHT_MAX: Final = 2_048
 """Heaviest value in one state entry; at 33 bytes a unit it stays under 68 KiB encoded."""
 
-KEY_BYTES_MAX: Final = 512
+KEY_BYTES_MAX: Final = KEY_PART_BYTES_MAX
 """Longest encoded key, group or member; leaves room for contract and slot in a state key."""
 
 DICT_KEY_MAX: Final = 2**61 - 2

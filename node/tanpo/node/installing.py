@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from tanpo.ledger.contractversion import (
+    ContractVersion,
+    compute_contract_key,
+    compute_version_key,
+    encode_version,
+)
 from tanpo.ledger.errors import Reason, TransactionRejected, UsageError, clip
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.plans import CONTRACTS_CONTRACT, ContractPlan
@@ -18,13 +24,7 @@ from tanpo.ledger.receipt import Event
 from tanpo.ledger.values import Fields, Value
 from tanpo.node.contract_sets import CONTRACTS_MAX, Programs
 from tanpo.node.epochs import VALIDATORS_CONTRACT, check_genesis
-from tanpo.node.versions import (
-    ContractVersion,
-    InstalledContracts,
-    compute_key,
-    compute_past_key,
-    encode_version,
-)
+from tanpo.node.versions import InstalledContracts
 from tanpo.storage import Overlay
 from tanpo.vm import (
     GAS_LIMIT_MAX,
@@ -129,9 +129,9 @@ def check_installation(
     )
     then = contracts.replace(version, compiled)
     programs.adopt(then.sources, then.compiled, then.machine)
-    records: dict[bytes, bytes | None] = {compute_key(name): encode_version(version)}
+    records: dict[bytes, bytes | None] = {compute_contract_key(name): encode_version(version)}
     if before is not None:
-        records[compute_past_key(name, before.version)] = encode_version(before)
+        records[compute_version_key(name, before.version)] = encode_version(before)
     return Candidate(plan=plan, contracts=then, records=records)
 
 
