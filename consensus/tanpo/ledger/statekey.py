@@ -45,6 +45,11 @@ def group_of(key: bytes) -> bytes:
     return key[_GROUP_START : _GROUP_START + int.from_bytes(key[2:4], "big")]
 
 
+def group_prefix(group: bytes) -> bytes:
+    """Return the first two bytes of the paths of all members of an index group."""
+    return sha256(b"\x12" + group).digest()[:2]
+
+
 def path_of(key: bytes) -> bytes:
     """Return the 32-byte path of a key in the tree."""
     digest = sha256(b"\x10" + key).digest()

@@ -15,7 +15,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final
 
 from tanpo.ledger.codec import Reader
@@ -27,6 +26,7 @@ from tanpo.ledger.statekey import (
     PATH_DIGITS,
     VALUE_BYTES_MAX,
     group_of,
+    group_prefix,
     hash_bucket,
     hash_inner,
     path_of,
@@ -134,7 +134,7 @@ def group_range(group: bytes) -> PathRange:
     """
     if not group:
         raise UsageError(Reason.MISUSE, "a group has a name", remedy="ask for single keys")
-    prefix = int.from_bytes(sha256(b"\x12" + group).digest()[:2], "big")
+    prefix = int.from_bytes(group_prefix(group), "big")
     shift = PATH_BITS - _GROUP_BITS
     return PathRange(start=prefix << shift, stop=(prefix + 1) << shift)
 

@@ -21,7 +21,7 @@ from tanpo.client.identity import Identity
 from tanpo.client.keyfile import FileSigner, load_key, save_key
 from tanpo.client.plan import RetryPolicy
 from tanpo.client.profile import Profile, load_profile, parse_profile, render_profile
-from tanpo.client.proofs import ReceiptProof, VerifiedReceipt, load_proof, save_proof, verify_proof
+from tanpo.client.proofs import load_proof, save_proof, verify_proof
 from tanpo.client.results import (
     BatchResult,
     Committed,
@@ -40,6 +40,8 @@ from tanpo.client.results import (
     Unresolved,
     ValidatorsView,
 )
+from tanpo.client.statereads import Holdings, Position, StateListing, StateValue, read_position
+from tanpo.ledger.proofs import ReceiptProof, VerifiedReceipt
 
 __all__ = [
     "DEADLINE_S",
@@ -61,6 +63,7 @@ __all__ = [
     "EvidenceView",
     "FileSigner",
     "HandshakeFailed",
+    "Holdings",
     "Identity",
     "LedgerEvent",
     "NodeFailed",
@@ -69,12 +72,15 @@ __all__ = [
     "OutcomeUnknown",
     "PartialSignature",
     "Pending",
+    "Position",
     "Profile",
     "QueryResult",
     "ReceiptProof",
     "Rejected",
     "Result",
     "RetryPolicy",
+    "StateListing",
+    "StateValue",
     "Unknown",
     "Unreachable",
     "Unresolved",
@@ -89,6 +95,7 @@ __all__ = [
     "load_proof",
     "load_signature",
     "parse_profile",
+    "read_position",
     "render_profile",
     "save_draft",
     "save_envelope",

@@ -8,7 +8,6 @@ from hashlib import sha256
 from typing import Any
 
 from tanpo.api.v1 import ledger_pb2, network_pb2
-from tanpo.client.proofs import decode_headers, verify_final
 from tanpo.client.results import (
     Committed,
     CommittedBlock,
@@ -30,10 +29,11 @@ from tanpo.ledger.codec import Reader
 from tanpo.ledger.errors import PeerFault, Reason, TransactionRejected, UsageError
 from tanpo.ledger.evidence import decode_evidence, verify_evidence
 from tanpo.ledger.genesis import Member, Parameters
+from tanpo.ledger.lineage import Lineage, decode_headers
 from tanpo.ledger.receipt import Receipt, decode_receipt
 from tanpo.ledger.transaction import Envelope, Transaction, decode_envelope
 from tanpo.ledger.types import BlockHash, Height, MemberId, NetworkId, StateRoot, TxId
-from tanpo.ledger.validators import Validator, ValidatorSet
+from tanpo.ledger.validators import Validator
 from tanpo.ledger.values import Fields, decode_value, read_fields
 
 
@@ -123,7 +123,7 @@ def read_transaction(
 
 
 def read_block(
-    network_id: NetworkId, validators: ValidatorSet, height: int, response: ledger_pb2.GetBlockResponse
+    network_id: NetworkId, lineage: Lineage, height: int, response: ledger_pb2.GetBlockResponse
 ) -> CommittedBlock:
     """Return the block asked for (0: any), having verified that a quorum made it final."""
     block = decode_block(response.block)
@@ -137,7 +137,7 @@ def read_block(
     if response.block_hash != block.block_hash:
         raise lying("another block hash", value=response.block_hash.hex(), limit=block.block_hash.hex())
     headers = [header, *decode_headers(response.descendants)]
-    proof = verify_final(headers, response.commit_proof, network_id, validators)
+    proof = lineage.verify_final(headers, response.commit_proof)
     transactions = tuple(
         transaction
         for encoded in block.envelopes
@@ -158,6 +158,12 @@ def read_block(
         transactions=transactions,
         receipts=receipts,
     )
+
+
+def find_block_epoch(response: ledger_pb2.GetBlockResponse) -> int:
+    """Return the epoch up to which validators must be known to check a block, by the node's word."""
+    headers = [decode_block(response.block).header, *decode_headers(response.descendants)]
+    return max(header.epoch for header in headers)
 
 
 def read_status(network_id: NetworkId, response: network_pb2.NodeStatus) -> NodeStatus:
@@ -224,10 +230,8 @@ def read_validators(response: network_pb2.GetValidatorsResponse) -> ValidatorsVi
     )
 
 
-def read_evidence(
-    network_id: NetworkId, validators: ValidatorSet, response: network_pb2.GetEvidenceResponse
-) -> tuple[EvidenceView, ...]:
-    """Return what the node knows against validators, each piece verified as far as the genesis allows."""
+def read_evidence(lineage: Lineage, response: network_pb2.GetEvidenceResponse) -> tuple[EvidenceView, ...]:
+    """Return what the node knows against validators, each piece verified with those of its epoch."""
     return tuple(
         EvidenceView(
             epoch=found.epoch,
@@ -235,7 +239,7 @@ def read_evidence(
             kind=found.kind,
             height=Height(found.height) if found.height else None,
             evidence=found.evidence,
-            is_verified=_is_proof(network_id, validators, found),
+            is_verified=_is_proof(lineage, found),
         )
         for found in response.evidence
     )
@@ -342,11 +346,12 @@ def _digest(value: bytes) -> bytes:
     return value
 
 
-def _is_proof(network_id: NetworkId, validators: ValidatorSet, found: network_pb2.Evidence) -> bool:
+def _is_proof(lineage: Lineage, found: network_pb2.Evidence) -> bool:
     try:
         evidence = decode_evidence(found.evidence)
-        verify_evidence(evidence, network_id, validators)
+        validators = lineage.get(evidence.epoch)
+        verify_evidence(evidence, lineage.network_id, validators)
     except PeerFault:
         return False
     accused = validators.validators[evidence.accused]
-    return evidence.epoch == found.epoch == 0 and found.accused == f"{accused.member}/{accused.node}"
+    return evidence.epoch == found.epoch and found.accused == f"{accused.member}/{accused.node}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tanpo.client import requests
+from tanpo.client import requests, statereads
 from tanpo.client.batch import WINDOW, Batch
 from tanpo.client.blocking_link import BlockingLink, read_events, submit_batch
 from tanpo.client.config import DEADLINE_S, VALID_FOR_S, ClientConfig
@@ -14,7 +14,6 @@ from tanpo.client.context import Context, make_call
 from tanpo.client.draft import Draft
 from tanpo.client.events import RECONNECT_FOR_S, Checkpoint, EventCursor, LedgerEvent
 from tanpo.client.identity import Identity
-from tanpo.client.proofs import VerifiedReceipt
 from tanpo.client.results import (
     BatchResult,
     Committed,
@@ -30,7 +29,10 @@ from tanpo.client.results import (
     ValidatorsView,
     in_order_of,
 )
+from tanpo.client.statereads import Holdings, StateListing, StateValue
 from tanpo.ledger.genesis import Genesis, Member, Parameters
+from tanpo.ledger.lineage import EpochPin
+from tanpo.ledger.proofs import VerifiedReceipt
 from tanpo.ledger.receipt import Receipt
 from tanpo.ledger.transaction import Call, Envelope, Signer
 from tanpo.ledger.types import KeyId, MemberId, TxId
@@ -40,9 +42,10 @@ from tanpo.ledger.values import Value
 class Client:
     """A member's way to its ledger. Every call waits at most its deadline, retries included.
 
-    `network` tells of members, validators and the node itself, `chain` of blocks and proofs. Every method
-    raises `LedgerError`: `TransactionRejected` and `UsageError` for what the caller must change,
-    `Unavailable` for what may work later, `PeerFault` for a node that answers wrongly.
+    `network` tells of members, validators and the node itself, `chain` of blocks and proofs, `state` of what
+    contracts keep, proved. Every method raises `LedgerError`: `TransactionRejected` and `UsageError` for what
+    the caller must change, `Unavailable` for what may work later, `PeerFault` for a node that is not to be
+    believed.
     """
 
     def __init__(self, config: ClientConfig) -> None:
@@ -52,6 +55,7 @@ class Client:
         self.network = NetworkCalls(self._link)
         self.admin = AdminCalls(self._link)
         self.chain = ChainCalls(self._link)
+        self.state = StateCalls(self._link)
 
     @classmethod
     def connect(
@@ -63,10 +67,11 @@ class Client:
         signers: Iterable[Signer] = (),
         member: str = "",
         deadline_s: float = DEADLINE_S,
+        pin: EpochPin | str | None = None,
     ) -> Client:
         """Return a client of the node at `host:port`; further addresses are nodes to fall back to.
 
-        The connection is made by the first call.
+        The connection is made by the first call. With a `pin`, proofs are checked from that epoch on.
 
         Raises:
             UsageError: an argument is unusable, or the certificate is not valid now.
@@ -79,6 +84,7 @@ class Client:
                 signers=signers,
                 member=member,
                 deadline_s=deadline_s,
+                pin=pin,
             )
         )
 
@@ -232,6 +238,54 @@ class ChainCalls:
         return self._link.run(requests.query(self._link.context, contract, view, arguments, height))
 
 
+class StateCalls:
+    """What contracts keep in the state: `client.state`.
+
+    Each call reads the state after the block at `height`, 0 for the newest that is certified, and checks the
+    proof with the validators that this client trusts, following them from epoch to epoch. With
+    `verified=False` it takes the node's word.
+    """
+
+    def __init__(self, link: BlockingLink) -> None:
+        self._link = link
+
+    def value(
+        self,
+        contract: str,
+        variable: str,
+        key: Value | None = None,
+        *,
+        height: int = 0,
+        verified: bool = True,
+    ) -> StateValue:
+        """Return what a contract keeps in a variable, or under a key of a `Map`.
+
+        Raises `TransactionRejected` for a contract, variable or key that cannot be, `UsageError` for a height
+        that the node no longer holds, and `PeerFault` for an answer that proves nothing.
+        """
+        return self._link.run(
+            statereads.value(self._link.context, contract, variable, key, height, verified=verified)
+        )
+
+    def listing(
+        self, contract: str, variable: str, group: Value, *, height: int = 0, verified: bool = True
+    ) -> StateListing:
+        """Return all members of a group of an `Index`. Raises as `value`."""
+        return self._link.run(
+            statereads.listing(self._link.context, contract, variable, group, height, verified=verified)
+        )
+
+    def balance(self, account: str, instrument: str, *, height: int = 0, verified: bool = True) -> StateValue:
+        """Return what an account has of an instrument (`read_position`). Raises as `value`."""
+        return self._link.run(
+            statereads.balance(self._link.context, account, instrument, height, verified=verified)
+        )
+
+    def holdings(self, account: str, *, height: int = 0, verified: bool = True) -> Holdings:
+        """Return all that an account has: complete, no instrument is left out. Raises as `value`."""
+        return self._link.run(statereads.holdings(self._link.context, account, height, verified=verified))
+
+
 class NetworkCalls:
     """The network as the node sees it: `client.network`."""
 
@@ -250,10 +304,17 @@ class NetworkCalls:
         """Return the validators of the current epoch."""
         return self._link.run(requests.validators(self._link.context))
 
+    def pin(self) -> EpochPin:
+        """Return the current epoch and the hash of its validators, proved from those that are trusted.
+
+        A client or a verifier that begins there no longer depends on keys that were replaced before.
+        """
+        return self._link.run(requests.pin(self._link.context))
+
     def evidence(self) -> tuple[EvidenceView, ...]:
         """Return what is known against validators, in the chain or waiting for a block.
 
-        Each piece tells whether it was verified: of the genesis's epoch only, of later ones never.
+        Each piece tells whether it was verified, with the validators of its epoch, followed from the trusted.
         """
         return self._link.run(requests.evidence(self._link.context))
 

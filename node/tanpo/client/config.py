@@ -11,9 +11,9 @@ from tanpo.client.identity import Identity
 from tanpo.client.plan import RetryPolicy
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.genesis import Genesis, RegisteredKey, collect_keys, genesis_from_json
+from tanpo.ledger.lineage import EpochPin
 from tanpo.ledger.transaction import Signer
 from tanpo.ledger.types import KeyId, MemberId, NetworkId
-from tanpo.ledger.validators import ValidatorSet
 
 DEADLINE_S: Final = 10.0
 """How long a call may take in all, retries included: several changes of leader."""
@@ -32,15 +32,15 @@ VALID_FOR_MAX_S: Final = 31_536_000.0
 class ClientConfig:
     """Everything a client needs to know. Make one with `create` or `load_profile`.
 
-    `member` submits; it is the one that the certificate names unless said otherwise. `network_id`,
-    `validators` and `keys` follow from the genesis.
+    `member` submits; it is the one that the certificate names unless said otherwise. `network_id` and `keys`
+    follow from the genesis. Proofs are checked from the validators of the genesis on, or of the pinned epoch.
     """
 
     addresses: tuple[str, ...]
     identity: Identity
     genesis: Genesis
     network_id: NetworkId
-    validators: ValidatorSet
+    pin: EpochPin | None
     keys: dict[KeyId, RegisteredKey]
     member: MemberId
     signers: tuple[Signer, ...]
@@ -59,11 +59,12 @@ class ClientConfig:
         member: str = "",
         deadline_s: float = DEADLINE_S,
         retry: RetryPolicy | None = None,
+        pin: EpochPin | str | None = None,
     ) -> ClientConfig:
         """Return a configuration. Several addresses are nodes to fall back to, in order.
 
         Raises:
-            UsageError: an address, the genesis, the deadline or the member is unusable.
+            UsageError: an address, the genesis, the deadline, the member or the pin is unusable.
         """
         known = genesis if isinstance(genesis, Genesis) else load_genesis(genesis)
         keys = collect_keys(known)
@@ -73,7 +74,7 @@ class ClientConfig:
             identity=identity,
             genesis=known,
             network_id=known.network_id,
-            validators=ValidatorSet(known.validators),
+            pin=EpochPin.parse(pin) if isinstance(pin, str) else pin,
             keys=keys,
             member=MemberId(member) if member else _find_member(identity, named, keys),
             signers=named,

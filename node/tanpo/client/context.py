@@ -12,7 +12,9 @@ from tanpo.client.draft import Draft, build_draft
 from tanpo.client.errors import HandshakeFailed, Unreachable
 from tanpo.client.plan import Route
 from tanpo.client.rpc_errors import error_from_rpc
+from tanpo.client.trust import Trust
 from tanpo.ledger.errors import LedgerError, Reason, Unavailable, UsageError
+from tanpo.ledger.statelayout import StateLayout
 from tanpo.ledger.transaction import Call, Envelope, Signer, decode_envelope
 from tanpo.ledger.types import KeyId
 from tanpo.ledger.values import Value
@@ -20,16 +22,23 @@ from tanpo.ledger.values import Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What all calls of one client share."""
+    """What all calls of one client share. `layouts` are of the contracts that were proved to this client."""
 
     config: ClientConfig
     route: Route
+    trust: Trust
+    layouts: dict[str, StateLayout]
 
     @classmethod
     def create(cls, config: ClientConfig) -> Context:
         """Return the context of a new client. Raises `UsageError` when its certificate is not valid now."""
         config.identity.verify_validity()
-        return cls(config=config, route=Route(len(config.addresses), config.retry))
+        return cls(
+            config=config,
+            route=Route(len(config.addresses), config.retry),
+            trust=Trust(config.genesis, config.pin),
+            layouts={},
+        )
 
     def compute_deadline(self, deadline_s: float | None) -> float:
         """Return the deadline of one call, the client's own unless another is given."""

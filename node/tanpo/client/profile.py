@@ -6,6 +6,7 @@
     member = "dealer-a"                                  # optional: the certificate names it
     keys = ["dealer-a.key"]                              # optional: PKCS#8 PEM, mode 0600
     deadline_s = 10.0                                    # optional
+    pin = "3:5f0c..."                                    # optional: the epoch from which proofs are checked
 
     [tls]
     certificate = "client.pem"
@@ -32,7 +33,7 @@ from tanpo.ledger.errors import Reason, UsageError
 
 PROFILE_VERSION: Final = 1
 
-_TOP: Final = frozenset({"version", "addresses", "genesis", "member", "keys", "deadline_s", "tls"})
+_TOP: Final = frozenset({"version", "addresses", "genesis", "member", "keys", "deadline_s", "pin", "tls"})
 _TLS: Final = frozenset({"certificate", "key", "authorities", "target_name"})
 
 _T = TypeVar("_T")
@@ -51,6 +52,7 @@ class Profile:
     member: str = ""
     keys: tuple[str, ...] = ()
     deadline_s: float = DEADLINE_S
+    pin: str = ""
 
 
 def render_profile(profile: Profile) -> str:
@@ -62,6 +64,7 @@ def render_profile(profile: Profile) -> str:
         f"member = {_quote(profile.member)}",
         f"keys = {_quote_all(profile.keys)}",
         f"deadline_s = {float(profile.deadline_s)}",
+        *([f"pin = {_quote(profile.pin)}"] if profile.pin else []),
         "",
         "[tls]",
         f"certificate = {_quote(profile.certificate)}",
@@ -95,6 +98,7 @@ def parse_profile(text: str, source: str = "profile") -> Profile:
         member=_get(source, document, "member", str, ""),
         keys=_texts(source, document, "keys", ()),
         deadline_s=float(_get(source, document, "deadline_s", (int, float), DEADLINE_S)),
+        pin=_get(source, document, "pin", str, ""),
     )
 
 
@@ -123,6 +127,7 @@ def load_profile(path: Path | str) -> ClientConfig:
         signers=[FileSigner.load(folder / key) for key in profile.keys],
         member=profile.member,
         deadline_s=profile.deadline_s,
+        pin=profile.pin or None,
     )
 
 

@@ -11,8 +11,9 @@ from tanpo.api.v1 import network_pb2 as network
 from tanpo.client import answers
 from tanpo.client.context import Context
 from tanpo.client.errors import HandshakeFailed, OutcomeUnknown, Unreachable
+from tanpo.client.following import call_verified, follow_all
 from tanpo.client.plan import Attempts, Plan, Rpc, call
-from tanpo.client.proofs import VerifiedReceipt, read_proof, verify_proof_with
+from tanpo.client.proofs import read_proof
 from tanpo.client.results import (
     Committed,
     CommittedBlock,
@@ -38,6 +39,8 @@ from tanpo.ledger.errors import (
     invariant,
 )
 from tanpo.ledger.genesis import Member, Parameters
+from tanpo.ledger.lineage import EpochPin
+from tanpo.ledger.proofs import VerifiedReceipt, compute_epoch_needed, verify_receipt_proof
 from tanpo.ledger.receipt import Receipt
 from tanpo.ledger.transaction import TX_ID_BYTES, Envelope
 from tanpo.ledger.types import MemberId, TxId
@@ -135,13 +138,12 @@ def query(
 
 def block(context: Context, height: int) -> Plan[CommittedBlock]:
     """Fetch a block and verify that it is final."""
-    config = context.config
-    return call(
-        context.route,
+    return call_verified(
+        context,
         BLOCK,
         ledger.GetBlockRequest(height=_check_height(height)),
-        lambda answer: answers.read_block(config.network_id, config.validators, height, answer),
-        config.deadline_s,
+        answers.find_block_epoch,
+        lambda answer, lineage: answers.read_block(context.config.network_id, lineage, height, answer),
     )
 
 
@@ -168,14 +170,13 @@ def receipt(context: Context, tx_id: TxId) -> Plan[Receipt]:
 
 
 def prove(context: Context, tx_id: TxId) -> Plan[VerifiedReceipt]:
-    """Fetch the proof of a receipt and verify it against the genesis."""
-    config = context.config
-    return call(
-        context.route,
+    """Fetch the proof of a receipt and verify it with the validators that are trusted."""
+    return call_verified(
+        context,
         PROOF,
         ledger.GetProofRequest(tx_id=_check_tx_id(tx_id)),
-        lambda answer: verify_proof_with(read_proof(answer), tx_id, config.network_id, config.validators),
-        config.deadline_s,
+        lambda answer: compute_epoch_needed(read_proof(answer)),
+        lambda answer, lineage: verify_receipt_proof(read_proof(answer), tx_id, lineage),
     )
 
 
@@ -227,15 +228,23 @@ def contract_source(context: Context, name: str, version: int) -> Plan[ContractS
 
 
 def evidence(context: Context) -> Plan[tuple[EvidenceView, ...]]:
-    """Ask what is known against validators, and verify it."""
-    config = context.config
-    return call(
+    """Ask what is known against validators, and verify it with those of its epoch, where these are proved."""
+    lineage = yield from follow_all(context)
+    found = yield from call(
         context.route,
         EVIDENCE,
         network.GetEvidenceRequest(),
-        lambda answer: answers.read_evidence(config.network_id, config.validators, answer),
-        config.deadline_s,
+        lambda answer: answers.read_evidence(lineage, answer),
+        context.config.deadline_s,
     )
+    return found
+
+
+def pin(context: Context) -> Plan[EpochPin]:
+    """Follow the validators to the current epoch, and return its pin."""
+    lineage = yield from follow_all(context)
+    epoch = lineage.newest
+    return EpochPin(epoch=epoch, valset_hash=lineage.get(epoch).valset_hash)
 
 
 def drain(context: Context) -> Plan[int]:

@@ -145,7 +145,7 @@ class QueryResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommittedBlock:
-    """A block whose commit proof was verified against the genesis, with the receipts of its transactions.
+    """A block whose commit proof was verified, with the receipts of its transactions.
 
     `commit_proof` is for the last of `descendants`, the headers above the block, or for the block itself when
     there are none. The receipts are the node's word until `prove` shows one of them under the next header.
@@ -187,8 +187,8 @@ class CommittedTransaction:
 class EvidenceView:
     """What a node knows against a validator. `height` is that of the block it stands in, None while it waits.
 
-    `is_verified` tells whether `evidence`, checked with the validators of the genesis, proves it: always
-    False for epochs after the first, whose validators the genesis does not name. `height` is the node's word.
+    `is_verified` tells whether `evidence`, checked with the validators of its epoch, proves it; these are
+    followed from the trusted ones, and False is the answer where they cannot be. `height` is the node's word.
     """
 
     epoch: int

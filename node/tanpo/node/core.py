@@ -39,6 +39,7 @@ from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeHub, OutcomeState
 from tanpo.node.preparing import Preparation
 from tanpo.node.promises import Promises, verify_rejoin
+from tanpo.node.proofs import Proofs
 from tanpo.node.reads import Reads
 from tanpo.node.roster import Roster, compute_name
 from tanpo.node.succession import Succession
@@ -135,6 +136,7 @@ class Core:
         verifier = Verifier(keyring, metrics, settings.verify_threads)
         self._verifier = verifier
         self.reads = Reads(execution=execution, mempool=self._mempool, network_id=network_id)
+        self.proofs = Proofs.create(execution, genesis)
         self.events = EventHub(execution.store)
         self.gateway = Gateway(
             network_id=network_id,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Final
 
-from tanpo.ledger.block import decode_block, encode_header
-from tanpo.ledger.certificate import decode_commit_proof
+from tanpo.ledger.block import decode_block
 from tanpo.ledger.codec import Reader
+from tanpo.ledger.contractversion import ContractVersion
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, Unavailable
 from tanpo.ledger.merkle import prove_leaf
 from tanpo.ledger.receipt import decode_receipt
@@ -16,13 +15,10 @@ from tanpo.ledger.transaction import Call, compute_request_digest, decode_envelo
 from tanpo.ledger.types import Height, MemberId, NetworkId, TxId
 from tanpo.ledger.values import encode_value, read_fields
 from tanpo.node.execution import Execution
+from tanpo.node.finality import find_final
 from tanpo.node.mempool import Mempool
 from tanpo.node.outcome import Outcome, OutcomeState
-from tanpo.node.versions import ContractVersion, find_version
-
-DESCENDANTS_MAX: Final = 2_048
-"""Headers shown between a block and the one its proof makes final: ordinarily none or one, more for a block
-that was fetched to catch up, because one proof came with many blocks."""
+from tanpo.node.versions import find_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +138,7 @@ class Reads:
         if not 1 <= wanted <= self._store.executed_height:
             raise self._no_height(height)
         stored = self._store.read_block(wanted)
-        _, descendants, proof = self._headers_to_proof(wanted)
+        _, descendants, proof = find_final(self._store, wanted)
         return BlockRead(
             height=wanted,
             block_hash=stored.block_hash,
@@ -182,7 +178,7 @@ class Reads:
             )
         leaves = self._store.get_receipts(height)
         proof = prove_leaf(leaves, index)
-        header, descendants, commit_proof = self._headers_to_proof(Height(height + 1))
+        header, descendants, commit_proof = find_final(self._store, Height(height + 1))
         return ReceiptProofRead(
             receipt=leaves[index],
             height=height,
@@ -253,19 +249,6 @@ class Reads:
             receipt=receipt,
             as_of_height=self._store.executed_height,
             as_of_time_ms=self._execution.tip_time_ms,
-        )
-
-    def _headers_to_proof(self, height: Height) -> tuple[bytes, tuple[bytes, ...], bytes]:
-        """Return the header at `height`, those above it up to a proven block, and that block's proof."""
-        headers: list[bytes] = []
-        top = min(height + DESCENDANTS_MAX, self._store.executed_height)
-        for number in range(height, top + 1):
-            stored = self._store.read_block(Height(number))
-            headers.append(encode_header(decode_block(stored.block).header))
-            if decode_commit_proof(stored.proof).block_hash == stored.block_hash:
-                return headers[0], tuple(headers[1:]), stored.proof
-        raise Unavailable(
-            Reason.NOT_FOUND, "the proof of this height is not stored yet", value=height, remedy="ask again"
         )
 
     def _find(self, tx_id: bytes) -> tuple[Height, int]:

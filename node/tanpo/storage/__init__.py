@@ -5,10 +5,12 @@ process must stop: every later call refuses.
 """
 
 from tanpo.storage.blockfile import StoredBlock
+from tanpo.storage.groups import compute_stop
 from tanpo.storage.history import PastState
 from tanpo.storage.layout import Executed
 from tanpo.storage.ledger_store import BlockCommit, LedgerStore, audit
 from tanpo.storage.overlay import Overlay, StateReader
+from tanpo.storage.proving import ShownTree
 from tanpo.storage.recall import SafetyImage, SafetyWrite
 from tanpo.storage.safety import SafetyStore
 from tanpo.storage.tree import Plan, StateTree
@@ -23,8 +25,10 @@ __all__ = [
     "SafetyImage",
     "SafetyStore",
     "SafetyWrite",
+    "ShownTree",
     "StateReader",
     "StateTree",
     "StoredBlock",
     "audit",
+    "compute_stop",
 ]

@@ -5,6 +5,7 @@
     Q request digest   height, index        X...             the tree, see `records`
     V key height:u32   value before a block W height:u32     keys that a block changed, see `history`
     P member position  id of a transaction that concerns the member, the latest first
+    G range, group     nothing              H                nothing, see `groups`
 
 Every value is sealed with a checksum, but for the tree's own records, which their parents' hashes cover.
 """

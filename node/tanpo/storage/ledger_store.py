@@ -12,17 +12,19 @@ from a write every later call refuses, and the process must stop.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable, UsageError, invariant
+from tanpo.ledger.stateproof import PROOF_BYTES_MAX, PathRange
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot, TxId
 from tanpo.storage.blockfile import StoredBlock
 from tanpo.storage.database import Database, seal
 from tanpo.storage.files import lock_folder
+from tanpo.storage.groups import GroupTable
 from tanpo.storage.guard import GuardFile
 from tanpo.storage.history import History
 from tanpo.storage.layout import (
@@ -45,6 +47,7 @@ from tanpo.storage.layout import (
 )
 from tanpo.storage.listing import Listing
 from tanpo.storage.positions import PositionIndex
+from tanpo.storage.proving import ShownTree, show_ranges
 from tanpo.storage.recovery import count_logged_max, load_executed, verify_state
 from tanpo.storage.segments import SEGMENT_BYTES_DEFAULT, BlockSegments
 from tanpo.storage.tree import CACHE_RECORDS_DEFAULT, NO_HEIGHT, WINDOW_DEFAULT, Plan, StateTree
@@ -78,8 +81,8 @@ class BlockCommit:
 class LedgerStore:
     """Blocks, state, receipts and indexes of one node. Calls block; use it from one thread at a time.
 
-    `tree.begin` makes the plan that `commit` takes; `history.at` gives the state of a past height;
-    `find_transaction`, `find_request` and `list_of_party` are those of
+    `tree.begin` makes the plan that `commit` takes; `history.at` gives the state of a past height, `groups` the
+    index groups that are proved together; `find_transaction`, `find_request` and `list_of_party` are those of
     `PositionIndex`. `rolled_back_from` is the executed height that the guard remembers if LevelDB came up
     behind it, else `None`: the state was then audited, and is right for the height it is at.
     """
@@ -90,6 +93,7 @@ class LedgerStore:
         index = PositionIndex(database)
         self.tree = tree
         self.history = History(database, tree)
+        self.groups = GroupTable(database)
         self.find_transaction = index.find_transaction
         self.find_request = index.find_request
         self.list_of_party = index.list_of_party
@@ -287,6 +291,16 @@ class LedgerStore:
             raise self._database.damaged("receipts are missing", value=f"height {height}")
         return decode_receipts(record)
 
+    def prove(
+        self, height: Height, ranges: Iterable[PathRange], bytes_max: int = PROOF_BYTES_MAX
+    ) -> Generator[None, None, ShownTree]:
+        """Return the partial tree that shows these ranges at a height of the window, pausing now and then.
+
+        Blocks may be committed between two steps. Raises as `proving.prove_ranges`.
+        """
+        self._check_usable()
+        return show_ranges(self._database, height, ranges, bytes_max)
+
     def close(self) -> None:
         """Close every file and unlock the folder. Closing twice does nothing."""
         if self._lock < 0:
@@ -330,6 +344,7 @@ class LedgerStore:
         try:
             self.history.stage(commit.height, commit.changes, puts, deletes)
             self.tree.stage(commit.plan, puts, deletes)
+            self.groups.stage(commit.height, commit.changes, puts)
             self._database.write(puts, deletes)
             self.tree.publish(commit.plan)
             self._executed = executed
@@ -352,6 +367,8 @@ class LedgerStore:
             self.rolled_back_from = progress.executed_height
             if self.is_initialised:
                 audit(self)
+        if self.is_initialised:
+            self.groups.prepare()
 
 
 def audit(store: LedgerStore) -> None:

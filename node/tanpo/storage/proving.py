@@ -6,7 +6,8 @@ and follows exact gets. What is missing on the way has left the window meanwhile
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from tanpo.ledger.errors import Reason, UsageError
@@ -25,11 +26,31 @@ from tanpo.ledger.stateproof import (
 from tanpo.ledger.types import Height
 from tanpo.storage.database import Database
 from tanpo.storage.reading import read_node, read_root
-from tanpo.storage.records import HASHES_AT, INNER, ROOT_PID, VERSIONS_AT, Slot
+from tanpo.storage.records import (
+    ENTRY_BYTES,
+    HASHES_AT,
+    INNER,
+    PATH_BYTES,
+    ROOT_PID,
+    VERSIONS_AT,
+    Slot,
+)
 
 _EMPTY: Final = bytes([TAG_EMPTY])
 _HASH: Final = bytes([TAG_HASH])
 _INNER: Final = bytes([TAG_INNER])
+
+
+RECORDS_A_STEP: Final = 64
+"""Records read between two pauses: about a millisecond."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownTree:
+    """A partial tree, and the value hashes of the paths that it shows."""
+
+    encoded: bytes
+    entries: Mapping[bytes, bytes]
 
 
 def prove_keys(database: Database, height: Height, keys: Sequence[bytes]) -> bytes:
@@ -51,57 +72,68 @@ def prove_group(database: Database, height: Height, group: bytes) -> bytes:
 
 def prove_ranges(database: Database, height: Height, ranges: Iterable[PathRange]) -> bytes:
     """Return the partial tree that shows all there is in some ranges of paths. Raises as `prove_keys`."""
+    steps = show_ranges(database, height, ranges)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            shown: ShownTree = stop.value
+            return shown.encoded
+
+
+def show_ranges(
+    database: Database, height: Height, ranges: Iterable[PathRange], bytes_max: int = PROOF_BYTES_MAX
+) -> Generator[None, None, ShownTree]:
+    """Do as `prove_ranges`, pausing after every so many records, for a caller who has other things to do.
+
+    Nodes stand in pre-order: whole where they meet a range, by their hash elsewhere.
+    """
     root = read_root(database, height)
     if root is None:
         raise pruned(height)
-    writer = _Writer(database, height)
-    writer.add(ROOT_PID, root, _join(ranges))
-    return b"".join(writer.parts)
-
-
-class _Writer:
-    """Writes the nodes in pre-order: whole where they meet a range, by their hash elsewhere."""
-
-    __slots__ = ("_database", "_height", "_size", "parts")
-
-    def __init__(self, database: Database, height: Height) -> None:
-        self._database = database
-        self._height = height
-        self._size = 0
-        self.parts: list[bytes] = []
-
-    def add(self, pid: int, slot: Slot, ranges: Sequence[PathRange]) -> None:
-        count, _, digest = slot
-        if not count:
-            self._put(_EMPTY)
-        elif not ranges:
-            self._put(_HASH + digest)
-        elif count == INNER:
-            self._put(_INNER)
-            self._add_children(pid, self._read(pid, slot), ranges)
+    parts: list[bytes] = []
+    entries: dict[bytes, bytes] = {}
+    size, unread = 0, RECORDS_A_STEP
+    waiting: list[tuple[int, Slot, Sequence[PathRange]]] = [(ROOT_PID, root, _join(ranges))]
+    while waiting:
+        pid, slot, wanted = waiting.pop()
+        if slot[0] and wanted:
+            record = read_node(database, pid, slot)
+            if record is None:
+                raise pruned(height)
+            if slot[0] == INNER:
+                parts.append(_INNER)
+                waiting += reversed(list(_list_children(pid, record, wanted)))
+            else:
+                parts.append(bytes((TAG_BUCKET, slot[0])) + record)
+                entries.update(_list_entries(record))
+            unread -= 1
+            if not unread:
+                unread = RECORDS_A_STEP
+                yield
         else:
-            self._put(bytes((TAG_BUCKET, count)) + self._read(pid, slot))
+            parts.append(_HASH + slot[2] if slot[0] else _EMPTY)
+        size += len(parts[-1])
+        if size > bytes_max:
+            raise _too_large("the proof", size, f"{bytes_max} bytes")
+    return ShownTree(encoded=b"".join(parts), entries=entries)
 
-    def _add_children(self, pid: int, record: bytes, ranges: Sequence[PathRange]) -> None:
-        for which in range(4):
-            at_version, at_hash = VERSIONS_AT + 4 * which, HASHES_AT + 32 * which
-            version = int.from_bytes(record[at_version : at_version + 4], "big")
-            child = pid << 2 | which
-            below = node_range(child)
-            met = [wanted for wanted in ranges if wanted.start < below.stop and below.start < wanted.stop]
-            self.add(child, (record[which], version, record[at_hash : at_hash + 32]), met)
 
-    def _read(self, pid: int, slot: Slot) -> bytes:
-        record = read_node(self._database, pid, slot)
-        if record is None:
-            raise pruned(self._height)
-        return record
+def _list_children(
+    pid: int, record: bytes, ranges: Sequence[PathRange]
+) -> Iterator[tuple[int, Slot, Sequence[PathRange]]]:
+    for which in range(4):
+        at_version, at_hash = VERSIONS_AT + 4 * which, HASHES_AT + 32 * which
+        version = int.from_bytes(record[at_version : at_version + 4], "big")
+        child = pid << 2 | which
+        below = node_range(child)
+        met = [wanted for wanted in ranges if wanted.start < below.stop and below.start < wanted.stop]
+        yield child, (record[which], version, record[at_hash : at_hash + 32]), met
 
-    def _put(self, part: bytes) -> None:
-        self._size += len(part)
-        if self._size > PROOF_BYTES_MAX:
-            raise _too_large("the proof", self._size, f"{PROOF_BYTES_MAX} bytes")
-        self.parts.append(part)
+
+def _list_entries(record: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for at in range(0, len(record), ENTRY_BYTES):
+        yield record[at : at + PATH_BYTES], record[at + PATH_BYTES : at + ENTRY_BYTES]
 
 
 def pruned(height: int) -> UsageError:

@@ -1,8 +1,8 @@
-"""A chain of real blocks on a real store, executed as a node does it, with no network around it."""
+"""A chain of real blocks on a real store, executed as a node does it and signed with its validators' keys."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -15,7 +15,14 @@ from tanpo.ledger.block import (
     compute_body_hash,
     compute_tx_root,
 )
-from tanpo.ledger.certificate import CommitProof, genesis_certificate
+from tanpo.ledger.certificate import (
+    CommitProof,
+    QuorumCertificate,
+    SignedKind,
+    compute_quorum,
+    compute_signed_digest,
+    vote_bytes,
+)
 from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, collect_keys
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.plans import (
@@ -27,7 +34,7 @@ from tanpo.ledger.plans import (
 )
 from tanpo.ledger.receipt import Receipt, decode_receipt
 from tanpo.ledger.transaction import Call, Envelope, Transaction, build_transaction, sign_envelope
-from tanpo.ledger.types import Epoch, Height, MemberId, Term, ValidatorIndex
+from tanpo.ledger.types import Height, MemberId, Term, ValidatorIndex
 from tanpo.ledger.validators import Validator, validators_to_value
 from tanpo.ledger.values import Fields, Value
 from tanpo.node.body import DecodedBlock, decode_body
@@ -45,22 +52,33 @@ START_MS: Final = 1_767_225_600_000
 BLOCK_MS: Final = 1_000
 DAY_MS: Final = 24 * 60 * 60 * 1_000
 MEMBERS: Final = ("trust-bank", "custody-bank", "dealer-a", "dealer-b")
+_ROLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "trust-bank": ("registrar", "cash_issuer", "participant"),
+    "custody-bank": ("custodian",),
+    "dealer-a": ("participant",),
+    "dealer-b": ("participant",),
+}
 
 
 class Chain:
-    """One node's execution and the blocks it was given. `open` it on a folder; the same folder goes on."""
+    """One node's execution and the blocks it was given. `open` it on a folder; the same folder goes on.
+
+    Members' keys are those of the first validators too; those of later ones stand in `validator_keys`.
+    """
 
     def __init__(
         self,
         folder: Path,
         *,
         has_validators: bool = False,
+        has_register: bool = False,
         mode: ExecutionMode = ExecutionMode.IN_PROCESS,
     ) -> None:
         self.folder = folder
         self.mode = mode
         self.keys = {member: PrivateKey.generate() for member in MEMBERS}
-        self.genesis = _make_genesis(self.keys, has_validators=has_validators)
+        self.validator_keys: dict[bytes, PrivateKey] = {}
+        self.genesis = _make_genesis(self.keys, has_validators=has_validators, has_register=has_register)
         self.execution = self._open()
         self._requests = 0
 
@@ -97,9 +115,12 @@ class Chain:
         return self.execution.get(decoded.block.block_hash)
 
     def commit(self, executed: ExecutedBlock) -> list[Receipt]:
-        """Make an executed block final, and return its receipts."""
-        proof = CommitProof(certificate=genesis_certificate(self.genesis.network_id))
-        self.execution.commit(executed.block_hash, proof)
+        """Make an executed block final by a quorum's votes, and return its receipts."""
+        validators = self.execution.load_epoch(self.genesis).validators.validators
+        quorum = validators[: compute_quorum(len(validators))]
+        keys = {key.public_key.encoded: key for key in self.keys.values()} | self.validator_keys
+        signers = [keys[one.public_key] for one in quorum]
+        self.execution.commit(executed.block_hash, certify(executed.decoded.block, signers))
         return [decode_receipt(one) for one in executed.receipts]
 
     def run(self, *transactions: Transaction) -> list[Receipt]:
@@ -149,11 +170,14 @@ class Chain:
     def _make_block(self, *transactions: Transaction, above: ExecutedBlock | None = None) -> DecodedBlock:
         """Return the next block, above one that is executed and not committed if it is named."""
         store = self.execution.store
+        place = self.execution.load_epoch(self.genesis)
+        valset_hash = place.validators.valset_hash
+        is_end = place.pending_valset is not None and above is None
         height = above.decoded.block.header.height if above else store.executed_height
         envelopes = [self._seal(transaction).encoded for transaction in transactions]
         header = Header(
             network_id=self.genesis.network_id,
-            epoch=Epoch(0),
+            epoch=place.epoch,
             term=Term(1),
             height=Height(height + 1),
             parent_hash=above.block_hash if above else store.executed_hash,
@@ -165,9 +189,9 @@ class Chain:
             body_hash=compute_body_hash(envelopes),
             state_root=above.state_root if above else store.state_root,
             receipts_root=above.receipts_root if above else store.receipts_root,
-            valset_hash=bytes(32),
-            next_valset_hash=bytes(32),
-            flags=BlockFlags.NONE,
+            valset_hash=valset_hash,
+            next_valset_hash=place.pending_valset or valset_hash if is_end else valset_hash,
+            flags=BlockFlags.EPOCH_END if is_end else BlockFlags.NONE,
             evidence_root=EMPTY_ROOT,
         )
         return decode_body(Block.create(header, envelopes), self.genesis.network_id, lambda _: None)
@@ -190,6 +214,33 @@ class Chain:
         return sign_envelope(self.genesis.network_id, [transaction], signers)
 
 
+def change_validators(chain: Chain, *validators: Validator) -> None:
+    """Vote for other validators and end the epoch."""
+    arguments: dict[str, Value] = {"validators": validators_to_value(validators)}
+    chain.run(chain.make_transaction("validators", "replace", arguments, *MEMBERS))
+    chain.run()
+
+
+def certify(block: Block, signers: Sequence[PrivateKey]) -> CommitProof:
+    """Return the proof that a block is final, signed by its first validators."""
+    header = block.header
+    kind, epoch, term, height = SignedKind.VOTE_COMMIT, header.epoch, header.term, header.height
+    message = vote_bytes(kind, header.network_id, epoch, term, height, block.block_hash)
+    return CommitProof(
+        certificate=QuorumCertificate(
+            kind=kind,
+            epoch=epoch,
+            term=term,
+            height=height,
+            block_hash=block.block_hash,
+            signatures=tuple(
+                (ValidatorIndex(index), key.sign(compute_signed_digest(message)))
+                for index, key in enumerate(signers)
+            ),
+        )
+    )
+
+
 def make_plan(chain: Chain, contract: str, source: str, *, arguments: Fields = ()) -> ContractPlan:
     """Return the plan to install a source, or to upgrade to it what is installed."""
     current = chain.execution.contracts.versions.get(contract)
@@ -204,8 +255,10 @@ def make_plan(chain: Chain, contract: str, source: str, *, arguments: Fields = (
     )
 
 
-def _make_genesis(keys: Mapping[str, PrivateKey], *, has_validators: bool) -> Genesis:
-    roster: tuple[Value, ...] = tuple({"member": member, "roles": ()} for member in keys)
+def _make_genesis(keys: Mapping[str, PrivateKey], *, has_validators: bool, has_register: bool) -> Genesis:
+    roster: tuple[Value, ...] = tuple(
+        {"member": member, "roles": _ROLES.get(member, ()) if has_register else ()} for member in keys
+    )
     validators = tuple(
         Validator(member=MemberId(member), node="node", public_key=key.public_key.encoded)
         for member, key in keys.items()
@@ -214,7 +267,9 @@ def _make_genesis(keys: Mapping[str, PrivateKey], *, has_validators: bool) -> Ge
         "members": (("members", roster),),
         "validators": (("validators", validators_to_value(validators)),),
         CONTRACTS_CONTRACT: (),
+        "instruments": (("contracts", ()),),
     }
+    left_out = {"validators": not has_validators, "instruments": not has_register}
     return Genesis(
         network="test",
         time_ms=START_MS,
@@ -234,6 +289,6 @@ def _make_genesis(keys: Mapping[str, PrivateKey], *, has_validators: bool) -> Ge
         contracts=tuple(
             InstalledContract(name=name, source=load_source(name), arguments=given)
             for name, given in arguments.items()
-            if has_validators or name != "validators"
+            if not left_out.get(name, False)
         ),
     )

@@ -386,6 +386,14 @@ class FakeNode(ledger_pb2_grpc.LedgerServicer, network_pb2_grpc.NetworkServicer)
         return self._answer("GetProof", request, context, lambda req, _: self.chain.prove(req.tx_id))
 
     @override
+    def GetStateProof(self, request: Any, context: Any) -> Any:
+        return ledger_pb2.GetStateProofResponse()
+
+    @override
+    def GetLineage(self, request: Any, context: Any) -> Any:
+        return ledger_pb2.GetLineageResponse()
+
+    @override
     def StreamEvents(self, request: Any, context: Any) -> Iterator[Any]:
         self.stream_requests.append(request)
         height, index = max(request.from_height, 1), request.from_index
@@ -412,13 +420,7 @@ class FakeNode(ledger_pb2_grpc.LedgerServicer, network_pb2_grpc.NetworkServicer)
     def GetMembers(self, request: Any, context: Any) -> Any:
         return network_pb2.GetMembersResponse(
             members=[
-                network_pb2.Member(
-                    member=m.member,
-                    name=m.name,
-                    roles=m.roles,
-                    ca_certificate=m.ca_certificate.decode(),
-                    keys=m.keys,
-                )
+                network_pb2.Member(**asdict(m) | {"ca_certificate": m.ca_certificate.decode()})
                 for m in self.chain.genesis.members
             ]
         )
@@ -427,7 +429,7 @@ class FakeNode(ledger_pb2_grpc.LedgerServicer, network_pb2_grpc.NetworkServicer)
     def GetValidators(self, request: Any, context: Any) -> Any:
         return network_pb2.GetValidatorsResponse(
             validators=[
-                network_pb2.Validator(index=i, member=v.member, node=v.node, public_key=v.public_key)
+                network_pb2.Validator(index=i, **asdict(v))
                 for i, v in enumerate(self.chain.genesis.validators)
             ],
             quorum=3,
@@ -452,10 +454,8 @@ class FakeNode(ledger_pb2_grpc.LedgerServicer, network_pb2_grpc.NetworkServicer)
 
     @override
     def GetContractVersion(self, request: Any, context: Any) -> Any:
-        name = "notes" if request.name == "lie" else request.name
-        return network_pb2.ContractVersion(
-            name=name, version=request.version or 2, height=7, source="x = 1\n"
-        )
+        name, version = "notes" if request.name == "lie" else request.name, request.version or 2
+        return network_pb2.ContractVersion(name=name, version=version, height=7, source="x = 1\n")
 
     def _wait_for(self, height: int, context: Any) -> bool:
         """Wait until a block exists. Return whether it does; not when node or reader went away."""

@@ -32,6 +32,7 @@ from tanpo.node.logs import LogLevel, start_logging
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeListener, OutcomeState
 from tanpo.node.pki import Authority, IssuedCertificate, create_authority, issue_certificate
+from tanpo.node.proofs import EpochStepRead, LineageRead, StateProofRead, StateQuestion
 from tanpo.node.roster import Roster
 from tanpo.node.servers import Parts, Servers
 from tanpo.node.tls import load_channel_credentials
@@ -213,6 +214,30 @@ class FakeReads:
         raise TransactionRejected(Reason.CONTRACT_UNKNOWN, "no such contract", value=name)
 
 
+class FakeProofs:
+    """Proves what it was asked for, and knows epoch 0."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.questions: list[StateQuestion] = []
+
+    async def state(self, question: StateQuestion) -> StateProofRead:
+        self.questions.append(question)
+        return StateProofRead(
+            height=question.height or 7,
+            partial_tree=b"tree",
+            entries=tuple((key, b"value") for key in question.keys),
+            group_keys=(question.group,) if question.group else (),
+            header=b"header",
+            descendants=(b"above",),
+            commit_proof=b"proof",
+        )
+
+    def lineage(self, from_epoch: int) -> LineageRead:
+        step = EpochStepRead(header=b"end", commit_proof=b"proof", validators=self._world.genesis.validators)
+        return LineageRead(validators=self._world.genesis.validators, steps=(step,) * (3 - from_epoch))
+
+
 class FakeEvents:
     """Endless events, as fast as they are read."""
 
@@ -266,6 +291,7 @@ class FakeCore:
         self.roster = world.make_roster(member)
         self.gateway = FakeGateway(world)
         self.reads: Any = FakeReads()
+        self.proofs = FakeProofs(world)
         self.events = FakeEvents()
         self.state = FakeStatus()
         self.has_handed_over = False

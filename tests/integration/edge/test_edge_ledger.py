@@ -14,6 +14,7 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tanpo.api.v1 import ledger_pb2, ledger_pb2_grpc, network_pb2, network_pb2_grpc
 from tanpo.ledger.errors import CorruptState, InvariantViolation, Reason, Unavailable
+from tanpo.ledger.stateproof import PathRange
 from tanpo.node.services.ledger import BATCH_ENVELOPES_MAX
 from tanpo.node.tls import CLIENT_MESSAGE_BYTES_MAX
 
@@ -108,6 +109,60 @@ async def test_message_above_the_limit_is_refused_and_the_node_goes_on(world: An
         )
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert (await stub.GetOutcome(outcome_request("a"), timeout=TIMEOUT_S)).as_of_height == 7
+
+
+async def test_a_question_for_a_proof_and_its_answer_come_across_whole(ledger: Any) -> None:
+    node, stub, _ = ledger
+    request = ledger_pb2.GetStateProofRequest(height=3, keys=[b"a", b"b"], hashed_keys=[b"c"], group=b"g")
+
+    answer = await stub.GetStateProof(request, timeout=TIMEOUT_S)
+
+    (question,) = node.core.proofs.questions
+    assert (question.height, question.keys, question.hashed_keys) == (3, (b"a", b"b"), (b"c",))
+    assert (question.group, list(answer.group_keys)) == (b"g", [b"g"])
+    assert (answer.height, answer.partial_tree, answer.header) == (3, b"tree", b"header")
+    assert [(one.key, one.value) for one in answer.entries] == [(b"a", b"value"), (b"b", b"value")]
+    assert (list(answer.descendants), answer.commit_proof) == ([b"above"], b"proof")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"keys": [b"k"] * 1_001},
+        {"keys": [bytes(1_025)]},
+        {"group": bytes(1_025)},
+        {"ranges": [ledger_pb2.PathRange(first=bytes(31), last=bytes(32))]},
+        {"ranges": [ledger_pb2.PathRange(first=b"\x01" * 32, last=bytes(32))]},
+    ],
+)
+async def test_a_question_that_no_proof_answers_is_refused(
+    ledger: Any, refused: Any, fields: dict[str, Any]
+) -> None:
+    node, stub, _ = ledger
+    with refused() as refusal:
+        await stub.GetStateProof(ledger_pb2.GetStateProofRequest(**fields), timeout=TIMEOUT_S)
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "MALFORMED")
+    assert node.core.proofs.questions == []
+
+
+async def test_ranges_reach_to_their_last_path(ledger: Any) -> None:
+    node, stub, _ = ledger
+    wanted = ledger_pb2.PathRange(first=bytes(32), last=b"\xff" * 32)
+
+    await stub.GetStateProof(ledger_pb2.GetStateProofRequest(ranges=[wanted]), timeout=TIMEOUT_S)
+
+    assert node.core.proofs.questions[0].ranges == (PathRange(start=0, stop=1 << 256),)
+
+
+async def test_the_lineage_comes_across_whole(world: Any, ledger: Any) -> None:
+    _, stub, _ = ledger
+
+    answer = await stub.GetLineage(ledger_pb2.GetLineageRequest(from_epoch=1), timeout=TIMEOUT_S)
+
+    assert [one.member for one in answer.validators] == [one.member for one in world.genesis.validators]
+    assert [(step.header, step.commit_proof) for step in answer.steps] == [(b"end", b"proof")] * 2
+    assert answer.steps[1].validators == answer.validators
 
 
 async def test_batch_answers_refusals_by_position_and_outcomes_by_block(world: Any, ledger: Any) -> None:

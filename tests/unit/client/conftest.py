@@ -14,6 +14,7 @@ from tanpo.api.v1 import ledger_pb2
 from tanpo.client import ClientConfig, Identity, RetryPolicy
 from tanpo.client.context import Context
 from tanpo.client.plan import Attempt, Pause, Plan, Route
+from tanpo.client.trust import Trust
 from tanpo.ledger.errors import LedgerError
 from tanpo.ledger.genesis import Genesis, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
@@ -126,7 +127,8 @@ def make_context(
             retry=policy,
             **changes,
         )
-        return Context(config=config, route=Route(nodes, policy, clock))
+        trust = Trust(config.genesis, config.pin)
+        return Context(config=config, route=Route(nodes, policy, clock), trust=trust, layouts={})
 
     return make
 

@@ -28,7 +28,7 @@ def main() -> None:
 
 @app.command("list")
 def list_all(profile: ProfileOption, output: OutputOption = Format.TABLE) -> None:
-    """List what a node knows, in the chain or waiting for a block; that of epoch 0 is checked here."""
+    """List what a node knows, in the chain or waiting for a block; it is verified here."""
     from tanpo.client import Client, load_profile
 
     with Client(load_profile(profile)) as client:

@@ -60,6 +60,18 @@ def list_all(
 
 
 @app.command()
+def pin(
+    profile: AnyProfileOption = None, directory: DirOption = None, output: OutputOption = Format.TABLE
+) -> None:
+    """Print the current epoch with the hash of its validators, proved, for others to begin checking at."""
+    from tanpo.cli.connecting import connect
+
+    with connect(profile, directory) as client:
+        found = client.network.pin()
+    print_fields(output, {"pin": str(found), "epoch": found.epoch, "valset_hash": found.valset_hash.hex()})
+
+
+@app.command()
 def replace(
     profile: AnyProfileOption = None,
     directory: DirOption = None,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from tanpo.api.v1 import ledger_pb2, ledger_pb2_grpc
+from tanpo.api.v1 import ledger_pb2
 from tanpo.ledger.errors import Reason, TransactionRejected, Unavailable
 from tanpo.ledger.transaction import decode_envelope
 from tanpo.node.outcome import Outcome
@@ -20,6 +20,7 @@ from tanpo.node.services.convert import (
 )
 from tanpo.node.services.guard import Context
 from tanpo.node.services.ports import NodePort
+from tanpo.node.services.proving import ProofMethods
 from tanpo.node.services.submission import BatchSession, EnvelopeWaiter, list_tx_ids
 from typing_extensions import override
 
@@ -36,11 +37,11 @@ LAG_MAX: Final = 10_000
 """How far ahead of this node a reader of events may be: a node that lags, not a wrong number."""
 
 
-class LedgerService(ledger_pb2_grpc.LedgerServicer):
+class LedgerService(ProofMethods):
     """The public API of the ledger."""
 
     def __init__(self, core: NodePort) -> None:
-        self._core = core
+        super().__init__(core)
         self._network_id = core.genesis.network_id
 
     @override
@@ -121,22 +122,6 @@ class LedgerService(ledger_pb2_grpc.LedgerServicer):
             request.height,
         )
         return ledger_pb2.QueryResponse(value=read.value, height=read.height, state_root=read.state_root)
-
-    @override
-    async def GetProof(
-        self, request: ledger_pb2.GetProofRequest, context: Context
-    ) -> ledger_pb2.GetProofResponse:
-        read = self._core.reads.receipt_proof(check_tx_id(request.tx_id))
-        return ledger_pb2.GetProofResponse(
-            receipt=read.receipt,
-            height=read.height,
-            index=read.index,
-            leaf_count=read.leaf_count,
-            siblings=read.siblings,
-            header=read.header,
-            descendants=read.descendants,
-            commit_proof=read.commit_proof,
-        )
 
     @override
     async def StreamEvents(

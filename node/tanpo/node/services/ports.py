@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     # Types alone: the services must load without the machinery behind them.
+    from tanpo.ledger.contractversion import ContractVersion
     from tanpo.ledger.errors import LedgerError
     from tanpo.ledger.genesis import Genesis
     from tanpo.node.events import EventRead
     from tanpo.node.evidence import EvidenceRead
     from tanpo.node.outcome import Outcome, OutcomeListener
+    from tanpo.node.proofs import LineageRead, StateProofRead, StateQuestion
     from tanpo.node.reads import (
         BlockRead,
         ContractRead,
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     )
     from tanpo.node.roster import Roster
     from tanpo.node.transport import PeerState
-    from tanpo.node.versions import ContractVersion
 
 
 class StatusRead(Protocol):
@@ -152,6 +153,18 @@ class ReadPort(Protocol):
         ...
 
 
+class ProofPort(Protocol):
+    """Proofs of committed state; each raises a `LedgerError` when there is none."""
+
+    async def state(self, question: StateQuestion) -> StateProofRead:
+        """Return the proof of part of the state after a block."""
+        ...
+
+    def lineage(self, from_epoch: int) -> LineageRead:
+        """Return who validated an epoch, and the steps to those after it."""
+        ...
+
+
 class EventSource(Protocol):
     """Events from any position on."""
 
@@ -191,6 +204,11 @@ class NodePort(StatusSource, Protocol):
     @property
     def reads(self) -> ReadPort:
         """The way out."""
+        ...
+
+    @property
+    def proofs(self) -> ProofPort:
+        """What can be proved of the state."""
         ...
 
     @property

@@ -503,6 +503,242 @@ class GetProofResponse(_message.Message):
 Global___GetProofResponse: _TypeAlias = GetProofResponse  # noqa: Y015
 
 @_typing.final
+class GetStateProofRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    HASHED_KEYS_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    RANGES_FIELD_NUMBER: _builtins.int
+    height: _builtins.int
+    """The state after the block at this height; 0 stands for the newest whose root a committed header carries."""
+    group: _builtins.bytes
+    """the complete listing of one index group,"""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """What is to be proved, all of it with one partial tree: keys with their values,"""
+
+    @_builtins.property
+    def hashed_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """keys by the hashes of their values alone, which the caller has already,"""
+
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathRange]:
+        """and all there is in ranges of paths."""
+
+    def __init__(
+        self,
+        *,
+        height: _builtins.int = ...,
+        keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        hashed_keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        group: _builtins.bytes = ...,
+        ranges: _abc.Iterable[Global___PathRange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "hashed_keys", b"hashed_keys", "height", b"height", "keys", b"keys", "ranges", b"ranges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStateProofRequest: _TypeAlias = GetStateProofRequest  # noqa: Y015
+
+@_typing.final
+class PathRange(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    first: _builtins.bytes
+    """Both of 32 bytes, and both in the range."""
+    last: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        first: _builtins.bytes = ...,
+        last: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "last", b"last"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PathRange: _TypeAlias = PathRange  # noqa: Y015
+
+@_typing.final
+class GetStateProofResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    PARTIAL_TREE_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    DESCENDANTS_FIELD_NUMBER: _builtins.int
+    COMMIT_PROOF_FIELD_NUMBER: _builtins.int
+    GROUP_KEYS_FIELD_NUMBER: _builtins.int
+    height: _builtins.int
+    partial_tree: _builtins.bytes
+    """Pre-order, see docs/proofs.md; its root is the state root of `header`."""
+    header: _builtins.bytes
+    """The header after the block."""
+    commit_proof: _builtins.bytes
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___StateEntry]:
+        """Those of `keys` that the state had, with their values."""
+
+    @_builtins.property
+    def descendants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Headers from the one above `header` to the one that `commit_proof` makes final."""
+
+    @_builtins.property
+    def group_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The raw key of every entry in the range of paths of `group`, those of other groups too; ascending."""
+
+    def __init__(
+        self,
+        *,
+        height: _builtins.int = ...,
+        partial_tree: _builtins.bytes = ...,
+        entries: _abc.Iterable[Global___StateEntry] | None = ...,
+        header: _builtins.bytes = ...,
+        descendants: _abc.Iterable[_builtins.bytes] | None = ...,
+        commit_proof: _builtins.bytes = ...,
+        group_keys: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_proof", b"commit_proof", "descendants", b"descendants", "entries", b"entries", "group_keys", b"group_keys", "header", b"header", "height", b"height", "partial_tree", b"partial_tree"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStateProofResponse: _TypeAlias = GetStateProofResponse  # noqa: Y015
+
+@_typing.final
+class StateEntry(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    key: _builtins.bytes
+    value: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        key: _builtins.bytes = ...,
+        value: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StateEntry: _TypeAlias = StateEntry  # noqa: Y015
+
+@_typing.final
+class GetLineageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_EPOCH_FIELD_NUMBER: _builtins.int
+    from_epoch: _builtins.int
+    def __init__(
+        self,
+        *,
+        from_epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_epoch", b"from_epoch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLineageRequest: _TypeAlias = GetLineageRequest  # noqa: Y015
+
+@_typing.final
+class GetLineageResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALIDATORS_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def validators(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochValidator]:
+        """Of `from_epoch`, in the order of their indices."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochStep]:
+        """To the epochs after it, one after the other; some of them if there are many: ask again from the last."""
+
+    def __init__(
+        self,
+        *,
+        validators: _abc.Iterable[Global___EpochValidator] | None = ...,
+        steps: _abc.Iterable[Global___EpochStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["steps", b"steps", "validators", b"validators"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLineageResponse: _TypeAlias = GetLineageResponse  # noqa: Y015
+
+@_typing.final
+class EpochStep(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    COMMIT_PROOF_FIELD_NUMBER: _builtins.int
+    VALIDATORS_FIELD_NUMBER: _builtins.int
+    header: _builtins.bytes
+    """Of the last block of an epoch."""
+    commit_proof: _builtins.bytes
+    @_builtins.property
+    def validators(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochValidator]:
+        """Of the epoch that follows."""
+
+    def __init__(
+        self,
+        *,
+        header: _builtins.bytes = ...,
+        commit_proof: _builtins.bytes = ...,
+        validators: _abc.Iterable[Global___EpochValidator] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_proof", b"commit_proof", "header", b"header", "validators", b"validators"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EpochStep: _TypeAlias = EpochStep  # noqa: Y015
+
+@_typing.final
+class EpochValidator(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    node: _builtins.str
+    public_key: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        member: _builtins.str = ...,
+        node: _builtins.str = ...,
+        public_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "node", b"node", "public_key", b"public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EpochValidator: _TypeAlias = EpochValidator  # noqa: Y015
+
+@_typing.final
 class StreamEventsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

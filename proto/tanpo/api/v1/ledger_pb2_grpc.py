@@ -79,6 +79,16 @@ class LedgerStub:
                 request_serializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetProofRequest.SerializeToString,
                 response_deserializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetProofResponse.FromString,
                 _registered_method=True)
+        self.GetStateProof = channel.unary_unary(
+                '/tanpo.api.v1.Ledger/GetStateProof',
+                request_serializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetStateProofRequest.SerializeToString,
+                response_deserializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetStateProofResponse.FromString,
+                _registered_method=True)
+        self.GetLineage = channel.unary_unary(
+                '/tanpo.api.v1.Ledger/GetLineage',
+                request_serializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetLineageRequest.SerializeToString,
+                response_deserializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetLineageResponse.FromString,
+                _registered_method=True)
         self.StreamEvents = channel.unary_stream(
                 '/tanpo.api.v1.Ledger/StreamEvents',
                 request_serializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.StreamEventsRequest.SerializeToString,
@@ -150,6 +160,21 @@ class LedgerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStateProof(self, request, context):
+        """Returns the proof of what the state held after a block, and of what it did not hold. Without a trusted set of
+        validators of that block's epoch it proves nothing: see GetLineage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLineage(self, request, context):
+        """Returns how the validators of one epoch after the other followed from those of an epoch that the caller trusts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamEvents(self, request, context):
         """Streams the events of committed blocks in order, from a position on, then as blocks commit.
         """
@@ -199,6 +224,16 @@ def add_LedgerServicer_to_server(servicer, server):
                     servicer.GetProof,
                     request_deserializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetProofRequest.FromString,
                     response_serializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetProofResponse.SerializeToString,
+            ),
+            'GetStateProof': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStateProof,
+                    request_deserializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetStateProofRequest.FromString,
+                    response_serializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetStateProofResponse.SerializeToString,
+            ),
+            'GetLineage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLineage,
+                    request_deserializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetLineageRequest.FromString,
+                    response_serializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetLineageResponse.SerializeToString,
             ),
             'StreamEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamEvents,
@@ -427,6 +462,60 @@ class Ledger:
             '/tanpo.api.v1.Ledger/GetProof',
             tanpo_dot_api_dot_v1_dot_ledger__pb2.GetProofRequest.SerializeToString,
             tanpo_dot_api_dot_v1_dot_ledger__pb2.GetProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStateProof(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tanpo.api.v1.Ledger/GetStateProof',
+            tanpo_dot_api_dot_v1_dot_ledger__pb2.GetStateProofRequest.SerializeToString,
+            tanpo_dot_api_dot_v1_dot_ledger__pb2.GetStateProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLineage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tanpo.api.v1.Ledger/GetLineage',
+            tanpo_dot_api_dot_v1_dot_ledger__pb2.GetLineageRequest.SerializeToString,
+            tanpo_dot_api_dot_v1_dot_ledger__pb2.GetLineageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,12 @@ class LedgerStub:
     """
     GetProof: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetProofRequest, _ledger_pb2.GetProofResponse]
     """Returns the proof that a receipt is certified: it verifies with the genesis alone."""
+    GetStateProof: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetStateProofRequest, _ledger_pb2.GetStateProofResponse]
+    """Returns the proof of what the state held after a block, and of what it did not hold. Without a trusted set of
+    validators of that block's epoch it proves nothing: see GetLineage.
+    """
+    GetLineage: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetLineageRequest, _ledger_pb2.GetLineageResponse]
+    """Returns how the validators of one epoch after the other followed from those of an epoch that the caller trusts."""
     StreamEvents: _grpc.UnaryStreamMultiCallable[_ledger_pb2.StreamEventsRequest, _ledger_pb2.EventBatch]
     """Streams the events of committed blocks in order, from a position on, then as blocks commit."""
 
@@ -87,6 +93,12 @@ class LedgerAsyncStub(LedgerStub):
     """
     GetProof: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetProofRequest, _ledger_pb2.GetProofResponse]  # type: ignore[assignment]
     """Returns the proof that a receipt is certified: it verifies with the genesis alone."""
+    GetStateProof: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetStateProofRequest, _ledger_pb2.GetStateProofResponse]  # type: ignore[assignment]
+    """Returns the proof of what the state held after a block, and of what it did not hold. Without a trusted set of
+    validators of that block's epoch it proves nothing: see GetLineage.
+    """
+    GetLineage: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetLineageRequest, _ledger_pb2.GetLineageResponse]  # type: ignore[assignment]
+    """Returns how the validators of one epoch after the other followed from those of an epoch that the caller trusts."""
     StreamEvents: _aio.UnaryStreamMultiCallable[_ledger_pb2.StreamEventsRequest, _ledger_pb2.EventBatch]  # type: ignore[assignment]
     """Streams the events of committed blocks in order, from a position on, then as blocks commit."""
 
@@ -163,6 +175,24 @@ class LedgerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetProofResponse, _abc.Awaitable[_ledger_pb2.GetProofResponse]]:
         """Returns the proof that a receipt is certified: it verifies with the genesis alone."""
+
+    @_abc_1.abstractmethod
+    def GetStateProof(
+        self,
+        request: _ledger_pb2.GetStateProofRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.GetStateProofResponse, _abc.Awaitable[_ledger_pb2.GetStateProofResponse]]:
+        """Returns the proof of what the state held after a block, and of what it did not hold. Without a trusted set of
+        validators of that block's epoch it proves nothing: see GetLineage.
+        """
+
+    @_abc_1.abstractmethod
+    def GetLineage(
+        self,
+        request: _ledger_pb2.GetLineageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.GetLineageResponse, _abc.Awaitable[_ledger_pb2.GetLineageResponse]]:
+        """Returns how the validators of one epoch after the other followed from those of an epoch that the caller trusts."""
 
     @_abc_1.abstractmethod
     def StreamEvents(

@@ -1,0 +1,52 @@
+"""What makes a committed block final, for those who check it: a chain of headers up to one with a proof."""
+
+from __future__ import annotations
+
+from tanpo.ledger.block import BlockFlags, Header, decode_block, encode_header, read_header
+from tanpo.ledger.certificate import decode_commit_proof
+from tanpo.ledger.codec import Reader
+from tanpo.ledger.errors import Reason, Unavailable
+from tanpo.ledger.lineage import DESCENDANTS_MAX
+from tanpo.ledger.types import Height
+from tanpo.storage import LedgerStore
+
+
+def find_final(store: LedgerStore, height: Height) -> tuple[bytes, tuple[bytes, ...], bytes]:
+    """Return the header at `height`, those above it up to a proven block, and that block's proof.
+
+    Raises:
+        Unavailable: the proof of this height is not stored yet.
+    """
+    headers: list[bytes] = []
+    top = min(height + DESCENDANTS_MAX, store.executed_height)
+    for number in range(height, top + 1):
+        stored = store.read_block(Height(number))
+        headers.append(encode_header(decode_block(stored.block).header))
+        if decode_commit_proof(stored.proof).block_hash == stored.block_hash:
+            return headers[0], tuple(headers[1:]), stored.proof
+    raise Unavailable(
+        Reason.NOT_FOUND, "the proof of this height is not stored yet", value=height, remedy="ask again"
+    )
+
+
+def find_epoch_end(store: LedgerStore, epoch: int) -> Height | None:
+    """Return the height of an epoch's last block, None while it has not ended: some 20 reads.
+
+    The epochs of blocks ascend, so it is the last one that is of no later epoch.
+    """
+    low, high = 0, int(store.executed_height)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _read_header(store, middle).epoch <= epoch:
+            low = middle
+        else:
+            high = middle - 1
+    if not low:
+        return None
+    last = _read_header(store, low)
+    is_end = last.epoch == epoch and bool(last.flags & BlockFlags.EPOCH_END)
+    return Height(low) if is_end else None
+
+
+def _read_header(store: LedgerStore, height: int) -> Header:
+    return read_header(Reader(store.read_block(Height(height)).block))
