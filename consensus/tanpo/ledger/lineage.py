@@ -143,7 +143,7 @@ class Lineage:
             PeerFault: the headers are no chain, the proof is for another block or does not stand, or it is
                 of an epoch whose validators are not known.
         """
-        self._verify_chain(headers)
+        self.verify_chain(headers)
         commit = decode_commit_proof(commit_proof)
         top = headers[-1]
         if (commit.block_hash, commit.height) != (compute_block_hash(top), top.height):
@@ -157,7 +157,8 @@ class Lineage:
         verify_commit_proof(commit, self.network_id, self.get(top.epoch))
         return commit
 
-    def _verify_chain(self, headers: Sequence[Header]) -> None:
+    def verify_chain(self, headers: Sequence[Header]) -> None:
+        """Raise `PeerFault` unless each header is the next one's parent and names its epoch's validators."""
         parent: Header | None = None
         for header in headers:
             if header.network_id != self.network_id:

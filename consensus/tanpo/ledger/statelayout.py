@@ -61,7 +61,7 @@ class StateLayout:
         Raises:
             TransactionRejected: the contract has no such variable, or the key is not of its type.
         """
-        kind = self._get(variable)
+        kind = self.get_shape(variable)
         prefix = plain_prefix(self.contract, variable)
         if isinstance(kind, IndexShape):
             raise self._refuse(variable, f"is {kind}: list a group of it")
@@ -83,7 +83,7 @@ class StateLayout:
         Raises:
             PeerFault: the bytes are no value of this variable.
         """
-        kind = self._get(variable)
+        kind = self.get_shape(variable)
         shape = kind.value if isinstance(kind, MapShape) else kind
         if isinstance(shape, IndexShape):
             raise self._refuse(variable, "has no values")
@@ -102,7 +102,8 @@ class StateLayout:
             raise PeerFault(Reason.MALFORMED, "an entry of an index is no member", value=key.hex()) from None
         return _export(kind.member, member)
 
-    def _get(self, variable: str) -> VariableShape:
+    def get_shape(self, variable: str) -> VariableShape:
+        """Return the shape of a variable. Raises `TransactionRejected` if there is none of this name."""
         found = self.variables.get(variable)
         if found is None:
             raise TransactionRejected(
@@ -115,7 +116,7 @@ class StateLayout:
         return found
 
     def _get_index(self, variable: str) -> IndexShape:
-        kind = self._get(variable)
+        kind = self.get_shape(variable)
         if not isinstance(kind, IndexShape):
             raise self._refuse(variable, f"is {kind}, and no Index")
         return kind

@@ -19,10 +19,12 @@ from tanpo.cli.commands import (
     key,
     net,
     node,
+    proof,
     query,
     sim,
     tx,
     validator,
+    verify,
 )
 from tanpo.cli.output import Reporting, open_streams
 
@@ -75,6 +77,9 @@ contract.app.command("stubs")(authoring.stubs)
 app.add_typer(contract.app, name="contract")
 app.add_typer(key.app, name="key")
 app.add_typer(evidence.app, name="evidence")
+app.add_typer(proof.receipt_app, name="receipt")
+app.add_typer(proof.app, name="proof")
+app.command("verify")(verify.verify)
 app.command("bench")(bench.bench)
 app.command("sim")(sim.sim)
 

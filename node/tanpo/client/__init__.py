@@ -21,7 +21,7 @@ from tanpo.client.identity import Identity
 from tanpo.client.keyfile import FileSigner, load_key, save_key
 from tanpo.client.plan import RetryPolicy
 from tanpo.client.profile import Profile, load_profile, parse_profile, render_profile
-from tanpo.client.proofs import load_proof, save_proof, verify_proof
+from tanpo.client.proofs import load_proof, save_proof, save_proof_file, verify_proof
 from tanpo.client.results import (
     BatchResult,
     Committed,
@@ -101,6 +101,7 @@ __all__ = [
     "save_envelope",
     "save_key",
     "save_proof",
+    "save_proof_file",
     "save_signature",
     "verify_proof",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from tanpo.client import requests, statereads
+from tanpo.client import exporting, requests, statereads
 from tanpo.client.batch import WINDOW, Batch
 from tanpo.client.blocking_link import BlockingLink, read_events, submit_batch
 from tanpo.client.config import DEADLINE_S, VALID_FOR_S, ClientConfig
@@ -32,8 +32,10 @@ from tanpo.client.results import (
 from tanpo.client.statereads import Holdings, StateListing, StateValue
 from tanpo.ledger.genesis import Genesis, Member, Parameters
 from tanpo.ledger.lineage import EpochPin
+from tanpo.ledger.prooffile import ReceiptFile, StateFile
 from tanpo.ledger.proofs import VerifiedReceipt
 from tanpo.ledger.receipt import Receipt
+from tanpo.ledger.statelayout import StateLayout
 from tanpo.ledger.transaction import Call, Envelope, Signer
 from tanpo.ledger.types import KeyId, MemberId, TxId
 from tanpo.ledger.values import Value
@@ -233,6 +235,13 @@ class ChainCalls:
         """Return the receipt of a committed transaction, verified against the genesis."""
         return self._link.run(requests.prove(self._link.context, tx_id))
 
+    def export_receipt(self, tx_id: TxId) -> ReceiptFile:
+        """Return all that proves what became of a transaction to whoever has the genesis and nothing else.
+
+        Raises as `prove`.
+        """
+        return self._link.run(exporting.receipt_file(self._link.context, tx_id))
+
     def query_at(self, height: int, contract: str, view: str, arguments: Mapping[str, Value]) -> QueryResult:
         """Run a view on the state at a height, which the node must hold."""
         return self._link.run(requests.query(self._link.context, contract, view, arguments, height))
@@ -284,6 +293,23 @@ class StateCalls:
     def holdings(self, account: str, *, height: int = 0, verified: bool = True) -> Holdings:
         """Return all that an account has: complete, no instrument is left out. Raises as `value`."""
         return self._link.run(statereads.holdings(self._link.context, account, height, verified=verified))
+
+    def layout(self, contract: str) -> StateLayout:
+        """Return the variables of a contract, proved."""
+        return self._link.run(statereads.layout_of(self._link.context, contract))
+
+    def export_value(
+        self, contract: str, variable: str, key: Value | None = None, *, height: int = 0
+    ) -> StateFile:
+        """Return all that proves a value, or its absence, to whoever has the genesis and nothing else.
+
+        Raises as `value`.
+        """
+        return self._link.run(exporting.value_file(self._link.context, contract, variable, key, height))
+
+    def export_listing(self, contract: str, variable: str, group: Value, *, height: int = 0) -> StateFile:
+        """Return all that proves who is in a group to somebody who has the genesis. Raises as `value`."""
+        return self._link.run(exporting.listing_file(self._link.context, contract, variable, group, height))
 
 
 class NetworkCalls:

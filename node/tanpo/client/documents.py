@@ -77,10 +77,15 @@ def parse_document(text: str, kind: str, source: str) -> Document:
 
 def save_document(path: Path | str, kind: str, fields: Mapping[str, Any]) -> None:
     """Write a new file. Raises `UsageError` when it exists or cannot be written."""
+    save_text(path, write_document(kind, fields))
+
+
+def save_text(path: Path | str, text: str) -> None:
+    """Write a text to a new file. Raises `UsageError` when it exists or cannot be written."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(write_document(kind, fields))
+            stream.write(text)
     except FileExistsError:
         raise _unusable(str(path), "exists already", "", "choose another name") from None
     except OSError as error:

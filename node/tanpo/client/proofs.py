@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from tanpo.api.v1 import ledger_pb2
-from tanpo.client.documents import read_document, save_document
+from tanpo.client.documents import read_document, save_document, save_text
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.lineage import EpochStep, Lineage
 from tanpo.ledger.merkle import MerkleProof
+from tanpo.ledger.prooffile import ProofFile, encode_proof_file
 from tanpo.ledger.proofs import ReceiptProof, StateProof, VerifiedReceipt, verify_receipt_proof
 from tanpo.ledger.types import TxId
 
@@ -55,6 +56,11 @@ def verify_proof(
     for step in steps:
         lineage.extend(step)
     return verify_receipt_proof(proof, tx_id, lineage)
+
+
+def save_proof_file(path: Path | str, file: ProofFile) -> None:
+    """Write a proof that stands alone to a new file. Raises `UsageError` if it cannot be."""
+    save_text(path, encode_proof_file(file))
 
 
 def save_proof(path: Path | str, proof: ReceiptProof) -> None:

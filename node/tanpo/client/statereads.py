@@ -37,6 +37,8 @@ STATE_PROOF: Final[Rpc[ledger.GetStateProofRequest, ledger.GetStateProofResponse
 REGISTER: Final = "instruments"
 """The contract of the product that keeps who holds what."""
 
+POSITIONS: Final = "positions"
+
 KEYS_AT_ONCE: Final = 500
 """Keys in one question: half of what a proof may show."""
 
@@ -102,11 +104,12 @@ class Holdings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shown:
-    """What one answer shows, checked or not."""
+class Shown:
+    """What one answer shows, checked or not: the values of keys, and the raw keys in the range of a group."""
 
     height: Height
     entries: Mapping[bytes, bytes]
+    group_keys: tuple[bytes, ...]
     header: Header
     proof: StateProof
 
@@ -115,7 +118,7 @@ def value(
     context: Context, contract: str, variable: str, key: Value | None, height: int, *, verified: bool
 ) -> Plan[StateValue]:
     """Read one value of a contract."""
-    layout = yield from _load_layout(context, contract, variable, verified=verified)
+    layout = yield from load_layout(context, contract, variable, verified=verified)
     spelled = layout.spell_key(variable, key)
     shown = yield from _read_keys(context, [spelled], height, verified=verified)
     stored = shown.entries.get(spelled)
@@ -131,13 +134,19 @@ def value(
     )
 
 
+def layout_of(context: Context, contract: str) -> Plan[StateLayout]:
+    """Return where a contract keeps what, in its newest certified version."""
+    layout = yield from _prove_layout(context, contract, verified=True)
+    return layout
+
+
 def listing(
     context: Context, contract: str, variable: str, group: Value, height: int, *, verified: bool
 ) -> Plan[StateListing]:
     """List a group of an index of a contract."""
-    layout = yield from _load_layout(context, contract, variable, verified=verified)
+    layout = yield from load_layout(context, contract, variable, verified=verified)
     spelled = layout.spell_group(variable, group)
-    request = ledger.GetStateProofRequest(height=_check_height(height), group=spelled)
+    request = ledger.GetStateProofRequest(height=check_height(height), group=spelled)
     shown = yield from _ask(
         context, request, lambda answer, tree: _read_group(spelled, answer, tree), verified=verified
     )
@@ -158,15 +167,15 @@ def balance(
     context: Context, account: str, instrument: str, height: int, *, verified: bool
 ) -> Plan[StateValue]:
     """Read what an account has of an instrument."""
-    found = yield from value(context, REGISTER, "positions", (account, instrument), height, verified=verified)
+    found = yield from value(context, REGISTER, POSITIONS, (account, instrument), height, verified=verified)
     return found
 
 
 def holdings(context: Context, account: str, height: int, *, verified: bool) -> Plan[Holdings]:
     """Read all that an account has."""
     listed = yield from listing(context, REGISTER, "instruments_of", account, height, verified=verified)
-    layout = yield from _load_layout(context, REGISTER, "positions", verified=verified)
-    keys = {str(one): layout.spell_key("positions", (account, one)) for one in listed.members}
+    layout = yield from load_layout(context, REGISTER, POSITIONS, verified=verified)
+    keys = {str(one): layout.spell_key(POSITIONS, (account, one)) for one in listed.members}
     entries: dict[bytes, bytes] = {}
     spelled = list(keys.values())
     for start in range(0, len(spelled), KEYS_AT_ONCE):
@@ -176,13 +185,22 @@ def holdings(context: Context, account: str, height: int, *, verified: bool) -> 
     return Holdings(
         account=account,
         positions={
-            name: read_position(layout.read_value("positions", entries[key]))
+            name: read_position(layout.read_value(POSITIONS, entries[key]))
             for name, key in keys.items()
             if key in entries
         },
         height=listed.height,
         is_verified=verified,
     )
+
+
+def ask_verified(context: Context, request: ledger.GetStateProofRequest) -> Plan[Shown]:
+    """Ask for keys, and perhaps a group beside them, which the caller verifies; the keys are verified."""
+    keys = list(request.keys)
+    shown = yield from _ask(
+        context, request, lambda answer, tree: _read_entries(keys, answer, tree), verified=True
+    )
+    return shown
 
 
 def read_position(found: Value | None) -> Position:
@@ -194,11 +212,16 @@ def read_position(found: Value | None) -> Position:
     return Position(**{name: cast("int", fields.get(name, 0)) for name in names})
 
 
-def _load_layout(context: Context, contract: str, variable: str, *, verified: bool) -> Plan[StateLayout]:
+def load_layout(context: Context, contract: str, variable: str, *, verified: bool) -> Plan[StateLayout]:
     """Return the layout of a contract: proved, and then known for as long as the client lives."""
     known = context.layouts.get(contract)
     if known is not None and variable in known.variables:
         return known
+    layout = yield from _prove_layout(context, contract, verified=verified)
+    return layout
+
+
+def _prove_layout(context: Context, contract: str, *, verified: bool) -> Plan[StateLayout]:
     if not NAME_PATTERN.fullmatch(contract):
         raise _unknown_contract(contract)
     key = compute_contract_key(contract)
@@ -212,8 +235,8 @@ def _load_layout(context: Context, contract: str, variable: str, *, verified: bo
     return layout
 
 
-def _read_keys(context: Context, keys: list[bytes], height: int, *, verified: bool) -> Plan[_Shown]:
-    request = ledger.GetStateProofRequest(height=_check_height(height), keys=keys)
+def _read_keys(context: Context, keys: list[bytes], height: int, *, verified: bool) -> Plan[Shown]:
+    request = ledger.GetStateProofRequest(height=check_height(height), keys=keys)
     shown = yield from _ask(
         context, request, lambda answer, tree: _read_entries(keys, answer, tree), verified=verified
     )
@@ -226,24 +249,31 @@ def _ask(
     read: _ReadEntries,
     *,
     verified: bool,
-) -> Plan[_Shown]:
+) -> Plan[Shown]:
     """Make the call and check all of its answer, or, if not `verified`, only that it fits the question."""
 
-    def read_verified(answer: ledger.GetStateProofResponse, lineage: Lineage) -> _Shown:
+    def read_verified(answer: ledger.GetStateProofResponse, lineage: Lineage) -> Shown:
         found = verify_state_proof(read_state_proof(answer), lineage, request.height)
-        return _Shown(
+        return Shown(
             height=found.height,
             entries=read(answer, found.tree),
+            group_keys=tuple(answer.group_keys),
             header=found.certified_by,
             proof=found.proof,
         )
 
-    def read_unverified(answer: ledger.GetStateProofResponse) -> _Shown:
+    def read_unverified(answer: ledger.GetStateProofResponse) -> Shown:
         proof = read_state_proof(answer)
         header = decode_header(proof.header)
         if request.height not in (0, answer.height):
             raise lying("the state of another height", value=answer.height, limit=request.height)
-        return _Shown(height=Height(answer.height), entries=read(answer, None), header=header, proof=proof)
+        return Shown(
+            height=Height(answer.height),
+            entries=read(answer, None),
+            group_keys=tuple(answer.group_keys),
+            header=header,
+            proof=proof,
+        )
 
     if not verified:
         return call(context.route, STATE_PROOF, request, read_unverified, context.config.deadline_s)
@@ -277,7 +307,8 @@ def _read_group(
     return dict.fromkeys(members, b"")
 
 
-def _check_height(height: int) -> int:
+def check_height(height: int) -> int:
+    """Return a height that may be asked for. Raises `TransactionRejected` for any other."""
     if not 0 <= height <= U64_MAX:
         raise TransactionRejected(
             Reason.HEIGHT_UNKNOWN,

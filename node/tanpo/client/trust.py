@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from tanpo.api.v1 import ledger_pb2
+from tanpo.ledger.errors import invariant
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.lineage import EpochPin, EpochStep, Lineage
 from tanpo.ledger.types import MemberId
@@ -27,6 +29,11 @@ class Trust:
     def known(self) -> Lineage | None:
         """The lineage, None as long as nothing is known but a hash."""
         return self._lineage
+
+    def get_lineage(self) -> Lineage:
+        """Return the lineage, once something was verified with it."""
+        invariant(self._lineage is not None, "a proof was verified without a lineage")
+        return cast("Lineage", self._lineage)
 
     @property
     def next_epoch(self) -> int:

@@ -63,7 +63,7 @@ _ROLES: Final[Mapping[str, tuple[str, ...]]] = {
 class Chain:
     """One node's execution and the blocks it was given. `open` it on a folder; the same folder goes on.
 
-    Members' keys are those of the first validators too; those of later ones stand in `validator_keys`.
+    `keys` are the members', and `validator_keys` by public key those that vote; later validators' are added.
     """
 
     def __init__(
@@ -77,8 +77,11 @@ class Chain:
         self.folder = folder
         self.mode = mode
         self.keys = {member: PrivateKey.generate() for member in MEMBERS}
-        self.validator_keys: dict[bytes, PrivateKey] = {}
-        self.genesis = _make_genesis(self.keys, has_validators=has_validators, has_register=has_register)
+        voting = {member: PrivateKey.generate() for member in MEMBERS}
+        self.validator_keys = {key.public_key.encoded: key for key in voting.values()}
+        self.genesis = _make_genesis(
+            self.keys, voting, has_validators=has_validators, has_register=has_register
+        )
         self.execution = self._open()
         self._requests = 0
 
@@ -118,8 +121,7 @@ class Chain:
         """Make an executed block final by a quorum's votes, and return its receipts."""
         validators = self.execution.load_epoch(self.genesis).validators.validators
         quorum = validators[: compute_quorum(len(validators))]
-        keys = {key.public_key.encoded: key for key in self.keys.values()} | self.validator_keys
-        signers = [keys[one.public_key] for one in quorum]
+        signers = [self.validator_keys[one.public_key] for one in quorum]
         self.execution.commit(executed.block_hash, certify(executed.decoded.block, signers))
         return [decode_receipt(one) for one in executed.receipts]
 
@@ -255,13 +257,19 @@ def make_plan(chain: Chain, contract: str, source: str, *, arguments: Fields = (
     )
 
 
-def _make_genesis(keys: Mapping[str, PrivateKey], *, has_validators: bool, has_register: bool) -> Genesis:
+def _make_genesis(
+    keys: Mapping[str, PrivateKey],
+    voting: Mapping[str, PrivateKey],
+    *,
+    has_validators: bool,
+    has_register: bool,
+) -> Genesis:
     roster: tuple[Value, ...] = tuple(
         {"member": member, "roles": _ROLES.get(member, ()) if has_register else ()} for member in keys
     )
     validators = tuple(
         Validator(member=MemberId(member), node="node", public_key=key.public_key.encoded)
-        for member, key in keys.items()
+        for member, key in voting.items()
     )
     arguments: dict[str, Fields] = {
         "members": (("members", roster),),

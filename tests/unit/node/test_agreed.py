@@ -227,7 +227,7 @@ def test_two_nodes_come_to_the_same_roots(tmp_path: Path, mode: ExecutionMode) -
     first = Chain(tmp_path / "first")
     second = Chain(tmp_path / "second", mode=mode)
     second.close()
-    second.keys, second.genesis = first.keys, first.genesis
+    second.keys, second.validator_keys, second.genesis = first.keys, first.validator_keys, first.genesis
     second.folder = tmp_path / "twin"
     second.execution = second._open()
     for source in (CASH, CENTS, CASH.replace("total: int", "total: str"), "x = (\n"):

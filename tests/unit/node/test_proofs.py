@@ -3,139 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tanpo.api.v1 import ledger_pb2
-from tanpo.client import Holdings, Position, StateListing, StateValue, read_position, statereads
-from tanpo.client.context import Context
-from tanpo.client.plan import Pause, Plan, RetryPolicy, Route
-from tanpo.client.trust import Trust
+from tanpo.client import Holdings, Position, read_position, statereads
 from tanpo.ledger.errors import LedgerError, PeerFault, Reason, TransactionRejected, Unavailable
-from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.lineage import EpochPin
-from tanpo.ledger.types import MemberId
-from tanpo.ledger.validators import Validator
 from tanpo.ledger.values import Value
 from tanpo.node.proofs import Proofs, StateQuestion
-from tanpo.node.services.proving import lineage_to_message, read_question, state_proof_to_message
-from tanpo.testing.chain import Chain, change_validators
-
-YEN: dict[str, Value] = {
-    "id": "yen",
-    "name": "Yen",
-    "kind": "deposit_token",
-    "currency": "JPY",
-    "decimals": 0,
-    "denomination": 1,
-    "registrar": "trust-bank",
-    "custodian": "custody-bank",
-    "issuer_lei": "",
-    "asset_class": "cash",
-    "country": "JP",
-    "rating": "",
-    "maturity": 0,
-}
-
-Lie = Callable[[Any], None]
-
-
-class Town:
-    """A chain with a register, and a client of its only node, whose answers may be changed on the way."""
-
-    def __init__(self, folder: Path) -> None:
-        self.chain = Chain(folder, has_validators=True, has_register=True)
-        self.lies: list[Lie] = []
-        self.asked: list[str] = []
-        self.context = self.make_context()
-
-    def make_context(self, pin: EpochPin | None = None) -> Context:
-        config: Any = _Config()
-        policy = RetryPolicy(random=lambda: 0.0)
-        return Context(
-            config=config, route=Route(1, policy), trust=Trust(self.chain.genesis, pin), layouts={}
-        )
-
-    def call(self, contract: str, entry: str, arguments: dict[str, Value], *members: str) -> None:
-        (receipt,) = self.chain.run(self.chain.make_transaction(contract, entry, arguments, *members))
-        assert receipt.succeeded, receipt
-
-    def open_book(self, **quantities: int) -> None:
-        """Define yen, and mint them to accounts."""
-        self.call("instruments", "define", {"instrument": YEN}, "trust-bank")
-        for account, quantity in quantities.items():
-            name = account.replace("_", "-")
-            lock: dict[str, Value] = {"instrument": "yen", "reference": f"v-{name}", "quantity": quantity}
-            self.call("instruments", "confirm_lock", lock, "custody-bank")
-            self.call("instruments", "mint", {"account": name, **lock}, "trust-bank")
-
-    def transfer(self, quantity: int) -> None:
-        arguments: dict[str, Value] = {
-            "deliverer": "dealer-a",
-            "receiver": "dealer-b",
-            "instrument": "yen",
-            "quantity": quantity,
-        }
-        self.call("instruments", "transfer", arguments, "dealer-a")
-
-    def run(self, plan: Plan[Any], context: Context | None = None) -> Any:
-        """Drive a plan with answers of the node; a pause is the next block."""
-        answer: Any = None
-        failure: LedgerError | None = None
-        for _ in range(50):
-            try:
-                step = plan.send(answer) if failure is None else plan.throw(failure)
-            except StopIteration as stop:
-                return stop.value
-            answer, failure = None, None
-            if isinstance(step, Pause):
-                self.chain.run()
-                continue
-            try:
-                answer = self.answer(step.rpc.method, step.request)
-            except LedgerError as error:
-                failure = error
-        raise AssertionError("the plan does not end")
-
-    def answer(self, method: str, request: Any) -> Any:
-        self.asked.append(method)
-        execution = self.chain.execution
-        proofs = Proofs.create(execution, self.chain.genesis)
-        if method == "GetLineage":
-            return lineage_to_message(proofs.lineage(request.from_epoch))
-        answer = state_proof_to_message(asyncio.run(proofs.state(read_question(request))))
-        for lie in self.lies:
-            lie(answer)
-        return answer
-
-    def value(self, variable: str, key: Value | None = None, **named: Any) -> StateValue:
-        context = named.pop("context", self.context)
-        options = {"height": 0, "verified": True, **named}
-        found = self.run(
-            statereads.value(
-                context, "instruments", variable, key, options["height"], verified=options["verified"]
-            )
-        )
-        assert isinstance(found, StateValue)
-        return found
-
-    def listing(self, variable: str, group: Value, **named: Any) -> StateListing:
-        options = {"height": 0, "verified": True, **named}
-        found = self.run(statereads.listing(self.context, "instruments", variable, group, **options))
-        assert isinstance(found, StateListing)
-        return found
-
-    def make_validator(self, member: str, node: str) -> Validator:
-        key = PrivateKey.generate()
-        self.chain.validator_keys[key.public_key.encoded] = key
-        return Validator(member=MemberId(member), node=node, public_key=key.public_key.encoded)
-
-
-class _Config:
-    deadline_s = 2.0
+from tanpo.testing.chain import change_validators
+from tanpo.testing.town import Town
 
 
 @pytest.fixture

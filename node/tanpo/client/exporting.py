@@ -1,0 +1,128 @@
+"""Exporting proofs into files that stand alone: everything that a checker needs besides the genesis."""
+
+from __future__ import annotations
+
+from tanpo.api.v1 import ledger_pb2 as ledger
+from tanpo.client import requests, statereads
+from tanpo.client.context import Context
+from tanpo.client.plan import Plan
+from tanpo.ledger.block import encode_header
+from tanpo.ledger.contractversion import compute_contract_key
+from tanpo.ledger.errors import Reason, TransactionRejected
+from tanpo.ledger.lineage import EpochPin
+from tanpo.ledger.proofcheck import find_signer_status, verify_proof_file
+from tanpo.ledger.prooffile import ProofFile, ReceiptFile, StateFile, Trail
+from tanpo.ledger.proofs import ReceiptProof, StateProof, compute_epoch_needed
+from tanpo.ledger.types import TxId
+from tanpo.ledger.values import Value
+
+
+def receipt_file(context: Context, tx_id: TxId) -> Plan[ReceiptFile]:
+    """Fetch all that proves what became of a transaction."""
+    verified = yield from requests.prove(context, tx_id)
+    found = yield from requests.transaction(context, tx_id)
+    block = yield from requests.block(context, verified.receipt.height)
+    config = context.config
+    file = ReceiptFile(
+        network=config.genesis.network,
+        network_id=config.network_id,
+        payload=found.transaction.payload,
+        envelope=tuple(one.tx_id for one in found.envelope.transactions),
+        signatures=found.envelope.signatures,
+        signers=tuple(find_signer_status(config.genesis, one) for one in found.transaction.signers),
+        receipt=verified.proof.receipt,
+        leaf_count=verified.proof.path.leaf_count,
+        siblings=verified.proof.path.siblings,
+        block_header=encode_header(block.block.header),
+        trail=_make_trail(context, verified.proof),
+    )
+    _check(context, file)
+    return file
+
+
+def value_file(
+    context: Context, contract: str, variable: str, key: Value | None, height: int
+) -> Plan[StateFile]:
+    """Fetch all that proves a value of a contract, or that there is none."""
+    layout = yield from statereads.load_layout(context, contract, variable, verified=True)
+    entry_key, spelled = compute_contract_key(contract), layout.spell_key(variable, key)
+    request = ledger.GetStateProofRequest(height=statereads.check_height(height), keys=[entry_key, spelled])
+    shown = yield from statereads.ask_verified(context, request)
+    file = StateFile(
+        network=context.config.genesis.network,
+        network_id=context.config.network_id,
+        height=shown.height,
+        contract=contract,
+        contract_entry=_get_entry(shown, contract),
+        variable=variable,
+        key=key,
+        is_listing=False,
+        value=shown.entries.get(spelled),
+        group_keys=(),
+        partial_tree=shown.proof.partial_tree,
+        trail=_make_trail(context, shown.proof),
+    )
+    _check(context, file)
+    return file
+
+
+def listing_file(
+    context: Context, contract: str, variable: str, group: Value, height: int
+) -> Plan[StateFile]:
+    """Fetch all that proves who the members of a group of an index are."""
+    layout = yield from statereads.load_layout(context, contract, variable, verified=True)
+    request = ledger.GetStateProofRequest(
+        height=statereads.check_height(height),
+        keys=[compute_contract_key(contract)],
+        group=layout.spell_group(variable, group),
+    )
+    shown = yield from statereads.ask_verified(context, request)
+    file = StateFile(
+        network=context.config.genesis.network,
+        network_id=context.config.network_id,
+        height=shown.height,
+        contract=contract,
+        contract_entry=_get_entry(shown, contract),
+        variable=variable,
+        key=group,
+        is_listing=True,
+        value=None,
+        group_keys=shown.group_keys,
+        partial_tree=shown.proof.partial_tree,
+        trail=_make_trail(context, shown.proof),
+    )
+    _check(context, file)
+    return file
+
+
+def _get_entry(shown: statereads.Shown, contract: str) -> bytes:
+    entry = shown.entries.get(compute_contract_key(contract))
+    if entry is None:
+        raise TransactionRejected(
+            Reason.CONTRACT_UNKNOWN,
+            f"there was no such contract after block {shown.height}",
+            value=contract,
+            remedy="name a later height",
+        )
+    return entry
+
+
+def _make_trail(context: Context, proof: ReceiptProof | StateProof) -> Trail:
+    """Return the way from whom this client trusts to the header of a proof that it has verified."""
+    trust = context.trust
+    lineage = trust.get_lineage()
+    first = lineage.pin.epoch
+    return Trail(
+        epoch=first,
+        validators=lineage.get(first).validators,
+        steps=tuple(trust.steps[epoch] for epoch in range(first, compute_epoch_needed(proof))),
+        header=proof.header,
+        descendants=proof.descendants,
+        commit_proof=proof.commit_proof,
+    )
+
+
+def _check(context: Context, file: ProofFile) -> None:
+    """Raise `PeerFault` unless the file stands alone: the node's answers may not fit together."""
+    pin: EpochPin | None = context.config.pin
+    verify_proof_file(file, context.config.genesis, pin)
