@@ -41,6 +41,7 @@ from tanpo.client.results import (
     ValidatorsView,
 )
 from tanpo.client.statereads import Holdings, Position, StateListing, StateValue, read_position
+from tanpo.ledger.lineage import EpochPin
 from tanpo.ledger.proofs import ReceiptProof, VerifiedReceipt
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "ContractSource",
     "ContractView",
     "Draft",
+    "EpochPin",
     "EvidenceView",
     "FileSigner",
     "HandshakeFailed",

@@ -1,0 +1,88 @@
+"""Frozen proof files: what they prove, and in which words, stays; a second verifier finds the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from tanpo.cli.wording import describe_verdict
+from tanpo.ledger.genesis import Genesis, genesis_from_json
+from tanpo.ledger.proofcheck import verify_proof_file
+from tanpo.ledger.prooffile import encode_proof_file
+from tanpo.ledger.proofparse import decode_proof_file
+
+FOLDER = Path(__file__).parent / "proofs"
+VERIFIER = Path(__file__).parents[2] / "docs" / "verify_proof.py"
+WORDS: dict[str, list[str]] = json.loads((FOLDER / "words.json").read_text())
+CHANGED = {
+    "receipt": ("Merkle path", ("siblings", 0)),
+    "refusal": ("transaction", ("payload",)),
+    "value": ("value", ("value",)),
+    "absence": ("contract entry", ("contract_entry",)),
+    "variable": ("partial tree", ("partial_tree",)),
+    "listing": ("listing", ("group_keys", 0)),
+}
+"""A link of each file, and the field whose last byte, changed, breaks it."""
+
+
+@pytest.fixture(scope="module")
+def genesis() -> Genesis:
+    return genesis_from_json((FOLDER / "genesis.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def second() -> ModuleType:
+    """The verifier of the documents, which uses nothing of ours."""
+    assert not re.search(r"(import|from) tanpo", VERIFIER.read_text())
+    spec = importlib.util.spec_from_file_location("verify_proof", VERIFIER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_a_frozen_file_proves_what_it_proved(kind: str, genesis: Genesis) -> None:
+    text = (FOLDER / f"{kind}.json").read_text()
+
+    file = decode_proof_file(text)
+
+    assert encode_proof_file(file) == text
+    assert describe_verdict(verify_proof_file(file, genesis), genesis) == WORDS[kind]
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_a_second_verifier_accepts_the_same(kind: str, second: ModuleType) -> None:
+    trusted = json.loads((FOLDER / "genesis.json").read_text())
+    document = json.loads((FOLDER / f"{kind}.json").read_text())
+
+    found = second.verify(document, trusted)
+
+    assert f"block {document.get('height', '')}" in found
+    assert ("was refused" in found, "held nothing" in found) == (kind == "refusal", kind == "absence")
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+def test_a_second_verifier_names_the_same_link(kind: str, second: ModuleType, genesis: Genesis) -> None:
+    trusted = json.loads((FOLDER / "genesis.json").read_text())
+    document = json.loads((FOLDER / f"{kind}.json").read_text())
+    link, place = CHANGED[kind]
+    spoil(document, place)
+
+    with pytest.raises(second.BrokenLink, match=link):
+        second.verify(document, trusted)
+    with pytest.raises(Exception, match=link):
+        verify_proof_file(decode_proof_file(json.dumps(document)), genesis)
+
+
+def spoil(document: Any, place: tuple[Any, ...]) -> None:
+    for step in place[:-1]:
+        document = document[step]
+    part = document[place[-1]]
+    document[place[-1]] = part[:-1] + ("0" if part[-1] != "0" else "1")
