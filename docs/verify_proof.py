@@ -394,7 +394,9 @@ def check_listing(file: dict[str, Any], tree: Tree, group: bytes) -> list[bytes]
     first = int.from_bytes(sha256(b"\x12" + group).digest()[:2], "big") << 240
     stop = first + (1 << 240)
     check(not any(a < stop and first < b for a, b in tree.hidden), "listing")
-    shown = {path for path in tree.entries if first <= int.from_bytes(path, "big") < stop}
+    no_value = sha256(b"\x11").digest()  # of all entries of indexes, and of no others
+    in_range = {path for path in tree.entries if first <= int.from_bytes(path, "big") < stop}
+    shown = {path for path in in_range if tree.entries[path] == no_value}
     keys = [bytes.fromhex(key) for key in file["group_keys"]]
     check(keys == sorted(set(keys)) and {path_of(key) for key in keys} == shown, "listing")
     return [key for key in keys if group_of(key) == group]

@@ -27,7 +27,14 @@ keys = st.one_of(
     st.tuples(st.integers(0, 2), st.integers(0, 40)).map(lambda n: index_key(b"g%d" % n[0], b"%d" % n[1])),
 )
 values = st.one_of(st.none(), st.integers(0, 3).map(lambda n: b"v" * n))
-blocks = st.dictionaries(keys, values, max_size=60)
+
+
+def clear_members(block: Changes) -> Changes:
+    """Members of an index have no value."""
+    return {key: b"" if value and group_of(key) else value for key, value in block.items()}
+
+
+blocks = st.dictionaries(keys, values, max_size=60).map(clear_members)
 
 
 @contextmanager
@@ -77,12 +84,16 @@ def test_listing_of_a_group_is_complete(changes: list[Changes], group: bytes) ->
     with chain(changes) as (database, states):
         state = states[-1]
         tree = verify_partial_tree(prove_group(database, Height(len(states) - 1), group), root_of(state))
-        shown = [key for key in state if group_range(group).contains(path_of(key))]
+        in_range = [key for key in state if group_range(group).contains(path_of(key))]
+        shown = [key for key in in_range if not state[key]]
         members = sorted(key for key in state if group_of(key) == group)
         assert tree.verify_group(group, shown) == members
         for key in members:
             with pytest.raises(PeerFault, match="raw keys"):
                 tree.verify_group(group, [other for other in shown if other != key])
+        for key in set(in_range) - set(shown):
+            with pytest.raises(PeerFault, match="raw keys"):
+                tree.verify_group(group, [*shown, key])
 
 
 @settings(max_examples=40)
@@ -126,3 +137,17 @@ def test_height_that_left_the_window_is_refused_with_its_number() -> None:
         assert refusal.value.reason == "HEIGHT_PRUNED"
         with pytest.raises(UsageError, match="height 6 is not held"):
             prove_keys(database, Height(6), [b"k0"])
+
+
+def test_an_ordinary_key_in_the_range_of_a_group_needs_no_name() -> None:
+    """Of a million keys some fifteen lie in each range; nodes find keys by group, and not by path."""
+    wanted = group_range(b"g0")
+    stranger = next(key for key in (b"plain %d" % n for n in range(1 << 22)) if wanted.contains(path_of(key)))
+    members = [index_key(b"g0", b"%d" % number) for number in range(3)]
+    with chain([{stranger: b"v", **dict.fromkeys(members, b"")}]) as (database, states):
+        tree = verify_partial_tree(prove_group(database, Height(0), b"g0"), root_of(states[0]))
+
+        assert path_of(stranger) in tree.entries
+        assert tree.verify_group(b"g0", members) == members
+        with pytest.raises(PeerFault, match="raw keys"):
+            tree.verify_group(b"g0", [*members, stranger])

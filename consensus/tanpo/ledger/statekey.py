@@ -62,6 +62,10 @@ def value_hash(value: bytes) -> bytes:
     return sha256(b"\x11" + value).digest()
 
 
+NO_VALUE_HASH: Final = sha256(b"\x11").digest()
+"""The hash of an empty value: what every index entry has, and no other entry that a contract can write."""
+
+
 def hash_bucket(entries: bytes) -> bytes:
     """Return the hash of 1..8 concatenated (path, value hash) pairs in ascending order of path."""
     return sha256(b"\x00" + entries).digest()

@@ -23,6 +23,7 @@ from tanpo.ledger.statekey import (
     BUCKET_ENTRIES_MAX,
     EMPTY,
     KEY_BYTES_MAX,
+    NO_VALUE_HASH,
     PATH_DIGITS,
     VALUE_BYTES_MAX,
     group_of,
@@ -94,9 +95,10 @@ class PartialTree:
             raise _invalid(f"it shows {shown} for the key", value=key[:64].hex())
 
     def verify_group(self, group: bytes, keys: Iterable[bytes]) -> list[bytes]:
-        """Return all keys of an index group, sorted, given the raw key of every entry in the group's range.
+        """Return all keys of an index group, sorted, given the raw key of every index entry in its range.
 
-        Strangers whose group falls into the same range are among `keys` and left out of the answer.
+        Index entries have no value, so whatever has one is no member and needs no name. Strangers whose group
+        falls into the same range are among `keys` and left out of the answer.
 
         Raises:
             PeerFault: part of the range is hidden, or a raw key is missing or was not asked for.
@@ -105,7 +107,9 @@ class PartialTree:
         if self.hides(wanted):
             raise _invalid("it does not show the whole group", value=group[:64].hex())
         in_range = {
-            path for path in self.entries if wanted.start <= int.from_bytes(path, "big") < wanted.stop
+            path
+            for path, digest in self.entries.items()
+            if digest == NO_VALUE_HASH and wanted.start <= int.from_bytes(path, "big") < wanted.stop
         }
         given = {path_of(key): key for key in keys}
         if given.keys() != in_range:

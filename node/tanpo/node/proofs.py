@@ -9,7 +9,7 @@ from typing import Final
 
 from tanpo.ledger.errors import CorruptState, Reason, TransactionRejected, Unavailable, UsageError, invariant
 from tanpo.ledger.genesis import Genesis
-from tanpo.ledger.statekey import index_key, path_of, value_hash
+from tanpo.ledger.statekey import NO_VALUE_HASH, index_key, path_of, value_hash
 from tanpo.ledger.stateproof import PathRange, group_range, key_range
 from tanpo.ledger.types import Epoch, Height
 from tanpo.ledger.validators import Validator, ValidatorSet
@@ -93,7 +93,7 @@ class Proofs:
         """Return the proof of part of the state after a block. Others get their turn meanwhile.
 
         Raises:
-            Unavailable: no committed header carries that root yet. TransactionRejected: there is no such height.
+            Unavailable: no committed header carries that root yet. TransactionRejected: no such height.
             UsageError: it is no longer held, or the answer would be too large.
             CorruptState: the state contradicts its tree; the process must stop.
         """
@@ -109,7 +109,7 @@ class Proofs:
             await asyncio.sleep(0)
         past = self._store.history.at(height)
         entries = await self._collect_entries(question, past, shown)
-        group_keys = await self._name_group(question.group, past, shown) if question.group else []
+        group_keys = await self._name_group(question.group, height, shown) if question.group else []
         past.check()
         _check_size(shown, entries, group_keys)
         return StateProofRead(
@@ -185,22 +185,25 @@ class Proofs:
                 await asyncio.sleep(0)
         return tuple(entries)
 
-    async def _name_group(self, group: bytes, past: PastState, shown: ShownTree) -> list[bytes]:
-        """Return the raw keys of every entry in a group's range, ascending."""
+    async def _name_group(self, group: bytes, height: Height, shown: ShownTree) -> list[bytes]:
+        """Return the raw keys of every index entry in a group's range, ascending."""
         wanted = group_range(group)
-        unnamed = {path for path in shown.entries if wanted.contains(path)}
+        entries = shown.entries.items()
+        unnamed = {path for path, digest in entries if digest == NO_VALUE_HASH and wanted.contains(path)}
         names: list[bytes] = []
         for found in self._store.groups.list_sharing(group):
             start = index_key(found, b"")
             stop = compute_stop(start)
             while True:
+                # Each page is a reading of its own: how much one may step over is bounded.
+                past = self._store.history.at(height)
                 page = [key for key, _ in past.scan(start, stop, ROWS_A_STEP)]
+                past.check()
                 names += page
                 if len(page) < ROWS_A_STEP:
                     break
                 start = page[-1] + b"\0"
                 await asyncio.sleep(0)
-        past.check()
         if {path_of(key) for key in names} != unnamed:
             raise Unavailable(
                 Reason.NOT_FOUND,

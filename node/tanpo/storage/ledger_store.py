@@ -81,9 +81,9 @@ class BlockCommit:
 class LedgerStore:
     """Blocks, state, receipts and indexes of one node. Calls block; use it from one thread at a time.
 
-    `tree.begin` makes the plan that `commit` takes; `history.at` gives the state of a past height, `groups` the
-    index groups that are proved together; `find_transaction`, `find_request` and `list_of_party` are those of
-    `PositionIndex`. `rolled_back_from` is the executed height that the guard remembers if LevelDB came up
+    `tree.begin` makes the plan that `commit` takes; `history.at` gives the state of a past height, `groups`
+    those index groups that are proved together; `find_transaction`, `find_request` and `list_of_party` are
+    of `PositionIndex`. `rolled_back_from` is the executed height that the guard remembers if LevelDB came up
     behind it, else `None`: the state was then audited, and is right for the height it is at.
     """
 

@@ -16,6 +16,7 @@ from tanpo.ledger.shapes import (
     TupleShape,
     parse_variable,
 )
+from tanpo.ledger.valuecodec import build_encoder
 from tanpo.vm import compile_in_order, describe_layout
 from tanpo.vm.ir import IndexSlot, MapSlot
 from tanpo.vm.stored import shape_of
@@ -89,3 +90,14 @@ def test_a_key_that_no_contract_can_have_is_refused(text: str) -> None:
     assert not isinstance(shape, MapShape | IndexShape)
     with pytest.raises(PeerFault):
         list_parts(shape)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("int", 0), ("bool", False), ("str", ""), ("bytes", b""), ("list[int]", []), ("dict[int, int]", {})],
+)
+def test_no_value_is_stored_as_nothing(text: str, value: object) -> None:
+    """Listings tell index entries from all others by that."""
+    shape = parse_variable(text)
+    assert not isinstance(shape, MapShape | IndexShape)
+    assert build_encoder(shape)(value) != b""

@@ -594,7 +594,7 @@ class GetStateProofResponse(_message.Message):
 
     @_builtins.property
     def group_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """The raw key of every entry in the range of paths of `group`, those of other groups too; ascending."""
+        """The raw key of every index entry in the range of paths of `group`, those of other groups too; ascending."""
 
     def __init__(
         self,
