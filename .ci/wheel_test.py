@@ -27,6 +27,7 @@ NEEDS_CHECKOUT = (
     "test_endings.py",
     "test_first_contract.py",
     "test_stubs.py",
+    "test_second_verifier.py",
 )
 """They read documents or scenarios, run the sources under Pythons that have no wheel, or need mypy."""
 

@@ -44,6 +44,13 @@ def test_every_row_of_the_gas_table_is_measured_and_the_worst_comes_first() -> N
     assert figures["worst"] == figures["measurements"][0]
 
 
+def test_proofs_of_a_state_are_small() -> None:
+    figures = run("proofs.py", "--keys", "3000", "--proofs", "50")
+    for kind in ("inclusion", "absence"):
+        assert 0 < figures["tree"][kind]["bytes_max"] <= 1_500
+    assert set(figures["files"]) == {"receipt", "balance", "absence"}
+
+
 def test_deploy_of_a_shape_is_measured_on_each_engine() -> None:
     figures = run("deploy.py", "texts", "large_types")
     assert {one["shape"] for one in figures["shapes"]} == {"texts", "large_types"}

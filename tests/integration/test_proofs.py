@@ -102,6 +102,22 @@ def open_book(town: Town) -> None:
     town.submit("trust-bank", "mint", account="dealer-a", **lock)
 
 
+def run_documented_program(town: Town) -> Path:
+    """Run the program of the documents as dealer-a, and return the file that it writes."""
+    text = (DOCUMENTS / "proofs.md").read_text(encoding="utf-8")
+    program = text.partition("```python\n")[2].partition("```")[0]
+    file = town.files / "documented.json"
+    for shown, here in (
+        ("profile.toml", town.profile("dealer-a")),
+        ("JP1103521F62", "yen"),
+        ("b.json", str(file)),
+    ):
+        assert shown in program
+        program = program.replace(shown, here)
+    exec(compile(program, "proofs.md", "exec"), {"__name__": "sample"})
+    return file
+
+
 async def read_with_both(town: Town) -> list[int]:
     """Return what both clients find that dealer-a has, proved."""
     config = load_profile(town.profile("trust-bank"))
@@ -145,6 +161,7 @@ def test_proofs_outlive_the_network_and_its_first_validators(town: Town) -> None
         "earlier", "proof", "balance", "dealer-a", "yen", "--height", str(first["height"])
     )
     assert asyncio.run(read_with_both(town)) == [994_000, 994_000]
+    files["as documented"] = run_documented_program(town)
 
     run_tanpo("net", "down", "--dir", str(town.net))
     for file in files.values():

@@ -1,4 +1,4 @@
-"""Frozen proof files: what they prove, and in which words, stays; a second verifier finds the same."""
+"""A second verifier, written from the documents and using nothing of ours, finds the same in frozen files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tanpo.cli.wording import describe_verdict
 from tanpo.ledger.genesis import Genesis, genesis_from_json
 from tanpo.ledger.proofcheck import verify_proof_file
-from tanpo.ledger.prooffile import encode_proof_file
 from tanpo.ledger.proofparse import decode_proof_file
 
 FOLDER = Path(__file__).parent / "proofs"
 VERIFIER = Path(__file__).parents[2] / "docs" / "verify_proof.py"
-WORDS: dict[str, list[str]] = json.loads((FOLDER / "words.json").read_text())
 CHANGED = {
     "receipt": ("Merkle path", ("siblings", 0)),
     "refusal": ("transaction", ("payload",)),
@@ -47,17 +44,7 @@ def second() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("kind", WORDS)
-def test_a_frozen_file_proves_what_it_proved(kind: str, genesis: Genesis) -> None:
-    text = (FOLDER / f"{kind}.json").read_text()
-
-    file = decode_proof_file(text)
-
-    assert encode_proof_file(file) == text
-    assert describe_verdict(verify_proof_file(file, genesis), genesis) == WORDS[kind]
-
-
-@pytest.mark.parametrize("kind", WORDS)
+@pytest.mark.parametrize("kind", CHANGED)
 def test_a_second_verifier_accepts_the_same(kind: str, second: ModuleType) -> None:
     trusted = json.loads((FOLDER / "genesis.json").read_text())
     document = json.loads((FOLDER / f"{kind}.json").read_text())

@@ -1,0 +1,31 @@
+"""Frozen proof files: what they prove, and in which words, stays as it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tanpo.cli.wording import describe_verdict
+from tanpo.ledger.genesis import Genesis, genesis_from_json
+from tanpo.ledger.proofcheck import verify_proof_file
+from tanpo.ledger.prooffile import encode_proof_file
+from tanpo.ledger.proofparse import decode_proof_file
+
+FOLDER = Path(__file__).parent / "proofs"
+WORDS: dict[str, list[str]] = json.loads((FOLDER / "words.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def genesis() -> Genesis:
+    return genesis_from_json((FOLDER / "genesis.json").read_text())
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_a_frozen_file_proves_what_it_proved(kind: str, genesis: Genesis) -> None:
+    text = (FOLDER / f"{kind}.json").read_text()
+
+    file = decode_proof_file(text)
+
+    assert encode_proof_file(file) == text
+    assert describe_verdict(verify_proof_file(file, genesis), genesis) == WORDS[kind]
