@@ -158,7 +158,7 @@ def test_proofs_outlive_the_network_and_its_first_validators(town: Town) -> None
     assert EpochPin.parse(pin).epoch == 1
     files["later receipt"] = town.export("later", "receipt", "export", second["tx_id"])
     files["earlier balance"] = town.export(
-        "earlier", "proof", "balance", "dealer-a", "yen", "--height", str(first["height"])
+        "earlier", "proof", "balance", "dealer-a", "yen", "--at", str(first["height"])
     )
     assert asyncio.run(read_with_both(town)) == [994_000, 994_000]
     files["as documented"] = run_documented_program(town)

@@ -20,7 +20,10 @@ app = typer.Typer(
 
 OutOption: TypeAlias = Annotated[Path, typer.Option("--out", help="The file to write; it must not exist.")]
 HeightOption: TypeAlias = Annotated[
-    int, typer.Option(metavar="N", min=0, help="After which block; 0 for the newest that is certified.")
+    int,
+    typer.Option(
+        "--at", metavar="HEIGHT", min=0, help="After which block; 0 for the newest that is certified."
+    ),
 ]
 ContractArgument: TypeAlias = Annotated[str, typer.Argument(help="The contract.")]
 VariableArgument: TypeAlias = Annotated[str, typer.Argument(help="Its variable.")]

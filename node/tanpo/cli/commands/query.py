@@ -16,9 +16,7 @@ def query(
     arg: ArgumentsOption = None,
     at: Annotated[
         int | None,
-        typer.Option(
-            "--at", metavar="HEIGHT", min=1, help="Ask of the state after this height, not the latest."
-        ),
+        typer.Option(metavar="HEIGHT", min=1, help="Ask of the state after this height, not the latest."),
     ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="List entry points and views instead.")] = False,
     output: OutputOption = Format.TABLE,
