@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tanpo.ledger.block import BlockFlags, Header, decode_block, encode_header, read_header
+from tanpo.ledger.block import BlockFlags, Header, encode_header, read_header
 from tanpo.ledger.certificate import decode_commit_proof
 from tanpo.ledger.codec import Reader
 from tanpo.ledger.errors import Reason, Unavailable
@@ -21,7 +21,7 @@ def find_final(store: LedgerStore, height: Height) -> tuple[bytes, tuple[bytes, 
     top = min(height + DESCENDANTS_MAX, store.executed_height)
     for number in range(height, top + 1):
         stored = store.read_block(Height(number))
-        headers.append(encode_header(decode_block(stored.block).header))
+        headers.append(encode_header(read_header(Reader(stored.block))))
         if decode_commit_proof(stored.proof).block_hash == stored.block_hash:
             return headers[0], tuple(headers[1:]), stored.proof
     raise Unavailable(
@@ -30,22 +30,24 @@ def find_final(store: LedgerStore, height: Height) -> tuple[bytes, tuple[bytes, 
 
 
 def find_epoch_end(store: LedgerStore, epoch: int) -> Height | None:
-    """Return the height of an epoch's last block, None while it has not ended: some 20 reads.
+    """Return the height of an epoch's last block: some 20 reads. None at once while it has not ended.
 
     The epochs of blocks ascend, so it is the last one that is of no later epoch.
     """
     low, high = 0, int(store.executed_height)
+    if not high or not _is_past(_read_header(store, high), epoch):
+        return None
     while low < high:
         middle = (low + high + 1) // 2
         if _read_header(store, middle).epoch <= epoch:
             low = middle
         else:
             high = middle - 1
-    if not low:
-        return None
-    last = _read_header(store, low)
-    is_end = last.epoch == epoch and bool(last.flags & BlockFlags.EPOCH_END)
-    return Height(low) if is_end else None
+    return Height(low) if low else None
+
+
+def _is_past(tip: Header, epoch: int) -> bool:
+    return tip.epoch > epoch or (tip.epoch == epoch and bool(tip.flags & BlockFlags.EPOCH_END))
 
 
 def _read_header(store: LedgerStore, height: int) -> Header:
