@@ -57,6 +57,7 @@ class Exported:
     texts: dict[str, str]
     pin: EpochPin
     pinned: str
+    early: str
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +90,14 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
     }
     lineage = town.context.trust.get_lineage()
     pin = EpochPin(epoch=lineage.newest, valset_hash=lineage.get(lineage.newest).valset_hash)
+    early = town.run(exporting.value_file(town.context, "instruments", "operators", None, 2))
     pinned = town.run(exporting.receipt_file(town.make_context(pin), transactions[0].tx_id))
     yield Exported(
         genesis=town.chain.genesis,
         texts={kind: encode_proof_file(file) for kind, file in files.items()},
         pin=pin,
         pinned=encode_proof_file(pinned),
+        early=encode_proof_file(early),
     )
     town.chain.close()
 
@@ -264,6 +267,17 @@ def test_a_file_of_another_network_is_refused(exported: Exported) -> None:
     with pytest.raises(LinkBroken) as caught:
         check(exported.texts["receipt"], other)
     assert caught.value.link == "network"
+
+
+def test_a_lineage_leads_no_further_than_the_header(exported: Exported) -> None:
+    """Of two files for one fact one would be as good as the other, and longer at will."""
+    early, late = json.loads(exported.early), json.loads(exported.texts["receipt"])
+    assert (early["trail"]["steps"], len(late["trail"]["steps"])) == ([], 2)
+    check(exported.early, exported.genesis)
+    early["trail"]["steps"] = late["trail"]["steps"]
+
+    with pytest.raises(LinkBroken, match="the lineage leads to another epoch"):
+        check(json.dumps(early), exported.genesis)
 
 
 def test_a_pin_is_passed_or_begun_with(exported: Exported) -> None:
