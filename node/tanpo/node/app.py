@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
-import signal
 from enum import IntEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -32,9 +31,11 @@ from tanpo.node.logs import LogControl, LogLevel, get_logger, start_logging
 from tanpo.node.mempool import MempoolLimits
 from tanpo.node.metrics import Metrics
 from tanpo.node.promises import create_promises
+from tanpo.node.replaying import Watch, log_progress
 from tanpo.node.roster import compute_name
 from tanpo.node.servers import Parts, Servers
 from tanpo.node.services.admin import wait_drained
+from tanpo.node.stopping import SIGNALS, Stopped, StopRequest
 from tanpo.node.tls import load_channel_credentials
 from tanpo.node.transport import GrpcTransport, PeerAddress
 
@@ -98,7 +99,12 @@ def run_node(config_path: Path, clock: Clock | None = None, *, may_rejoin: bool 
         if may_rejoin:
             config = config.model_copy(update={"may_rejoin": True})
         log_control.set_level(config.log_level)
-        asyncio.run(_run(config, log_control, clock or Clock.system()))
+        stop = StopRequest()
+        with stop.caught():
+            asyncio.run(_run(config, log_control, clock or Clock.system(), stop))
+    except Stopped:
+        _LOG.info("stopped while executing stored blocks again: the next start goes on from there")
+        return ExitCode.OK
     except (LedgerError, InvariantViolation, OSError) as error:
         code = compute_exit_code(error)
         _log_end(error, code)
@@ -179,7 +185,7 @@ def find_peers(config: NodeConfig, core: Core, credentials: NodeCredentials) -> 
     return peers
 
 
-async def _run(config: NodeConfig, log_control: LogControl, clock: Clock) -> None:
+async def _run(config: NodeConfig, log_control: LogControl, clock: Clock, stop: StopRequest) -> None:
     genesis = load_genesis(config.genesis)
     verify_clock(genesis, clock.wall_ms())
     verifier = CallerVerifier.from_genesis(genesis)
@@ -201,8 +207,10 @@ async def _run(config: NodeConfig, log_control: LogControl, clock: Clock) -> Non
         ),
         metrics=metrics,
         clock=clock,
+        watch=Watch(log_progress, stop),
     )
     try:
+        stop.check()
         software_version = version("tanpo")
         fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -231,16 +239,18 @@ async def _run(config: NodeConfig, log_control: LogControl, clock: Clock) -> Non
             clock=clock,
             on_fatal=on_fatal,
         )
-        await _serve(core, parts, fatal)
+        await _serve(core, parts, fatal, stop)
     finally:
         core.close()
 
 
-async def _serve(core: Core, parts: Parts, fatal: asyncio.Future[None]) -> None:
+async def _serve(core: Core, parts: Parts, fatal: asyncio.Future[None], request: StopRequest) -> None:
     """Serve until a signal, or until something must stop the process: then raise it."""
     servers = Servers(parts)
     await servers.start()
     stop = _catch_signals()
+    if request.is_asked:
+        stop.set()
     running = asyncio.create_task(core.run(), name="core")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -272,7 +282,7 @@ def _raise_failure(*tasks: asyncio.Future[None]) -> None:
 def _catch_signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         loop.add_signal_handler(number, stop.set)
     return stop
 

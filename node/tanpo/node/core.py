@@ -25,7 +25,6 @@ from tanpo.node.admission import AdmissionWindow
 from tanpo.node.bodies import Bodies
 from tanpo.node.clock import Clock
 from tanpo.node.config import ExecutionMode
-from tanpo.node.contract_sets import Programs
 from tanpo.node.driver import Driver, Links
 from tanpo.node.epochs import EpochStart, Lineage
 from tanpo.node.events import EventHub
@@ -36,15 +35,16 @@ from tanpo.node.intake import Intake
 from tanpo.node.keyring import KeyRing
 from tanpo.node.mempool import Mempool, MempoolLimits, overtaken, reused_request
 from tanpo.node.metrics import Metrics
+from tanpo.node.opening import open_execution
 from tanpo.node.outcome import Outcome, OutcomeHub, OutcomeState
 from tanpo.node.preparing import Preparation
 from tanpo.node.promises import Promises, verify_rejoin
 from tanpo.node.proofs import Proofs
 from tanpo.node.reads import Reads
+from tanpo.node.replaying import Watch, catch_up
 from tanpo.node.roster import Roster, compute_name
 from tanpo.node.succession import Succession
 from tanpo.node.verifying import Verifier
-from tanpo.node.worker.runner import open_runners
 from tanpo.storage import LedgerStore
 
 TICK_S: Final = 0.02
@@ -175,21 +175,23 @@ class Core:
         settings: CoreSettings,
         metrics: Metrics,
         clock: Clock | None = None,
+        watch: Watch | None = None,
     ) -> Core:
         """Open the stores of a node, recover what a crash left behind, and return its core.
 
+        This blocks, for long if the state was lost and all blocks are executed again. `watch` hears of it.
+
         Raises:
+            Stopped: `watch` was asked to end it. CorruptState: what is stored contradicts itself.
             UsageError: the directory belongs to another network or process, this validator is to rejoin
-                and cannot, or contracts are to run in a worker and cannot.
-            CorruptState: what is stored contradicts itself.
-            Unavailable: the disk is full.
+                and cannot, or contracts are to run in a worker and cannot. Unavailable: the disk is full.
         """
         keyring = KeyRing(collect_keys(genesis))
-        store = LedgerStore.open(data_dir, network_id=genesis.network_id)
-        closing = contextlib.ExitStack()
-        closing.callback(store.close)
-        try:
-            execution = _open_execution(store, genesis, keyring, metrics, settings.execution, closing)
+        with contextlib.ExitStack() as closing:
+            store = LedgerStore.open(data_dir, network_id=genesis.network_id)
+            closing.callback(store.close)
+            execution = open_execution(store, genesis, keyring, metrics, settings.execution, closing)
+            catch_up(execution, genesis.network_id, watch)
             place = execution.load_epoch(genesis)
             if settings.may_rejoin:
                 verify_rejoin(place.validators.validator_count)
@@ -201,9 +203,7 @@ class Core:
                 metrics=metrics,
             )
             promises = Promises.open(data_dir, may_rejoin=settings.may_rejoin, key=signing_key)
-        except BaseException:
-            closing.close()
-            raise
+            closing.pop_all()
         roster = Roster(
             own_name=compute_name(member, node),
             public_key=None if signing_key is None else signing_key.public_key.encoded,
@@ -473,27 +473,3 @@ class Core:
                 remedy="build it again with a later valid_until",
             ),
         )
-
-
-def _open_execution(
-    store: LedgerStore,
-    genesis: Genesis,
-    keyring: KeyRing,
-    metrics: Metrics,
-    mode: ExecutionMode,
-    closing: contextlib.ExitStack,
-) -> Execution:
-    """Return the exec object, and give `closing` what is to be closed if the node does not get further."""
-    programs = Programs()
-    runner, views = open_runners(mode, programs, metrics)
-    closing.callback(runner.close)
-    closing.callback(views.close)
-    return Execution.open(
-        store=store,
-        genesis=genesis,
-        keyring=keyring,
-        metrics=metrics,
-        programs=programs,
-        runner=runner,
-        views=views,
-    )

@@ -14,14 +14,14 @@ from typing import Final
 
 from tanpo.ledger.block import EMPTY_ROOT, BlockFlags, Header, decode_block, encode_block
 from tanpo.ledger.certificate import CommitProof, encode_commit_proof
-from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable, invariant
+from tanpo.ledger.errors import invariant
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.merkle import compute_merkle_root
 from tanpo.ledger.receipt import Receipt, decode_receipt, is_success
 from tanpo.ledger.transaction import Call
-from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot, Term
+from tanpo.ledger.types import BlockHash, MerkleRoot, StateRoot, Term
 from tanpo.node.agreed import Agreed, Settled, announce, find_agreed, may_agree, settle_agreed
-from tanpo.node.body import DecodedBlock, decode_body
+from tanpo.node.body import DecodedBlock
 from tanpo.node.contract_sets import Programs
 from tanpo.node.epochs import VALIDATORS_CONTRACT, EpochStart, begin_epoch, load_epoch, settle_pending
 from tanpo.node.evidence import compute_changes
@@ -126,11 +126,9 @@ class Execution:
         runner: Runner,
         views: Runner,
     ) -> Execution:
-        """Return the exec object on a store, after installing genesis or re-executing what is behind.
+        """Return the exec object on a store, after installing genesis in a new one.
 
-        Raises:
-            Unavailable: blocks are to be executed again, and the runner cannot.
-            CorruptState: re-execution of the stored blocks gives other roots than their headers carry.
+        Stored blocks that are not executed are `replaying.catch_up`'s: call it before anything else.
         """
         if not store.is_initialised:
             store.initialise(
@@ -150,7 +148,6 @@ class Execution:
             metrics=metrics,
         )
         execution._load_tip(genesis)
-        execution._replay(genesis.network_id)
         return execution
 
     @property
@@ -200,8 +197,10 @@ class Execution:
         for block_hash in block_hashes:
             self._executed.pop(block_hash, None)
 
-    def commit(self, block_hash: BlockHash, proof: CommitProof) -> ExecutedBlock:
+    def commit(self, block_hash: BlockHash, proof: CommitProof | None) -> ExecutedBlock:
         """Write an executed block whose parent is committed; when this returns it is on disk.
+
+        Without a proof the block is one of the segments, where it is not added again.
 
         Raises:
             CorruptState: the write failed; nothing was applied, and the process must stop.
@@ -209,15 +208,16 @@ class Execution:
         """
         executed = self._executed[block_hash]
         started = time.thread_time()
-        block = executed.decoded.block
-        self.store.append_block(
-            StoredBlock(
-                height=block.header.height,
-                block_hash=block_hash,
-                block=encode_block(block),
-                proof=encode_commit_proof(proof),
+        if proof is not None:
+            block = executed.decoded.block
+            self.store.append_block(
+                StoredBlock(
+                    height=block.header.height,
+                    block_hash=block_hash,
+                    block=encode_block(block),
+                    proof=encode_commit_proof(proof),
+                )
             )
-        )
         self._write(executed)
         self._metrics.store_seconds.inc(time.thread_time() - started)
         return executed
@@ -347,41 +347,9 @@ class Execution:
             header = decode_block(self.store.read_block(self.store.executed_height).block).header
             self.tip_term, self.tip_time_ms = header.term, header.time_ms
 
-    def _replay(self, network_id: NetworkId) -> None:
-        """Execute again the blocks that reached the segments but not the database before a crash."""
-        for number in range(self.store.executed_height + 1, self.store.segment_height + 1):
-            stored = self.store.read_block(Height(number))
-            try:
-                decoded = decode_body(decode_block(stored.block), network_id, lambda _: None)
-            except LedgerError as error:
-                raise _diverged(number, error.message) from None
-            header = decoded.block.header
-            if header.state_root != self.store.state_root:
-                raise _diverged(number, "the state before it is not the one its header carries")
-            for pause in self.begin(decoded):
-                pause.block()
-                if self.runner.explain_stall():
-                    raise Unavailable(
-                        Reason.WORKER_LOST,
-                        f"stored block {number} cannot be executed now: {self.runner.explain_stall()}",
-                        value=number,
-                        remedy="correct the cause and start again",
-                    )
-            self._write(self._executed[decoded.block.block_hash])
-
 
 def _note(settled: Settled, header: Header) -> None:
     """Tell operators what became of a contract that was agreed: the last thing that was announced."""
     for event in settled.events[-1:]:
         told = {name: value for name, value in event.fields if name in _TOLD}
         _LOG.info(f"contract {event.name.lower()}", height=header.height, **told)
-
-
-def _diverged(height: int, why: str) -> CorruptState:
-    return CorruptState(
-        Reason.DATA_CORRUPT,
-        f"stored block {height} cannot be executed again: {why}",
-        value=height,
-        remedy="run the software version the network runs; if it does, put blocks/, state/, guard and "
-        "network of another stopped node in place of these, and leave consensus/ as it is",
-    )

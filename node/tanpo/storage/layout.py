@@ -21,7 +21,7 @@ from tanpo.ledger.codec import Reader, Writer
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot, TxId
 from tanpo.storage.files import corrupt, create_synced, guarded_io
-from tanpo.storage.guard import GuardFile
+from tanpo.storage.guard import SLOT_BYTES, SLOTS, GuardFile, read_slots
 from tanpo.storage.segments import REMEDY
 
 NETWORK_NAME: Final = "network"
@@ -158,18 +158,54 @@ def open_folder(path: Path, network_id: NetworkId) -> tuple[GuardFile, Progress]
             _create(path, network_id)
             stored = network_id
     if stored != network_id:
-        raise UsageError(
-            Reason.GENESIS_MISMATCH,
-            f"{path} belongs to network {stored.hex()}, not to {network_id.hex()}",
-            value=stored.hex(),
-            limit=network_id.hex(),
-            remedy="give the node the genesis file of that network, or another data directory",
-        )
+        raise _foreign(path, stored, network_id)
     guard, image = GuardFile.open(path / GUARD_NAME)
     if image is None:
         guard.close()
         raise corrupt(path / GUARD_NAME, "neither slot verifies", remedy=REMEDY)
     return guard, decode_progress(image.payload)
+
+
+def read_progress(path: Path, network_id: NetworkId) -> Progress:
+    """Return how far the ledger in a folder had got, without touching it.
+
+    Raises:
+        UsageError: there is none (NOT_FOUND), or it belongs to another network (GENESIS_MISMATCH).
+        CorruptState: its network or guard file does not verify.
+    """
+    with guarded_io(path):
+        if not (path / NETWORK_NAME).exists() and not (path / BLOCKS_NAME).exists():
+            raise UsageError(
+                Reason.NOT_FOUND,
+                f"{path} holds no ledger",
+                value=path,
+                limit="a data directory with blocks/",
+                remedy="correct `data_dir`, or start the node: it fetches the chain from the others",
+            )
+        stored = _read_network(path / NETWORK_NAME)
+        guard = path / GUARD_NAME
+        image = read_slots(_cut_slots(guard.read_bytes())) if guard.exists() else None
+    if stored is None:
+        raise corrupt(path / NETWORK_NAME, "missing or damaged", remedy=REMEDY)
+    if stored != network_id:
+        raise _foreign(path, stored, network_id)
+    if image is None:
+        raise corrupt(guard, "neither slot verifies", remedy=REMEDY)
+    return decode_progress(image.payload)
+
+
+def _cut_slots(content: bytes) -> list[bytes]:
+    return [content[start : start + SLOT_BYTES] for start in range(0, SLOT_BYTES * SLOTS, SLOT_BYTES)]
+
+
+def _foreign(path: Path, stored: NetworkId, network_id: NetworkId) -> UsageError:
+    return UsageError(
+        Reason.GENESIS_MISMATCH,
+        f"{path} belongs to network {stored.hex()}, not to {network_id.hex()}",
+        value=stored.hex(),
+        limit=network_id.hex(),
+        remedy="give the node the genesis file of that network, or another data directory",
+    )
 
 
 def _create(path: Path, network_id: NetworkId) -> None:

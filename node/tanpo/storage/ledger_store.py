@@ -57,7 +57,8 @@ WRITE_BUFFER_BYTES: Final = 8 << 20
 """LevelDB's log grows to this before it becomes a table: two or three full blocks."""
 
 STATE_REMEDY: Final = (
-    "move the folder state/ aside and start the node again: it executes the blocks of blocks/ anew; "
+    "run `tanpo node rebuild`, or move the folder state/ aside and start the node again: either executes "
+    "the blocks of blocks/ anew; "
     "if that fails too, put blocks/, state/, guard and network of another stopped node in place of these, "
     "and leave consensus/ as it is"
 )
@@ -81,10 +82,11 @@ class BlockCommit:
 class LedgerStore:
     """Blocks, state, receipts and indexes of one node. Calls block; use it from one thread at a time.
 
-    `tree.begin` makes the plan that `commit` takes; `history.at` gives the state of a past height, `groups`
-    those index groups that are proved together; `find_transaction`, `find_request` and `list_of_party` are
-    of `PositionIndex`. `rolled_back_from` is the executed height that the guard remembers if LevelDB came up
-    behind it, else `None`: the state was then audited, and is right for the height it is at.
+    `segments` are for reading. `tree.begin` makes the plan that `commit` takes; `history.at` gives the state
+    of a past height, `groups` those index groups that are proved together; `find_transaction`, `find_request`
+    and `list_of_party` are of `PositionIndex`. `rolled_back_from` is the executed height that the guard
+    remembers if LevelDB came up behind it, else `None`: the state was then audited, and is right for the
+    height it is at.
     """
 
     def __init__(
@@ -94,13 +96,13 @@ class LedgerStore:
         self.tree = tree
         self.history = History(database, tree)
         self.groups = GroupTable(database)
+        self.segments = segments
         self.find_transaction = index.find_transaction
         self.find_request = index.find_request
         self.list_of_party = index.list_of_party
         self.rolled_back_from: Height | None = None
         self._lock = lock
         self._database = database
-        self._segments = segments
         self._guard = guard
         self._executed: Executed | None = None
         self._executed_max = NO_HEIGHT
@@ -117,8 +119,12 @@ class LedgerStore:
         cache_records: int = CACHE_RECORDS_DEFAULT,
         block_cache_bytes: int = BLOCK_CACHE_BYTES_DEFAULT,
         segment_bytes: int = SEGMENT_BYTES_DEFAULT,
+        blocks: Path | None = None,
     ) -> LedgerStore:
         """Open or create the ledger in the folder `path`, and verify what a crash may have left behind.
+
+        With `blocks`, the segments are those of that folder, read and never touched: they are executed anew
+        beside the ledger that they belong to, and none can be appended.
 
         Raises:
             UsageError: the folder is in use (DATA_LOCKED) or of another network (GENESIS_MISMATCH).
@@ -139,10 +145,11 @@ class LedgerStore:
             opened.callback(database.close)
             tree = StateTree.open(database, window=window, cache_records=cache_records)
             segments = BlockSegments.open(
-                path / BLOCKS_NAME,
+                blocks or path / BLOCKS_NAME,
                 network_id=network_id,
                 synced=max(progress.segment_height, tree.height, Height(0)),
                 segment_bytes=segment_bytes,
+                is_read_only=blocks is not None,
             )
             opened.callback(segments.close)
             store = cls(lock=lock, database=database, tree=tree, segments=segments, guard=guard)
@@ -190,7 +197,7 @@ class LedgerStore:
     @property
     def segment_height(self) -> Height:
         """Height of the last block in the segments; those above `executed_height` must be executed again."""
-        return self._segments.height
+        return self.segments.height
 
     def initialise(
         self, changes: Mapping[bytes, bytes | None], *, block_hash: BlockHash, receipts_root: MerkleRoot
@@ -224,7 +231,7 @@ class LedgerStore:
         """
         self._check_usable()
         try:
-            self._segments.append(block)
+            self.segments.append(block)
             self._write_guard()
         except (CorruptState, Unavailable) as error:
             self._refuse(error)
@@ -245,7 +252,7 @@ class LedgerStore:
                 height,
                 "append blocks in order of height, and commit each once",
             )
-        stored_hash = self._segments.read_hash(height)
+        stored_hash = self.segments.read_hash(height)
         if stored_hash != commit.block_hash:
             raise _misuse(
                 f"block {height} in the segments is another one", commit.block_hash.hex(), stored_hash.hex()
@@ -269,7 +276,7 @@ class LedgerStore:
             UsageError: there is no such height. CorruptState: its record is damaged.
         """
         self._check_usable()
-        return self._segments.read(height)
+        return self.segments.read(height)
 
     def get_receipts(self, height: Height) -> tuple[bytes, ...]:
         """Return the receipts of an executed block, in order of its transactions.
@@ -305,7 +312,7 @@ class LedgerStore:
         """Close every file and unlock the folder. Closing twice does nothing."""
         if self._lock < 0:
             return
-        self._segments.close()
+        self.segments.close()
         self._database.close()
         self._guard.close()
         os.close(self._lock)
@@ -362,7 +369,7 @@ class LedgerStore:
     def _recover(self, progress: Progress, logged_max: int) -> None:
         """Compare LevelDB with itself, with the segments and with the guard."""
         self._executed_max = progress.executed_height
-        self._executed = load_executed(self._database, self.tree, self._segments, logged_max)
+        self._executed = load_executed(self._database, self.tree, self.segments, logged_max)
         if self.executed_height < progress.executed_height:
             self.rolled_back_from = progress.executed_height
             if self.is_initialised:

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import Final
 
-from tanpo.ledger.errors import CorruptState, LedgerError, Reason, UsageError
+from tanpo.ledger.errors import CorruptState, LedgerError, Reason, UsageError, invariant
 from tanpo.ledger.types import BlockHash, Height, NetworkId
 from tanpo.storage.blockfile import (
     CHECKSUM_BYTES,
@@ -72,10 +72,13 @@ class Segment:
 
 
 class BlockSegments:
-    """The segments of one chain, open for appending."""
+    """The segments of one chain, open for appending, or for reading alone: then no file is touched."""
 
-    def __init__(self, folder: Path, network_id: NetworkId, segment_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, network_id: NetworkId, segment_bytes: int, *, is_read_only: bool = False
+    ) -> None:
         self._folder = folder
+        self._is_read_only = is_read_only
         self._network_id = network_id
         self._segment_bytes = segment_bytes
         self._firsts: list[int] = []
@@ -94,17 +97,20 @@ class BlockSegments:
         network_id: NetworkId,
         synced: Height,
         segment_bytes: int = SEGMENT_BYTES_DEFAULT,
+        is_read_only: bool = False,
     ) -> BlockSegments:
         """Open or create the folder, verify the last file and cut off a torn record at its end.
 
-        `synced` is the highest block known to have been on disk; what is missing up to there is damage.
+        `synced` is the highest block known to have been on disk; what is missing up to there is damage. What
+        is opened for reading alone ends before a torn record and leaves it there: it may be one that a
+        running node is about to finish.
 
         Raises:
             CorruptState: a file is damaged, or blocks up to `synced` are missing.
         """
-        segments = cls(folder, network_id, segment_bytes)
+        segments = cls(folder, network_id, segment_bytes, is_read_only=is_read_only)
         with guarded_io(folder):
-            if not folder.exists():
+            if not folder.exists() and not is_read_only:
                 folder.mkdir()
                 sync_folder(folder.parent)
             segments._firsts = sorted(_first_height(path) for path in folder.glob(f"*{SUFFIX}"))
@@ -118,6 +124,7 @@ class BlockSegments:
             UsageError: its height is not the next. Unavailable: the disk is full; stop the process.
         """
         self._check_usable()
+        invariant(not self._is_read_only, f"a block for {self._folder}, which is open for reading alone")
         if block.height != self.height + 1:
             raise UsageError(
                 Reason.MISUSE,
@@ -159,6 +166,11 @@ class BlockSegments:
             raise _damaged(segment.path, start, f"head of block {height} does not verify")
         return BlockHash(head[20:52])
 
+    def find_path(self, height: Height) -> Path:
+        """Return the file that holds a block, or would hold it."""
+        position = bisect_right(self._firsts, height) - 1
+        return self._path(self._firsts[position]) if position >= 0 else self._folder
+
     def close(self) -> None:
         """Close every file."""
         self._close_reader()
@@ -192,6 +204,8 @@ class BlockSegments:
         self._require(synced, segment.path, segment.end)
         if segment.end < len(content):
             _verify_torn(segment, content)
+        if self._is_read_only:
+            return
         with guarded_io(segment.path):
             self._writer = os.open(segment.path, os.O_RDWR | os.O_CLOEXEC)
             os.ftruncate(self._writer, segment.end)
@@ -206,9 +220,10 @@ class BlockSegments:
         path = self._path(first)
         with guarded_io(path):
             if path.stat().st_size <= HEADER_BYTES and self._read_salt(path, first) is None:
-                path.unlink()
-                sync_folder(self._folder)
                 self._firsts.pop()
+                if not self._is_read_only:
+                    path.unlink()
+                    sync_folder(self._folder)
 
     def _load(self, first: int) -> Segment:
         path = self._path(first)

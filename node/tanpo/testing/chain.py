@@ -43,6 +43,7 @@ from tanpo.node.contract_sets import Programs
 from tanpo.node.execution import ExecutedBlock, Execution
 from tanpo.node.keyring import KeyRing
 from tanpo.node.metrics import Metrics
+from tanpo.node.replaying import catch_up
 from tanpo.node.running import play_blocking
 from tanpo.node.worker.runner import open_runners
 from tanpo.storage import LedgerStore
@@ -199,6 +200,12 @@ class Chain:
         return decode_body(Block.create(header, envelopes), self.genesis.network_id, lambda _: None)
 
     def _open(self) -> Execution:
+        execution = self._open_behind()
+        catch_up(execution, self.genesis.network_id)
+        return execution
+
+    def _open_behind(self) -> Execution:
+        """Open the store, and leave the blocks that are not executed yet."""
         programs, metrics = Programs(), Metrics()
         runner, views = open_runners(self.mode, programs, metrics)
         return Execution.open(

@@ -36,6 +36,8 @@ from tanpo.node.promises import create_promises
 from tanpo.node.tls import load_channel_credentials
 
 START_TIMEOUT_S = 60
+WORK_BLOCKS = 30
+WORK_ROUNDS = 60_000
 SOLO = MemberId("solo")
 
 NOTES = """
@@ -46,6 +48,14 @@ notes: Map[str, str]
 def write(name: str, text: str) -> None:
     notes[name] = text
     emit("Written", name=name)
+
+
+@entry
+def work(rounds: int) -> int:
+    total = 0
+    for number in range(rounds):
+        total += number
+    return total
 """
 
 
@@ -132,14 +142,17 @@ class Site:
         return grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials)
 
     def envelope(self, request_id: str) -> bytes:
+        return self.seal(request_id, Call.create("notes", "write", {"name": request_id, "text": "x"}))
+
+    def seal(self, request_id: str, call: Call) -> bytes:
         transaction = build_transaction(
             network_id=self.genesis.network_id,
             member=SOLO,
             request_id=request_id,
             valid_until_ms=time.time_ns() // 1_000_000 + 600_000,
-            gas_limit=100_000,
+            gas_limit=1_000_000,
             signers=[self.key.key_id],
-            call=Call.create("notes", "write", {"name": request_id, "text": "x"}),
+            call=call,
         )
         return sign_envelope(self.genesis.network_id, [transaction], [self.key]).encoded
 
@@ -217,6 +230,66 @@ async def test_a_node_that_was_not_prepared_signs_nothing_until_it_is(site: Site
     shutil.rmtree(site.folder / "data" / "consensus")
     with pytest.raises(UsageError, match="not new: the ledger has blocks"):
         init_node(site.folder / "node.toml")
+
+
+async def work(site: Site) -> None:
+    """Commit blocks that take long to execute again."""
+    async with site.running() as (process, serving):
+        async with site.channel(serving["port"]) as channel:
+            stub: Any = ledger_pb2_grpc.LedgerStub(channel)
+            for number in range(WORK_BLOCKS):
+                call = Call.create("notes", "work", {"rounds": WORK_ROUNDS})
+                request = ledger_pb2.SubmitRequest(envelope=site.seal(f"work-{number}", call))
+                (outcome,) = (await stub.Submit(request, timeout=START_TIMEOUT_S)).outcomes
+                assert outcome.state == ledger_pb2.Outcome.COMMITTED
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == ExitCode.OK
+
+
+async def test_a_start_without_state_tells_how_far_it_is_and_ends_on_sigterm(site: Site) -> None:
+    await work(site)
+    shutil.rmtree(site.folder / "data" / "state")
+    process = await site.start()
+    try:
+        told = await read_until(process, "executing stored blocks again")
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(START_TIMEOUT_S):
+            assert process.stderr is not None
+            lines = [json.loads(line) async for line in process.stderr]
+            assert await process.wait() == ExitCode.OK
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (told["height"], told["target"] >= WORK_BLOCKS) == (0, True)
+    assert lines[-1]["event"].startswith("stopped while executing stored blocks again")
+    async with site.running() as (_, serving):
+        assert serving["height"] >= WORK_BLOCKS
+
+
+async def test_a_rebuild_is_interrupted_goes_on_and_says_what_came_of_it(site: Site) -> None:
+    await work(site)
+    command = (sys.executable, "-m", "tanpo.cli", "node", "rebuild", str(site.folder / "node.toml"))
+    process = await asyncio.create_subprocess_exec(*command, stderr=PIPE)
+    try:
+        assert process.stderr is not None
+        assert b"block 0 of" in await process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(START_TIMEOUT_S):
+            rest = await process.stderr.read()
+            assert await process.wait() == 130
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert b"rebuilding was interrupted: run the command again" in rest
+    again = await asyncio.create_subprocess_exec(*command, "-o", "json", stdout=PIPE, stderr=PIPE)
+    out, err = await again.communicate()
+    assert again.returncode == 0, err
+    async with site.running() as (_, serving):
+        report = json.loads(out)
+        assert report["height"] == serving["height"] >= WORK_BLOCKS
+    assert not (site.folder / "data" / "rebuild").exists()
 
 
 def test_a_validator_alone_cannot_rejoin(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`tanpo node`: prepare a node, run it in the foreground, and ask one how it is."""
+"""`tanpo node`: prepare a node, run it in the foreground, ask one how it is, and care for its files."""
 
 from __future__ import annotations
 
@@ -46,6 +46,18 @@ def run(
     if output is Format.JSON:
         print_fields(output, {"config": str(config), "exit_code": int(code)})
     raise typer.Exit(code)
+
+
+@app.command()
+def rebuild(config: ConfigArgument, output: OutputOption = Format.TABLE) -> None:
+    """Make `state/` of a stopped node anew from its blocks; interrupted, it goes on when it is run again."""
+    from tanpo.cli.upkeep import describe_replayed, load_node, watched
+    from tanpo.node.rebuilding import rebuild_state
+
+    loaded, genesis = load_node(config)
+    with watched("rebuilding") as watch:
+        done = rebuild_state(loaded.data_dir, genesis, loaded.execution, watch)
+    print_fields(output, {"config": str(config), **describe_replayed(done)})
 
 
 @app.command()

@@ -1,0 +1,100 @@
+"""A ledger that is executed anew beside the one whose blocks it reads: for `rebuild` and `audit`.
+
+It lies in a folder of its own, so nothing of the other is touched; what it has executed stays there when it
+is interrupted, and is where it goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tanpo.ledger.errors import CorruptState
+from tanpo.ledger.genesis import Genesis, collect_keys
+from tanpo.ledger.types import Height, NetworkId
+from tanpo.node.config import ExecutionMode
+from tanpo.node.execution import ExecutedBlock, Execution
+from tanpo.node.keyring import KeyRing
+from tanpo.node.metrics import Metrics
+from tanpo.node.opening import open_execution
+from tanpo.node.replaying import Watch, catch_up
+from tanpo.storage import LedgerStore, StoredBlock
+from tanpo.storage.files import corrupt, guarded_io
+from tanpo.storage.layout import BLOCKS_NAME, STATE_NAME
+from tanpo.storage.segments import REMEDY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What came of it: how far the chain was executed, from where on this time, and what that left behind."""
+
+    height: int
+    began_at: int
+    block_hash: bytes
+    state_root: bytes
+    receipts_root: bytes
+    seconds: float
+
+
+@contextmanager
+def open_scratch(work: Path, data_dir: Path, genesis: Genesis, mode: ExecutionMode) -> Iterator[Execution]:
+    """Open or create the folder `work`, for the blocks of `data_dir`.
+
+    Raises:
+        UsageError: another process uses `work`, or contracts are to run in a worker and cannot.
+        CorruptState: the blocks are damaged. What is damaged of `work` itself is made again.
+    """
+    with ExitStack() as opened:
+        store = _open_store(work, data_dir / BLOCKS_NAME, genesis.network_id)
+        opened.callback(store.close)
+        yield open_execution(store, genesis, KeyRing(collect_keys(genesis)), Metrics(), mode, opened)
+
+
+def replay_all(
+    execution: Execution,
+    genesis: Genesis,
+    *,
+    stored_height: Height,
+    watch: Watch,
+    compare: Callable[[StoredBlock, ExecutedBlock], None] | None = None,
+) -> Replayed:
+    """Execute all blocks that are not executed yet; `stored_height` are known to have been on disk.
+
+    Raises:
+        Stopped, Unavailable, Diverged: as `catch_up` does. CorruptState: a block is damaged or missing.
+    """
+    store = execution.store
+    began_at, began_s = store.executed_height, time.monotonic()
+    if store.segment_height < stored_height:
+        raise corrupt(
+            store.segments.find_path(stored_height),
+            f"the last whole record is block {store.segment_height}, but block {stored_height} was stored",
+            value=store.segment_height,
+            limit=stored_height,
+            remedy=REMEDY,
+        )
+    catch_up(execution, genesis.network_id, watch, compare)
+    return Replayed(
+        height=store.executed_height,
+        began_at=began_at,
+        block_hash=store.executed_hash,
+        state_root=store.state_root,
+        receipts_root=store.receipts_root,
+        seconds=time.monotonic() - began_s,
+    )
+
+
+def _open_store(work: Path, blocks: Path, network_id: NetworkId) -> LedgerStore:
+    try:
+        return LedgerStore.open(work, network_id=network_id, blocks=blocks)
+    except CorruptState:
+        if not (work / STATE_NAME).exists():
+            raise
+        # It holds nothing that the blocks do not give again; if they are what is damaged, we hear of it now.
+        with guarded_io(work):
+            shutil.rmtree(work)
+        return LedgerStore.open(work, network_id=network_id, blocks=blocks)

@@ -1,0 +1,45 @@
+"""A request to end, by SIGTERM or Ctrl-C, for work that holds the event loop or needs none.
+
+A signal sets a flag, and the work asks for it where it may end: an exception out of a handler could strike
+between a write and what remembers it.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(Exception):
+    """The process was asked to end in the middle of work that goes on at its next start."""
+
+
+class StopRequest:
+    """Whether this process was asked to end."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+
+    def check(self) -> None:
+        """Raise `Stopped` if it was."""
+        if self.is_asked:
+            raise Stopped
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Let signals set the flag, in the main thread, until this ends."""
+        former = {number: signal.signal(number, self._note) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.is_asked = True
