@@ -12,8 +12,9 @@ from tanpo.cli.output import print_error
 
 if TYPE_CHECKING:
     from tanpo.ledger.genesis import Genesis
+    from tanpo.node.auditing import Audit
     from tanpo.node.config import NodeConfig
-    from tanpo.node.replaying import Progress, Watch
+    from tanpo.node.replaying import Diverged, Progress, Watch
     from tanpo.node.scratch import Replayed
 
 INTERRUPTED: Final = 130
@@ -73,4 +74,32 @@ def describe_replayed(replayed: Replayed) -> dict[str, object]:
         "state_root": replayed.state_root.hex(),
         "receipts_root": replayed.receipts_root.hex(),
         "seconds": round(replayed.seconds, 3),
+    }
+
+
+def describe_audit(audit: Audit) -> dict[str, object]:
+    """Return what an audit found, as commands print it."""
+    is_whole = audit.stored_height is not None
+    found: dict[str, object] = {
+        "equal": audit.difference is None,
+        "height": audit.height,
+        "proved_height": audit.proved_height,
+        "stored_height": audit.stored_height,
+        "compared": ["blocks", "commit proofs", *(["receipts", "positions", "state"] if is_whole else ())],
+    }
+    if audit.replayed is not None:
+        found |= describe_replayed(audit.replayed)
+    found["difference"] = None if audit.difference is None else describe_difference(audit.difference)
+    return found
+
+
+def describe_difference(difference: Diverged) -> dict[str, object]:
+    """Return a difference between what is stored and what execution gives, as commands print it."""
+    return {
+        "height": difference.height,
+        "part": difference.part,
+        "place": difference.place,
+        "stored": difference.value,
+        "executed": difference.limit,
+        "remedy": difference.remedy,
     }

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tanpo.ledger.block import Header, decode_block
+from tanpo.ledger.block import decode_block
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable
 from tanpo.ledger.types import Height, NetworkId
 from tanpo.node.body import DecodedBlock, decode_body
@@ -105,21 +105,23 @@ class Watch:
 
 
 class Diverged(CorruptState):
-    """A stored block does not agree with what executing the chain gives: `part` tells in what.
+    """What is stored of a block is not what executing the chain gives: `part` tells which, `place` where.
 
     `value` is what is stored, and `limit` what it ought to be.
     """
 
-    def __init__(self, store: LedgerStore, height: int, part: str, *, value: object, limit: object) -> None:
+    def __init__(
+        self, *, height: int, part: str, place: str, value: object, limit: object, remedy: str = REMEDY
+    ) -> None:
         self.height = height
         self.part = part
-        self.file = str(store.segments.find_path(Height(height)))
+        self.place = place
         super().__init__(
             Reason.DATA_CORRUPT,
-            f"stored block {height} in {self.file} cannot be executed again: its {part} is wrong",
+            f"{place}: {part} of stored block {height} is not what executing the chain gives",
             value=value,
             limit=limit,
-            remedy=REMEDY,
+            remedy=remedy,
         )
 
 
@@ -170,24 +172,24 @@ def _decode(stored: StoredBlock, store: LedgerStore, network_id: NetworkId) -> D
     try:
         decoded = decode_body(decode_block(stored.block), network_id, lambda _: None)
     except LedgerError as error:
-        raise Diverged(store, stored.height, "content", value=error.message, limit="") from None
-    block_hash = decoded.block.block_hash
-    if block_hash != stored.block_hash:
-        raise Diverged(store, stored.height, "hash", value=stored.block_hash.hex(), limit=block_hash.hex())
-    _verify_header(decoded.block.header, stored.height, store)
+        raise _diverged(store, stored.height, "content", error.message, error.limit) from None
+    header = decoded.block.header
+    for part, found, expected in (
+        ("hash", stored.block_hash, decoded.block.block_hash),
+        ("parent hash", header.parent_hash, store.executed_hash),
+        ("state root before it", header.state_root, store.state_root),
+        ("receipts root before it", header.receipts_root, store.receipts_root),
+    ):
+        if found != expected:
+            raise _diverged(store, stored.height, part, found.hex(), expected.hex())
+    if header.height != stored.height:
+        raise _diverged(store, stored.height, "height", header.height, stored.height)
     return decoded
 
 
-def _verify_header(header: Header, height: int, store: LedgerStore) -> None:
-    """Raise unless the header follows from all blocks below it."""
-    for part, found, expected in (
-        ("height", str(header.height), str(height)),
-        ("parent hash", header.parent_hash.hex(), store.executed_hash.hex()),
-        (f"state root after block {height - 1}", header.state_root.hex(), store.state_root.hex()),
-        (f"receipts root of block {height - 1}", header.receipts_root.hex(), store.receipts_root.hex()),
-    ):
-        if found != expected:
-            raise Diverged(store, height, part, value=found, limit=expected)
+def _diverged(store: LedgerStore, height: Height, part: str, value: object, limit: object) -> Diverged:
+    place = str(store.segments.find_path(height))
+    return Diverged(height=height, part=part, place=place, value=value, limit=limit)
 
 
 def _execute(execution: Execution, decoded: DecodedBlock, watch: Watch) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from tanpo.ledger.errors import CorruptState
+from tanpo.ledger.errors import CorruptState, Reason, UsageError
 from tanpo.ledger.genesis import Genesis, collect_keys
 from tanpo.ledger.types import Height, NetworkId
 from tanpo.node.config import ExecutionMode
@@ -26,6 +27,8 @@ from tanpo.storage import LedgerStore, StoredBlock
 from tanpo.storage.files import corrupt, guarded_io
 from tanpo.storage.layout import BLOCKS_NAME, STATE_NAME
 from tanpo.storage.segments import REMEDY
+
+_MARK_NAME: Final = "scratch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +48,12 @@ def open_scratch(work: Path, data_dir: Path, genesis: Genesis, mode: ExecutionMo
     """Open or create the folder `work`, for the blocks of `data_dir`.
 
     Raises:
-        UsageError: another process uses `work`, or contracts are to run in a worker and cannot.
+        UsageError: another process uses `work`, it is not ours to use and remove, or contracts are to run
+            in a worker and cannot.
         CorruptState: the blocks are damaged. What is damaged of `work` itself is made again.
     """
     with ExitStack() as opened:
+        _claim(work)
         store = _open_store(work, data_dir / BLOCKS_NAME, genesis.network_id)
         opened.callback(store.close)
         yield open_execution(store, genesis, KeyRing(collect_keys(genesis)), Metrics(), mode, opened)
@@ -88,6 +93,23 @@ def replay_all(
     )
 
 
+def _claim(work: Path) -> None:
+    """Make the folder, or see that we made it: what is in it will be removed."""
+    with guarded_io(work):
+        if not work.exists():
+            work.mkdir(parents=True)
+            (work / _MARK_NAME).touch()
+        if (work / _MARK_NAME).exists():
+            return
+    raise UsageError(
+        Reason.CONFIGURATION,
+        f"{work} was not made by this command, which would remove it in the end",
+        value=work,
+        limit="no such folder, or one of an earlier run",
+        remedy="move it away, or name another place",
+    )
+
+
 def _open_store(work: Path, blocks: Path, network_id: NetworkId) -> LedgerStore:
     try:
         return LedgerStore.open(work, network_id=network_id, blocks=blocks)
@@ -97,4 +119,5 @@ def _open_store(work: Path, blocks: Path, network_id: NetworkId) -> LedgerStore:
         # It holds nothing that the blocks do not give again; if they are what is damaged, we hear of it now.
         with guarded_io(work):
             shutil.rmtree(work)
+        _claim(work)
         return LedgerStore.open(work, network_id=network_id, blocks=blocks)

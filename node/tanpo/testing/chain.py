@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Final, cast
 
@@ -221,6 +222,14 @@ class Chain:
     def _seal(self, transaction: Transaction) -> Envelope:
         signers = [key for key in self.keys.values() if key.key_id in transaction.signers]
         return sign_envelope(self.genesis.network_id, [transaction], signers)
+
+
+def open_copy(chain: Chain, folder: Path, *, is_behind: bool = False) -> Chain:
+    """Return the node of a chain on a copy of its files; `is_behind` leaves what is not executed yet."""
+    other = copy(chain)
+    other.folder = folder
+    other.execution = other._open_behind() if is_behind else other._open()
+    return other
 
 
 def change_validators(chain: Chain, *validators: Validator) -> None:

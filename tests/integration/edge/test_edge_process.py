@@ -286,10 +286,27 @@ async def test_a_rebuild_is_interrupted_goes_on_and_says_what_came_of_it(site: S
     again = await asyncio.create_subprocess_exec(*command, "-o", "json", stdout=PIPE, stderr=PIPE)
     out, err = await again.communicate()
     assert again.returncode == 0, err
-    async with site.running() as (_, serving):
-        report = json.loads(out)
-        assert report["height"] == serving["height"] >= WORK_BLOCKS
     assert not (site.folder / "data" / "rebuild").exists()
+    code, audit, err = await run_audit(site)
+    assert (code, audit["equal"], audit["stored_height"]) == (0, True, json.loads(out)["height"]), err
+    async with site.running() as (_, serving):
+        assert json.loads(out)["height"] == serving["height"] >= WORK_BLOCKS
+        code, _, err = await run_audit(site)
+        assert (code, b"DATA_LOCKED" in err) == (1, True)
+        code, audit, err = await run_audit(site, "--chain-only")
+        assert (code, audit["equal"], audit["stored_height"]) == (0, True, None), err
+
+
+async def run_audit(site: Site, *options: str) -> tuple[int | None, dict[str, Any], bytes]:
+    """Run the command on the node's files: its exit code, its report and what it says besides."""
+    audit = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tanpo.cli", "node", "audit", str(site.folder / "node.toml"), "-o", "json"),
+        *options,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    out, err = await audit.communicate()
+    return audit.returncode, json.loads(out or b"{}"), err
 
 
 def test_a_validator_alone_cannot_rejoin(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from tanpo.node.scratch import Replayed
 from tanpo.node.stopping import Stopped, StopRequest
 from tanpo.storage import SafetyStore, StoredBlock
 from tanpo.storage.segments import BlockSegments
-from tanpo.testing.chain import Chain
+from tanpo.testing.chain import Chain, open_copy
 
 BLOCKS = 8
 
@@ -48,15 +48,6 @@ def rebuild(chain: Chain, data: Path, watch: Watch | None = None) -> Replayed:
 
 def read_files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def reopen(chain: Chain, data: Path) -> Chain:
-    """Return the node on these files."""
-    other = Chain.__new__(Chain)
-    other.__dict__.update(chain.__dict__)
-    other.folder = data
-    other.execution = other._open()
-    return other
 
 
 def rewrite(chain: Chain, data: Path, height: int, change: Callable[[Header], Header]) -> None:
@@ -95,7 +86,7 @@ def test_a_lost_state_is_made_again_as_it_was(grown: Chain, data: Path) -> None:
     assert sorted(path.name for path in data.iterdir()) == [
         "blocks", "consensus", "guard", "lock", "network", "state",
     ]  # fmt: skip
-    node = reopen(grown, data)
+    node = open_copy(grown, data)
     assert node.execution.store.state_root == done.state_root
     assert node.execution.store.get_receipts(Height(BLOCKS)) == ()
     assert node.execution.store.rolled_back_from is None
@@ -107,7 +98,7 @@ def test_a_damaged_state_is_replaced(grown: Chain, data: Path) -> None:
         if path.name != "LOCK":
             path.write_bytes(b"x" + path.read_bytes()[:-1])
     assert rebuild(grown, data).height == BLOCKS
-    reopen(grown, data).close()
+    open_copy(grown, data).close()
 
 
 class _StopAt:
@@ -129,7 +120,7 @@ def test_an_interrupted_rebuild_changes_nothing_and_goes_on(grown: Chain, data: 
     assert read_files(data / "state") == kept
     done = rebuild(grown, data)
     assert (done.began_at, done.height) == (3, BLOCKS)
-    reopen(grown, data).close()
+    open_copy(grown, data).close()
 
 
 def test_a_rebuild_whose_own_files_are_damaged_begins_anew(grown: Chain, data: Path) -> None:
@@ -142,15 +133,12 @@ def test_a_rebuild_whose_own_files_are_damaged_begins_anew(grown: Chain, data: P
 
 def test_a_start_that_executes_blocks_again_is_interrupted_and_goes_on(grown: Chain, data: Path) -> None:
     shutil.rmtree(data / "state")
-    node = Chain.__new__(Chain)
-    node.__dict__.update(grown.__dict__)
-    node.folder = data
+    node = open_copy(grown, data, is_behind=True)
     stop = _StopAt(2)
-    node.execution = node._open_behind()
     with pytest.raises(Stopped):
         catch_up(node.execution, grown.genesis.network_id, Watch(stop, stop.stop, interval_s=0))
     node.close()
-    node.execution = node._open_behind()
+    node = open_copy(grown, data, is_behind=True)
     assert node.execution.store.executed_height == 2
     catch_up(node.execution, grown.genesis.network_id)
     assert node.execution.store.executed_height == BLOCKS
@@ -160,8 +148,8 @@ def test_a_start_that_executes_blocks_again_is_interrupted_and_goes_on(grown: Ch
 @pytest.mark.parametrize(
     ("part", "change"),
     [
-        ("state root after block 4", lambda header: replace(header, state_root=StateRoot(b"s" * 32))),
-        ("receipts root of block 4", lambda header: replace(header, receipts_root=MerkleRoot(b"r" * 32))),
+        ("state root before it", lambda header: replace(header, state_root=StateRoot(b"s" * 32))),
+        ("receipts root before it", lambda header: replace(header, receipts_root=MerkleRoot(b"r" * 32))),
         ("parent hash", lambda header: replace(header, parent_hash=bytes(32))),
         ("height", lambda header: replace(header, height=Height(6))),
     ],
@@ -213,7 +201,7 @@ def test_a_torn_record_that_was_never_acknowledged_is_left_to_the_next_start(
 
 
 def test_a_rebuild_is_refused_where_it_would_do_harm(grown: Chain, data: Path, tmp_path: Path) -> None:
-    node = reopen(grown, data)
+    node = open_copy(grown, data)
     with pytest.raises(UsageError) as caught:
         rebuild(grown, data)
     assert caught.value.reason is Reason.DATA_LOCKED

@@ -61,6 +61,35 @@ def rebuild(config: ConfigArgument, output: OutputOption = Format.TABLE) -> None
 
 
 @app.command()
+def audit(
+    config: ConfigArgument,
+    chain_only: Annotated[
+        bool,
+        typer.Option(
+            "--chain-only", help="Leave `state/` out: the node may run, or the folder hold blocks alone."
+        ),
+    ] = False,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Execute in DIR/audit; by default in that of the data directory."),
+    ] = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Execute the chain anew from genesis and compare all that is stored; fail at the first difference."""
+    from tanpo.cli.upkeep import describe_audit, load_node, watched
+    from tanpo.node.auditing import audit_node
+
+    loaded, genesis = load_node(config)
+    with watched("auditing") as watch:
+        found = audit_node(
+            loaded.data_dir, genesis, loaded.execution, watch, scratch=scratch, is_chain_only=chain_only
+        )
+    print_fields(output, {"config": str(config), **describe_audit(found)})
+    if found.difference is not None:
+        raise typer.Exit(1)
+
+
+@app.command()
 def status(profile: ProfileOption, output: OutputOption = Format.TABLE) -> None:
     """Show what a node says of itself; fail unless it is ready."""
     from tanpo.cli.status import describe_status
