@@ -1,6 +1,7 @@
 """The client SDK: submit, query, follow events, and verify proofs without trusting any node."""
 
 from tanpo.client.aio import AsyncClient
+from tanpo.client.backups import BackupData, BackupOrigin
 from tanpo.client.batch import WINDOW
 from tanpo.client.blocking import Client
 from tanpo.client.config import DEADLINE_S, GAS_LIMIT, VALID_FOR_S, ClientConfig, load_genesis
@@ -50,6 +51,8 @@ __all__ = [
     "VALID_FOR_S",
     "WINDOW",
     "AsyncClient",
+    "BackupData",
+    "BackupOrigin",
     "BatchResult",
     "Checkpoint",
     "Client",

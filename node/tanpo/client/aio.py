@@ -7,7 +7,8 @@ from pathlib import Path
 from types import TracebackType
 
 from tanpo.client import exporting, requests, statereads
-from tanpo.client.aio_link import AsyncLink, read_events, submit_batch
+from tanpo.client.aio_link import AsyncLink, read_backup, read_events, submit_batch
+from tanpo.client.backups import BackupData, BackupOrigin
 from tanpo.client.batch import WINDOW, Batch
 from tanpo.client.config import DEADLINE_S, VALID_FOR_S, ClientConfig
 from tanpo.client.context import Context, make_call
@@ -378,3 +379,10 @@ class AdminCalls:
     async def drain(self) -> int:
         """Have the node lead no more and admit nothing more; return how many transactions still wait."""
         return await self._link.run(requests.drain(self._link.context))
+
+    def stream_backup(self) -> AsyncIterator[BackupOrigin | BackupData]:
+        """Yield the node's ledger as it is now: what it is of, then its files. It is whole at the end.
+
+        Raises `UsageError` on a client of several nodes, and `Unavailable` when the stream breaks.
+        """
+        return read_backup(self._link)

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
-from tanpo.api.v1 import admin_pb2_grpc, ledger_pb2, ledger_pb2_grpc, network_pb2_grpc
+from tanpo.api.v1 import admin_pb2, admin_pb2_grpc, ledger_pb2, ledger_pb2_grpc, network_pb2_grpc
+from tanpo.client.backups import BackupCursor, BackupData, BackupOrigin
 from tanpo.client.batch import MESSAGE_ENVELOPES_MAX, Batch
 from tanpo.client.channel import compute_channel_options, load_credentials
 from tanpo.client.context import Context, closed_client, closed_during_call
@@ -129,6 +130,22 @@ async def read_events(link: AsyncLink, cursor: EventCursor) -> AsyncIterator[Led
         finally:
             stream.cancel()
         await link.pause(cursor.after_failure(error))
+
+
+async def read_backup(link: AsyncLink) -> AsyncIterator[BackupOrigin | BackupData]:
+    """Yield the parts of a backup of the one node of the client."""
+    cursor = BackupCursor(link.context)
+    stream = link.get_node(0).admin.StreamBackup(admin_pb2.StreamBackupRequest())
+    try:
+        async for part in stream:
+            yield cursor.on_part(part)
+    except grpc.RpcError as failure:
+        raise link.explain(failure, 0) from failure
+    except asyncio.CancelledError as cancelled:
+        raise link.explain_cancellation(cancelled) from None
+    finally:
+        stream.cancel()
+    cursor.finish()
 
 
 async def submit_batch(

@@ -7,8 +7,9 @@ from pathlib import Path
 from types import TracebackType
 
 from tanpo.client import exporting, requests, statereads
+from tanpo.client.backups import BackupData, BackupOrigin
 from tanpo.client.batch import WINDOW, Batch
-from tanpo.client.blocking_link import BlockingLink, read_events, submit_batch
+from tanpo.client.blocking_link import BlockingLink, read_backup, read_events, submit_batch
 from tanpo.client.config import DEADLINE_S, VALID_FOR_S, ClientConfig
 from tanpo.client.context import Context, make_call
 from tanpo.client.draft import Draft
@@ -366,3 +367,10 @@ class AdminCalls:
     def drain(self) -> int:
         """Have the node lead no more and admit nothing more; return how many transactions still wait."""
         return self._link.run(requests.drain(self._link.context))
+
+    def stream_backup(self) -> Iterator[BackupOrigin | BackupData]:
+        """Yield the node's ledger as it is now: what it is of, then its files. It is whole at the end.
+
+        Raises `UsageError` on a client of several nodes, and `Unavailable` when the stream breaks.
+        """
+        return read_backup(self._link)

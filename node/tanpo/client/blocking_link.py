@@ -8,7 +8,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
-from tanpo.api.v1 import admin_pb2_grpc, ledger_pb2, ledger_pb2_grpc, network_pb2_grpc
+from tanpo.api.v1 import admin_pb2, admin_pb2_grpc, ledger_pb2, ledger_pb2_grpc, network_pb2_grpc
+from tanpo.client.backups import BackupCursor, BackupData, BackupOrigin
 from tanpo.client.batch import MESSAGE_ENVELOPES_MAX, Batch
 from tanpo.client.channel import compute_channel_options, load_credentials
 from tanpo.client.context import Context, closed_client, closed_during_call
@@ -123,6 +124,20 @@ def read_events(link: BlockingLink, cursor: EventCursor) -> Iterator[LedgerEvent
         finally:
             stream.cancel()  # type: ignore[no-untyped-call]  # grpc's own annotations leave it out
         link.pause(cursor.after_failure(error))
+
+
+def read_backup(link: BlockingLink) -> Iterator[BackupOrigin | BackupData]:
+    """Yield the parts of a backup of the one node of the client."""
+    cursor = BackupCursor(link.context)
+    stream = link.get_node(0).admin.StreamBackup(admin_pb2.StreamBackupRequest())
+    try:
+        for part in stream:
+            yield cursor.on_part(part)
+    except grpc.RpcError as failure:
+        raise link.explain(failure, 0) from failure
+    finally:
+        stream.cancel()  # type: ignore[no-untyped-call]  # grpc's own annotations leave it out
+    cursor.finish()
 
 
 def submit_batch(link: BlockingLink, batch: Batch, envelopes: Iterable[Envelope]) -> Iterator[BatchResult]:

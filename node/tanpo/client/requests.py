@@ -249,19 +249,24 @@ def pin(context: Context) -> Plan[EpochPin]:
 
 def drain(context: Context) -> Plan[int]:
     """Have the one node of this client lead no more and admit nothing more; return what is still pending."""
-    addresses = context.config.addresses
-    if len(addresses) != 1:
-        raise UsageError(
-            Reason.CONFIGURATION,
-            "draining needs a client of one node",
-            value=", ".join(addresses),
-            limit="one address",
-            remedy="use the operator's profile of the node that is meant",
-        )
+    check_single(context, "draining")
     request = admin.DrainRequest()
     return call(
         context.route, DRAIN, request, lambda answer: answer.pending_transactions, context.config.deadline_s
     )
+
+
+def check_single(context: Context, what: str) -> None:
+    """Raise `UsageError` unless the client is of one node, the one that an operator means."""
+    addresses = context.config.addresses
+    if len(addresses) != 1:
+        raise UsageError(
+            Reason.CONFIGURATION,
+            f"{what} needs a client of one node",
+            value=", ".join(addresses),
+            limit="one address",
+            remedy="use the operator's profile of the node that is meant",
+        )
 
 
 def is_final(found: Outcome) -> bool:

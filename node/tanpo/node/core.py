@@ -22,6 +22,7 @@ from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Transaction
 from tanpo.ledger.types import MemberId
 from tanpo.node.admission import AdmissionWindow
+from tanpo.node.backups import BackupSource, copy_node
 from tanpo.node.bodies import Bodies
 from tanpo.node.clock import Clock
 from tanpo.node.config import ExecutionMode
@@ -117,8 +118,10 @@ class Core:
         clock: Clock,
         keyring: KeyRing,
         evidence: EvidencePool,
+        data_dir: Path,
     ) -> None:
         self.genesis = genesis
+        self._data_dir = data_dir
         self.roster = roster
         self._execution = execution
         self._promises = promises
@@ -222,6 +225,7 @@ class Core:
             clock=clock or Clock.system(),
             keyring=keyring,
             evidence=evidence,
+            data_dir=data_dir,
         )
 
     def attach(self, transport: Transport) -> Intake:
@@ -300,6 +304,18 @@ class Core:
             async with asyncio.timeout(self._settings.timing.base_timeout_ms / 2000):
                 while self._attached()[1].is_leader:
                     await driver.wait_for_term()
+
+    def copy(self) -> BackupSource:
+        """Return the source of a backup of the ledger as it is now; this node goes on meanwhile."""
+        member, _, node = self.roster.own_name.partition("/")
+        return copy_node(
+            self._execution.store,
+            self.genesis,
+            self._data_dir,
+            member=member,
+            node=node,
+            epoch=self._attached()[1].epoch,
+        )
 
     def evidence(self) -> list[EvidenceRead]:
         """Return what is known against validators: in the chain, or waiting for a block."""

@@ -14,7 +14,7 @@ from typing import Final
 from tanpo.ledger.certificate import compute_quorum
 from tanpo.ledger.errors import CorruptState, Reason, UsageError, invariant
 from tanpo.ledger.genesis import Genesis
-from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.keys import PrivateKey, PublicKey
 from tanpo.ledger.types import Epoch
 from tanpo.node.contract_sets import Programs
 from tanpo.node.epochs import Lineage
@@ -128,6 +128,13 @@ def create_promises(genesis: Genesis, data_dir: Path, public_key: bytes | None =
     path = data_dir / CONSENSUS_NAME
     if SafetyStore.is_present(path):
         raise _refuse_init("there is a consensus store already", path, "start it with `tanpo node run`")
+    mark = path / _FORGOTTEN_NAME
+    if public_key is not None:
+        key_id = PublicKey.decode(public_key).key_id.hex()
+        with guarded_io(mark):
+            is_marked = mark.exists() and mark.read_bytes() == key_id.encode("ascii")
+        if is_marked:
+            raise _refuse_init("what this key promised is lost, as a mark says", key_id, AMNESIA_REMEDY)
     ledger = LedgerStore.open(data_dir, network_id=genesis.network_id)
     try:
         if ledger.segment_height > 0 and (public_key is None or _was_named(ledger, genesis, public_key)):
@@ -136,6 +143,17 @@ def create_promises(genesis: Genesis, data_dir: Path, public_key: bytes | None =
     finally:
         ledger.close()
     return path
+
+
+def mark_forgotten(data_dir: Path, key: PrivateKey | None) -> None:
+    """Remember in a data directory that is being restored that this key made promises which are not there."""
+    if key is None:
+        return
+    path = data_dir / CONSENSUS_NAME
+    with guarded_io(path):
+        path.mkdir(exist_ok=True)
+        create_synced(path / _FORGOTTEN_NAME, key.key_id.hex().encode("ascii"))
+        sync_folder(data_dir)
 
 
 def verify_rejoin(validator_count: int) -> None:

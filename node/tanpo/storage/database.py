@@ -136,6 +136,23 @@ def scan_keys(database: Database, start: bytes, stop: bytes, limit: int | None =
     return (key for key, _ in database.scan_raw(start, stop, limit))
 
 
+def read_snapshot(database: Database) -> Iterator[tuple[bytes, bytes]]:
+    """Return all keys and values as they are now, in ascending order, whatever is written meanwhile."""
+    database._check_usable()
+    # Taken now and not when the first row is asked for.
+    return _read_rows(database, database._handle.snapshot())
+
+
+def _read_rows(database: Database, snapshot: plyvel.Snapshot) -> Iterator[tuple[bytes, bytes]]:
+    try:
+        with snapshot.iterator(verify_checksums=True) as rows:
+            yield from rows
+    except plyvel.Error as error:
+        raise _translate(error, database._path, database._remedy) from error
+    finally:
+        snapshot.close()
+
+
 def seal(key: bytes, payload: bytes) -> bytes:
     """Return `payload` with the checksum that `get_sealed` and `scan` verify."""
     return crc32(payload, crc32(key)).to_bytes(CHECKSUM_BYTES, "big") + payload

@@ -208,6 +208,13 @@ def _foreign(path: Path, stored: NetworkId, network_id: NetworkId) -> UsageError
     )
 
 
+def create_folder(path: Path, network_id: NetworkId) -> None:
+    """Make the folder of a ledger that holds nothing yet. Raises `CorruptState` if it holds some."""
+    with guarded_io(path):
+        path.mkdir(parents=True, exist_ok=True)
+        _create(path, network_id)
+
+
 def _create(path: Path, network_id: NetworkId) -> None:
     """Write the guard, then the network: blocks and state come after both, so none may be there yet."""
     if (path / BLOCKS_NAME).exists() or (path / STATE_NAME).exists():

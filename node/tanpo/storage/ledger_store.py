@@ -12,7 +12,7 @@ from a write every later call refuses, and the process must stop.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable, 
 from tanpo.ledger.stateproof import PROOF_BYTES_MAX, PathRange
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot, TxId
 from tanpo.storage.blockfile import StoredBlock
-from tanpo.storage.database import Database, seal
+from tanpo.storage.database import Database, read_snapshot, seal
 from tanpo.storage.files import lock_folder
 from tanpo.storage.groups import GroupTable
 from tanpo.storage.guard import GuardFile
@@ -376,6 +376,12 @@ class LedgerStore:
                 audit(self)
         if self.is_initialised:
             self.groups.prepare()
+
+
+def read_rows(store: LedgerStore) -> Iterator[tuple[bytes, bytes]]:
+    """Return all that LevelDB holds now, in ascending order of key, whatever is written meanwhile."""
+    store._check_usable()
+    return read_snapshot(store._database)
 
 
 def audit(store: LedgerStore) -> None:

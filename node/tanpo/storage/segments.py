@@ -171,6 +171,16 @@ class BlockSegments:
         position = bisect_right(self._firsts, height) - 1
         return self._path(self._firsts[position]) if position >= 0 else self._folder
 
+    def list_ends(self, height: Height) -> list[tuple[Path, int]]:
+        """Return the files that hold the blocks up to one, each with the offset where they end."""
+        if height <= 0:
+            return []
+        last = self._segment_of(height)
+        with guarded_io(self._folder):
+            full = [self._path(first) for first in self._firsts if first < last.first]
+            ends = [(path, path.stat().st_size) for path in full]
+        return [*ends, (last.path, last.offsets[height - last.first + 1])]
+
     def close(self) -> None:
         """Close every file."""
         self._close_reader()

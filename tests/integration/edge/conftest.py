@@ -22,6 +22,7 @@ from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Call, Envelope, build_transaction, decode_envelope, sign_envelope
 from tanpo.ledger.types import Epoch, MemberId
 from tanpo.ledger.validators import Validator, ValidatorSet
+from tanpo.node.backups import BackupSource
 from tanpo.node.clock import Clock
 from tanpo.node.config import NodeConfig, TlsConfig
 from tanpo.node.credentials import NodeCredentials
@@ -37,6 +38,7 @@ from tanpo.node.roster import Roster
 from tanpo.node.servers import Parts, Servers
 from tanpo.node.tls import load_channel_credentials
 from tanpo.node.transport import GrpcTransport, PeerAddress
+from tanpo.storage.backup import Origin
 
 MEMBERS = ("alpha", "beta", "gamma", "delta")
 
@@ -298,6 +300,20 @@ class FakeCore:
 
     def evidence(self) -> list[EvidenceRead]:
         return []
+
+    def copy(self) -> BackupSource:
+        digest = "00" * 32
+        origin = Origin(
+            network_id=self.genesis.network_id.hex(),
+            member="alpha",
+            node="n1",
+            height=7,
+            block_hash=digest,
+            state_root=digest,
+            receipts_root=digest,
+            epoch=0,
+        )
+        return BackupSource(origin=origin, parts=iter([("genesis.json", b"{}"), ("state.rows", b"rows")]))
 
     async def hand_over(self) -> None:
         self.has_handed_over = True

@@ -113,7 +113,20 @@ async def test_only_operators_of_the_own_member_may_administer(
         stub: Any = admin_pb2_grpc.AdminStub(channel)
         with refused() as refusal:
             await stub.ListPeers(admin_pb2.ListPeersRequest(), timeout=TIMEOUT_S)
-    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "CALLER_FORBIDDEN")
+        assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "CALLER_FORBIDDEN")
+        with refused() as refusal:
+            await stub.StreamBackup(admin_pb2.StreamBackupRequest(), timeout=TIMEOUT_S).read()
+        assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "CALLER_FORBIDDEN")
+
+
+async def test_an_operator_gets_a_backup_what_it_is_of_first(world: Any, start_node: Any) -> None:
+    async with start_node("alpha") as node, node.channel(world.issue("alpha", "operator")) as channel:
+        stub: Any = admin_pb2_grpc.AdminStub(channel)
+        for _ in range(2):
+            stream = stub.StreamBackup(admin_pb2.StreamBackupRequest(), timeout=TIMEOUT_S)
+            first, *rest = [part async for part in stream]
+            assert (first.origin.member, first.origin.height) == ("alpha", 7)
+            assert [one.data.name for one in rest] == ["genesis.json", "state.rows"]
 
 
 async def test_an_operator_administers_his_node(world: Any, start_node: Any, refused: Any) -> None:

@@ -297,6 +297,36 @@ async def test_a_rebuild_is_interrupted_goes_on_and_says_what_came_of_it(site: S
         assert (code, audit["equal"], audit["stored_height"]) == (0, True, None), err
 
 
+async def test_keys_are_in_a_backup_only_when_asked_for_and_encrypted(site: Site) -> None:
+    async with site.running() as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == ExitCode.OK
+    site.write("secret", b"a passphrase for a test")
+    config, plain, whole = (site.folder / name for name in ("node.toml", "plain", "whole"))
+    secret = ("--passphrase-file", site.folder / "secret")
+    await run_backup("create", plain, "--config", config)
+    await run_backup("create", whole, "--config", config, "--with-keys", *secret)
+    for backup in (plain, whole):
+        assert site.signing_key.to_pem() not in backup.read_bytes()
+    shutil.rmtree(site.folder / "data")
+    await run_backup("restore", plain, config, "--keys", site.folder / "none")
+    assert not (site.folder / "none").exists()
+    shutil.rmtree(site.folder / "data")
+    await run_backup("restore", whole, config, "--keys", site.folder / "keys", *secret)
+    keys = site.folder / "keys"
+    assert (keys / "signing_key.pem").read_bytes() == site.signing_key.to_pem()
+    assert (keys / "node.toml").read_bytes() == config.read_bytes()
+    assert {path.stat().st_mode & 0o777 for path in keys.iterdir()} == {0o600}
+
+
+async def run_backup(*arguments: str | Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tanpo.cli", "node", "backup", *map(str, arguments)), stdout=PIPE, stderr=PIPE
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 0, err
+
+
 async def run_audit(site: Site, *options: str) -> tuple[int | None, dict[str, Any], bytes]:
     """Run the command on the node's files: its exit code, its report and what it says besides."""
     audit = await asyncio.create_subprocess_exec(

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
+from tanpo.cli.commands import backup
 from tanpo.cli.options import ProfileOption
 from tanpo.cli.output import Format, OutputOption, print_fields
 
 app = typer.Typer(help="One node.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(backup.app, name="backup")
 
 ConfigArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="The node's TOML file.")]
 

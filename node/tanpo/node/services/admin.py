@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Final
 
 from tanpo.api.v1 import admin_pb2, admin_pb2_grpc
@@ -17,7 +18,7 @@ _LOG: Final = get_logger("admin")
 
 
 class AdminService(admin_pb2_grpc.AdminServicer):
-    """Peers, log level, drain, and why nothing moves."""
+    """Peers, log level, drain, backup, and why nothing moves."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         self._readiness = readiness
         self._policy = policy
         self._log_control = log_control
+        self._copying = asyncio.Lock()
 
     @override
     async def ListPeers(
@@ -68,6 +70,31 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         operator = self._policy.identify(context)
         _LOG.warning("log level changed", level_now=level, previous=previous, operator=str(operator))
         return admin_pb2.SetLogLevelResponse(previous=previous)
+
+    @override
+    async def StreamBackup(
+        self, request: admin_pb2.StreamBackupRequest, context: Context
+    ) -> AsyncIterator[admin_pb2.BackupPart]:
+        # One at a time: each keeps LevelDB from dropping what it still has to read.
+        async with self._copying:
+            source = self._core.copy()
+            origin = source.origin
+            _LOG.info("backup", height=origin.height, operator=str(self._policy.identify(context)))
+            yield admin_pb2.BackupPart(
+                origin=admin_pb2.BackupOrigin(
+                    network_id=bytes.fromhex(origin.network_id),
+                    member=origin.member,
+                    node=origin.node,
+                    height=origin.height,
+                    block_hash=bytes.fromhex(origin.block_hash),
+                    state_root=bytes.fromhex(origin.state_root),
+                    receipts_root=bytes.fromhex(origin.receipts_root),
+                    epoch=origin.epoch,
+                )
+            )
+            for name, data in source.parts:
+                yield admin_pb2.BackupPart(data=admin_pb2.BackupData(name=name, data=data))
+                await asyncio.sleep(0)
 
     @override
     async def Drain(self, request: admin_pb2.DrainRequest, context: Context) -> admin_pb2.DrainResponse:

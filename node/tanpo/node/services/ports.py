@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tanpo.ledger.contractversion import ContractVersion
     from tanpo.ledger.errors import LedgerError
     from tanpo.ledger.genesis import Genesis
+    from tanpo.node.backups import BackupSource
     from tanpo.node.events import EventRead
     from tanpo.node.evidence import EvidenceRead
     from tanpo.node.outcome import Outcome, OutcomeListener
@@ -185,6 +186,10 @@ class NodePort(StatusSource, Protocol):
 
     def evidence(self) -> list[EvidenceRead]:
         """Return what is known against validators."""
+        ...
+
+    def copy(self) -> BackupSource:
+        """Return the source of a backup of the ledger as it is now."""
         ...
 
     async def hand_over(self) -> None:

@@ -55,6 +55,11 @@ class AdminStub:
                 request_serializer=tanpo_dot_api_dot_v1_dot_admin__pb2.DrainRequest.SerializeToString,
                 response_deserializer=tanpo_dot_api_dot_v1_dot_admin__pb2.DrainResponse.FromString,
                 _registered_method=True)
+        self.StreamBackup = channel.unary_stream(
+                '/tanpo.api.v1.Admin/StreamBackup',
+                request_serializer=tanpo_dot_api_dot_v1_dot_admin__pb2.StreamBackupRequest.SerializeToString,
+                response_deserializer=tanpo_dot_api_dot_v1_dot_admin__pb2.BackupPart.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -87,6 +92,14 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamBackup(self, request, context):
+        """The node's ledger as it is now, while the node goes on: first what it is of, then its files in parts. It is
+        whole when the stream ends with OK.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +122,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Drain,
                     request_deserializer=tanpo_dot_api_dot_v1_dot_admin__pb2.DrainRequest.FromString,
                     response_serializer=tanpo_dot_api_dot_v1_dot_admin__pb2.DrainResponse.SerializeToString,
+            ),
+            'StreamBackup': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamBackup,
+                    request_deserializer=tanpo_dot_api_dot_v1_dot_admin__pb2.StreamBackupRequest.FromString,
+                    response_serializer=tanpo_dot_api_dot_v1_dot_admin__pb2.BackupPart.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -220,6 +238,33 @@ class Admin:
             '/tanpo.api.v1.Admin/Drain',
             tanpo_dot_api_dot_v1_dot_admin__pb2.DrainRequest.SerializeToString,
             tanpo_dot_api_dot_v1_dot_admin__pb2.DrainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamBackup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tanpo.api.v1.Admin/StreamBackup',
+            tanpo_dot_api_dot_v1_dot_admin__pb2.StreamBackupRequest.SerializeToString,
+            tanpo_dot_api_dot_v1_dot_admin__pb2.BackupPart.FromString,
             options,
             channel_credentials,
             insecure,

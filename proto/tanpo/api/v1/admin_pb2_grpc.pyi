@@ -40,6 +40,10 @@ class AdminStub:
     """Leads no more, stops admitting transactions, waits until another leads and none is pending (or for the
     call's deadline), then reports.
     """
+    StreamBackup: _grpc.UnaryStreamMultiCallable[_admin_pb2.StreamBackupRequest, _admin_pb2.BackupPart]
+    """The node's ledger as it is now, while the node goes on: first what it is of, then its files in parts. It is
+    whole when the stream ends with OK.
+    """
 
 @_typing.type_check_only
 class AdminAsyncStub(AdminStub):
@@ -52,6 +56,10 @@ class AdminAsyncStub(AdminStub):
     Drain: _aio.UnaryUnaryMultiCallable[_admin_pb2.DrainRequest, _admin_pb2.DrainResponse]  # type: ignore[assignment]
     """Leads no more, stops admitting transactions, waits until another leads and none is pending (or for the
     call's deadline), then reports.
+    """
+    StreamBackup: _aio.UnaryStreamMultiCallable[_admin_pb2.StreamBackupRequest, _admin_pb2.BackupPart]  # type: ignore[assignment]
+    """The node's ledger as it is now, while the node goes on: first what it is of, then its files in parts. It is
+    whole when the stream ends with OK.
     """
 
 class AdminServicer(metaclass=_abc_1.ABCMeta):
@@ -86,6 +94,16 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.DrainResponse, _abc.Awaitable[_admin_pb2.DrainResponse]]:
         """Leads no more, stops admitting transactions, waits until another leads and none is pending (or for the
         call's deadline), then reports.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamBackup(
+        self,
+        request: _admin_pb2.StreamBackupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.BackupPart], _abc.AsyncIterator[_admin_pb2.BackupPart]]:
+        """The node's ledger as it is now, while the node goes on: first what it is of, then its files in parts. It is
+        whole when the stream ends with OK.
         """
 
 def add_AdminServicer_to_server(servicer: AdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
