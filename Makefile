@@ -5,7 +5,7 @@ RUN := .venv/bin
 CHAOS_SECONDS ?= 300
 NODES ?= 4
 
-.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos fuzz-vm fuzz-front bench figures ci clean
+.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos faults fuzz-vm fuzz-front bench figures ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
 	@$(or $(PYTHON),false) .ci/setup.py
@@ -24,6 +24,9 @@ scenarios: setup ## replay the stories of tests/scenario; REWRITE=1 redraws thei
 
 chaos: setup ## break a real network of NODES=4|7 for CHAOS_SECONDS= from SEED=, check what is left, print JSON
 	$(RUN)/python -m tanpo.testing.chaos --faulty-node tests/chaos/faulty_node.py --seconds $(CHAOS_SECONDS) --nodes $(NODES) $(if $(SEED),--seed $(SEED))
+
+faults: setup ## let EACH= calls of every kind that writes to disk fail, each in a run of its own, and print JSON; needs gcc
+	$(RUN)/python -m tanpo.testing.disk_faults tests/faults --each $(or $(EACH),3)
 
 fuzz-vm: setup ## run PROGRAMS random contracts from seed FIRST= on both engines and on CPython; INTERPRETERS=1 on every Python found
 	$(RUN)/python -m tanpo.testing.programs --programs $(or $(PROGRAMS),20000) --first $(or $(FIRST),0) --jobs $(or $(JOBS),2) $(if $(INTERPRETERS),--interpreters)

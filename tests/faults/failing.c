@@ -1,0 +1,107 @@
+/* Lets the n-th write, sync or other call that changes files below a folder fail, and notes all of them.
+ *
+ * Preloaded into a process that writes: FAULT_ROOT is the folder, FAULT_AT the number of the call that fails, 0 for
+ * none, FAULT_ERRNO the error it fails with, and FAULT_TRACE the file that hears of every call, one a line:
+ * its number, its name, whether it failed, and the file. After ENOSPC every call that needs room fails; after any
+ * other error the next call succeeds, as it would on a disk that dropped the pages of the one before.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int count, is_full, trace = -1;
+
+static void *next(const char *name) { return dlsym(RTLD_NEXT, name); }
+
+static int fails(const char *call, const char *path, int needs_room) {
+    const char *root = getenv("FAULT_ROOT");
+    if (root == NULL || path == NULL || strncmp(path, root, strlen(root)) != 0) return 0;
+    pthread_mutex_lock(&lock);
+    if (trace < 0) {
+        int (*open_file)(const char *, int, ...) = next("open");
+        trace = open_file(getenv("FAULT_TRACE"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    }
+    int error = atoi(getenv("FAULT_ERRNO")), failed = 0;
+    count++;
+    if (count == atoi(getenv("FAULT_AT"))) {
+        failed = 1;
+        is_full = error == ENOSPC;
+    } else if (is_full && needs_room) {
+        failed = 1;
+    }
+    ssize_t (*put)(int, const void *, size_t) = next("write");
+    char line[4096];
+    int size = snprintf(line, sizeof line, "%d %s %d %s\n", count, call, failed, path + strlen(root));
+    put(trace, line, size);
+    pthread_mutex_unlock(&lock);
+    if (failed) errno = error;
+    return failed;
+}
+
+static int fails_on(const char *call, int fd, int needs_room) {
+    char name[64], path[4096];
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    ssize_t size = readlink(name, path, sizeof path - 1);
+    if (size < 0) return 0;
+    path[size] = 0;
+    return fails(call, path, needs_room);
+}
+
+ssize_t write(int fd, const void *data, size_t size) {
+    ssize_t (*real)(int, const void *, size_t) = next("write");
+    return fails_on("write", fd, 1) ? -1 : real(fd, data, size);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t size, off_t at) {
+    ssize_t (*real)(int, const void *, size_t, off_t) = next("pwrite");
+    return fails_on("write", fd, 1) ? -1 : real(fd, data, size, at);
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
+    ssize_t (*real)(int, const void *, size_t, off64_t) = next("pwrite64");
+    return fails_on("write", fd, 1) ? -1 : real(fd, data, size, at);
+}
+
+int fsync(int fd) {
+    int (*real)(int) = next("fsync");
+    return fails_on("sync", fd, 0) ? -1 : real(fd);
+}
+
+int fdatasync(int fd) {
+    int (*real)(int) = next("fdatasync");
+    return fails_on("sync", fd, 0) ? -1 : real(fd);
+}
+
+int rename(const char *from, const char *to) {
+    int (*real)(const char *, const char *) = next("rename");
+    return fails("rename", to, 1) ? -1 : real(from, to);
+}
+
+int mkdir(const char *path, mode_t mode) {
+    int (*real)(const char *, mode_t) = next("mkdir");
+    return fails("mkdir", path, 1) ? -1 : real(path, mode);
+}
+
+#define OPEN(name)                                                                \
+    int name(const char *path, int flags, ...) {                                  \
+        int (*real)(const char *, int, ...) = next(#name);                        \
+        va_list rest;                                                             \
+        va_start(rest, flags);                                                    \
+        mode_t mode = flags & O_CREAT ? va_arg(rest, mode_t) : 0;                 \
+        va_end(rest);                                                             \
+        if (flags & O_CREAT && access(path, F_OK) != 0 && fails("create", path, 1)) return -1; \
+        return real(path, flags, mode);                                           \
+    }
+
+OPEN(open)
+OPEN(open64)

@@ -1,0 +1,148 @@
+"""Writes a ledger and a validator's promises, block by block, and says on stdout what it reported durable.
+
+`python writer.py FOLDER`; with `--check HEIGHT` it checks instead that all up to there is on disk, and writes
+the rest. All that it writes is a function of the height. The exit code is a node's: 0 when all is written, 4
+and 5 for errors of the disk.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from tanpo.ledger.errors import CorruptState, LedgerError, Reason
+from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, TxId
+from tanpo.storage import BlockCommit, LedgerStore, SafetyStore, SafetyWrite, StoredBlock, audit
+
+NETWORK = NetworkId(sha256(b"network").digest())
+BLOCKS = 32
+VALUE_BYTES = 300_000
+"""So much that LevelDB's log becomes a table twice, and the segments are several."""
+SEGMENT_BYTES = 2_000_000
+
+
+def make_block(height: int) -> StoredBlock:
+    """Return the block of a height."""
+    return StoredBlock(
+        height=Height(height),
+        block_hash=BlockHash(sha256(b"block %d" % height).digest()),
+        block=random.Random(height).randbytes(150_000),
+        proof=b"proof %d" % height,
+    )
+
+
+def make_changes(height: int) -> dict[bytes, bytes | None]:
+    """Return what a block changes."""
+    source = random.Random(-height)
+    large = source.randbytes(VALUE_BYTES)
+    return {b"large %d" % (height % 7): large, b"key %d" % source.randrange(9): b"value %d" % height}
+
+
+def make_record(height: int) -> bytes:
+    """Return what a validator remembers at a height."""
+    return b"record %d" % height
+
+
+def open_ledger(folder: Path) -> LedgerStore:
+    """Open the ledger, and begin it if it is new."""
+    store = LedgerStore.open(folder / "data", network_id=NETWORK, window=5, segment_bytes=SEGMENT_BYTES)
+    if not store.is_initialised:
+        store.initialise({}, block_hash=BlockHash(NETWORK), receipts_root=MerkleRoot(bytes(32)))
+    return store
+
+
+def open_promises(folder: Path) -> SafetyStore:
+    """Open the promises, and make them if there are none."""
+    path = folder / "data" / "consensus"
+    if not SafetyStore.is_present(path):
+        SafetyStore.create(path)
+    return SafetyStore.open(path)
+
+
+def write_block(store: LedgerStore, promises: SafetyStore, height: int) -> None:
+    """Promise, append and apply one block."""
+    block, changes = make_block(height), make_changes(height)
+    promises.save(SafetyWrite(record=make_record(height), blocks={block.block_hash: b"body"}))
+    if height > store.segment_height:
+        store.append_block(block)
+    if height > store.executed_height:
+        apply_block(store, height, changes)
+
+
+def apply_block(store: LedgerStore, height: int, changes: dict[bytes, bytes | None]) -> None:
+    """Apply a block that is in the segments."""
+    store.commit(
+        BlockCommit(
+            height=Height(height),
+            block_hash=make_block(height).block_hash,
+            changes=changes,
+            plan=store.tree.begin(Height(height), changes),
+            receipts=(b"receipt %d" % height,),
+            receipts_root=MerkleRoot(bytes(32)),
+            tx_ids=(TxId(sha256(b"tx %d" % height).digest()),),
+            request_digests=(sha256(b"request %d" % height).digest(),),
+            parties=(("member",),),
+        )
+    )
+
+
+def write_all(folder: Path) -> None:
+    """Write all blocks, and start again half-way, as after a restart."""
+    for first, last in ((1, BLOCKS // 2), (BLOCKS // 2 + 1, BLOCKS)):
+        store, promises = open_ledger(folder), open_promises(folder)
+        for height in range(first, last + 1):
+            write_block(store, promises, height)
+            sys.stdout.write(f"{height}\n")
+            sys.stdout.flush()
+        promises.close()
+        store.close()
+
+
+def check(folder: Path, acknowledged: int) -> None:
+    """Raise unless all that was reported durable is there, nothing else is, and writing goes on."""
+    store, promises = open_ledger(folder), open_promises(folder)
+    if acknowledged:
+        reached = int((promises.load().record or b"record 0").removeprefix(b"record "))
+        require(acknowledged <= reached <= acknowledged + 1, f"promised {reached}")
+    require(acknowledged <= store.segment_height <= acknowledged + 1, f"blocks to {store.segment_height}")
+    require(store.executed_height >= 0, f"executed {store.executed_height}")
+    for height in range(1, store.segment_height + 1):
+        require(store.read_block(Height(height)) == make_block(height), f"block {height}")
+    for height in range(store.executed_height + 1, store.segment_height + 1):
+        apply_block(store, height, make_changes(height))
+    for height in range(1, store.executed_height + 1):
+        require(store.get_receipts(Height(height)) == (b"receipt %d" % height,), f"receipts {height}")
+    audit(store)
+    for key, value in make_changes(store.executed_height).items() if store.executed_height else ():
+        require(store.get(key) == value, f"value of {key!r}")
+    for height in range(store.segment_height + 1, BLOCKS + 1):
+        write_block(store, promises, height)
+    promises.close()
+    store.close()
+
+
+def require(condition: bool, what: str) -> None:
+    """Raise unless the condition holds."""
+    if not condition:
+        raise SystemExit(f"not what was reported durable: {what}")
+
+
+def main() -> int:
+    """Write or check; return what a node's exit code would be."""
+    try:
+        if sys.argv[2:3] == ["--check"]:
+            check(Path(sys.argv[1]), int(sys.argv[3]))
+        else:
+            write_all(Path(sys.argv[1]))
+    except LedgerError as error:
+        sys.stderr.write(f"{error.reason} {error}\n")
+        if error.reason is Reason.DISK_FULL:
+            return 5
+        return 4 if isinstance(error, CorruptState) else 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
