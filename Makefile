@@ -5,7 +5,7 @@ RUN := .venv/bin
 CHAOS_SECONDS ?= 300
 NODES ?= 4
 
-.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos faults fuzz-vm fuzz-front bench figures ci clean
+.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos faults decay fuzz-vm fuzz-front bench figures ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
 	@$(or $(PYTHON),false) .ci/setup.py
@@ -27,6 +27,9 @@ chaos: setup ## break a real network of NODES=4|7 for CHAOS_SECONDS= from SEED=,
 
 faults: setup ## let EACH= calls of every kind that writes to disk fail, each in a run of its own, and print JSON; needs gcc
 	$(RUN)/python -m tanpo.testing.disk_faults tests/faults --each $(or $(EACH),3)
+
+decay: setup ## flip FLIPS= bits and cut CUTS= tails in files of every kind, from SEED= if given, and print JSON
+	$(RUN)/python -m tanpo.testing.decay --flips $(or $(FLIPS),2000) --truncations $(or $(CUTS),500) $(if $(SEED),--seed $(SEED))
 
 fuzz-vm: setup ## run PROGRAMS random contracts from seed FIRST= on both engines and on CPython; INTERPRETERS=1 on every Python found
 	$(RUN)/python -m tanpo.testing.programs --programs $(or $(PROGRAMS),20000) --first $(or $(FIRST),0) --jobs $(or $(JOBS),2) $(if $(INTERPRETERS),--interpreters)
@@ -61,7 +64,7 @@ fuzz-front: setup ## feed the contract checker hostile text for SECONDS=, from S
 bench: setup ## measure swaps a second and latency, as JSON
 	$(RUN)/tanpo bench
 
-figures: setup ## measure WHAT=gas|deploy|vm|attacks|contracts|worker|reads|tree|proofs with what bench/ holds, as JSON
+figures: setup ## measure WHAT=gas|deploy|vm|attacks|contracts|worker|reads|tree|proofs|replay with what bench/ holds, as JSON
 	$(RUN)/python bench/$(or $(WHAT),gas).py
 
 model: setup ## explore small instances of the protocol whole, and without each rule; needs spin and gcc

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tanpo.testing.disk_faults import Call, choose, judge_trace
 
-KINDS = "14"
+KINDS = "9"
 
 
 @pytest.mark.timeout(180)
