@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from tanpo.ledger.errors import CorruptState, LedgerError, Reason, UsageError
+from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable, UsageError
 from tanpo.ledger.types import Epoch, Height, NetworkId
 from tanpo.node.auditing import audit_node
 from tanpo.node.backups import BackupSource, copy_node, open_stopped, write_backup
 from tanpo.node.config import ExecutionMode
 from tanpo.node.inspecting import inspect_backup
 from tanpo.node.promises import Promises, create_promises
+from tanpo.node.rebuilding import rebuild_state
 from tanpo.node.replaying import Watch
 from tanpo.node.restoring import Restoration, restore_backup
 from tanpo.storage.backup import BackupReader, Manifest
@@ -277,3 +280,47 @@ def test_a_backup_whose_last_block_is_missing_is_refused(chain: Chain, tmp_path:
     write_backup(tmp_path / "backup", source.origin, shorten(), passphrase=None, created_ms=1)
     with pytest.raises(CorruptState, match="height of the last block"):
         inspect(tmp_path / "backup")
+
+
+@contextmanager
+def limited_disk(room_bytes: int) -> Iterator[None]:
+    """Let the kernel refuse files beyond a size, as a full disk or a quota does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("room_bytes", [10, 10_000])
+def test_a_backup_that_does_not_fit_is_not_there(chain: Chain, tmp_path: Path, room_bytes: int) -> None:
+    path = tmp_path / "backup"
+    with limited_disk(room_bytes), pytest.raises(Unavailable) as caught:
+        back_up(chain, path)
+    assert (caught.value.reason, list(tmp_path.glob("backup*"))) == (Reason.DISK_FULL, [])
+    back_up(chain, path)
+    inspect(path)
+
+
+@pytest.mark.parametrize("room_bytes", [100, 10_000])
+def test_a_restore_that_does_not_fit_leaves_nothing(chain: Chain, tmp_path: Path, room_bytes: int) -> None:
+    path, data = tmp_path / "backup", tmp_path / "new"
+    back_up(chain, path)
+    with limited_disk(room_bytes), pytest.raises(Unavailable) as caught:
+        restore(chain, path, data)
+    assert caught.value.reason is Reason.DISK_FULL
+    assert [one.name for one in data.iterdir()] == ["lock"]
+    restore(chain, path, data)
+
+
+@pytest.mark.parametrize("room_bytes", [100, 10_000])
+def test_a_rebuild_that_does_not_fit_changes_nothing_and_goes_on(chain: Chain, room_bytes: int) -> None:
+    chain.close()
+    before = {path: path.read_bytes() for path in (chain.folder / "state").iterdir()}
+    quiet = Watch(lambda _: None)
+    with limited_disk(room_bytes), pytest.raises(Unavailable) as caught:
+        rebuild_state(chain.folder, chain.genesis, ExecutionMode.IN_PROCESS, quiet)
+    assert caught.value.reason is Reason.DISK_FULL
+    assert {path: path.read_bytes() for path in (chain.folder / "state").iterdir()} == before
+    assert rebuild_state(chain.folder, chain.genesis, ExecutionMode.IN_PROCESS, quiet).height > 0
