@@ -5,7 +5,7 @@ RUN := .venv/bin
 CHAOS_SECONDS ?= 300
 NODES ?= 4
 
-.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos faults decay fuzz-vm fuzz-front bench figures ci clean
+.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos faults power-cuts decay fuzz-vm fuzz-front bench figures ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
 	@$(or $(PYTHON),false) .ci/setup.py
@@ -27,6 +27,9 @@ chaos: setup ## break a real network of NODES=4|7 for CHAOS_SECONDS= from SEED=,
 
 faults: setup ## let EACH= calls of every kind that writes to disk fail, each in a run of its own, and print JSON; needs gcc
 	$(RUN)/python -m tanpo.testing.disk_faults tests/faults --each $(or $(EACH),3)
+
+power-cuts: setup ## cut the power CUTS= times while a node writes, from SEED= if given, check what may be left, and print JSON; needs gcc
+	$(RUN)/python -m tanpo.testing.power_cuts tests/faults --cuts $(or $(CUTS),60) $(if $(SEED),--seed $(SEED))
 
 decay: setup ## flip FLIPS= bits and cut CUTS= tails in files of every kind, from SEED= if given, and print JSON
 	$(RUN)/python -m tanpo.testing.decay --flips $(or $(FLIPS),2000) --truncations $(or $(CUTS),500) $(if $(SEED),--seed $(SEED))

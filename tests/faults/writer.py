@@ -7,6 +7,7 @@ and 5 for errors of the disk.
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from hashlib import sha256
@@ -18,9 +19,9 @@ from tanpo.storage import BlockCommit, LedgerStore, SafetyStore, SafetyWrite, St
 
 NETWORK = NetworkId(sha256(b"network").digest())
 BLOCKS = 32
-VALUE_BYTES = 300_000
-"""So much that LevelDB's log becomes a table twice, and the segments are several."""
-SEGMENT_BYTES = 2_000_000
+VALUE_BYTES = int(os.environ.get("FAULT_VALUE_BYTES", "300000"))
+"""By default so much that LevelDB's log becomes a table twice, and the segments are several."""
+SEGMENT_BYTES = 7 * VALUE_BYTES
 
 
 def make_block(height: int) -> StoredBlock:
@@ -28,7 +29,7 @@ def make_block(height: int) -> StoredBlock:
     return StoredBlock(
         height=Height(height),
         block_hash=BlockHash(sha256(b"block %d" % height).digest()),
-        block=random.Random(height).randbytes(150_000),
+        block=random.Random(height).randbytes(VALUE_BYTES // 2),
         proof=b"proof %d" % height,
     )
 

@@ -16,7 +16,7 @@ from zlib import crc32
 
 import plyvel
 from tanpo.ledger.errors import LedgerError, Reason, UsageError
-from tanpo.storage.files import corrupt, disk_full
+from tanpo.storage.files import corrupt, disk_full, guarded_io, sync_folder
 
 CHECKSUM_BYTES: Final = 4
 
@@ -46,6 +46,10 @@ class Database:
             )
         except plyvel.Error as error:
             raise _translate(error, path, remedy) from error
+        # Opening writes another manifest and renames a file to point to it, which LevelDB leaves unsynced:
+        # a power cut much later could bring back the old one, which knows of nothing that came since.
+        with guarded_io(path):
+            sync_folder(path)
         return cls(path, handle, remedy)
 
     def close(self) -> None:

@@ -17,12 +17,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 SYNC: Final = "sync"
+UNLINK: Final = "unlink"
 EXIT_CODES: Final = {errno.EIO: 4, errno.ENOSPC: 5}
 """What a node ends with for each error, as deploy/README.md says."""
 
@@ -34,17 +35,18 @@ RUN_SECONDS_MAX: Final = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call that changes a file; `number` counts all of a run from 1."""
+    """A call that changes a file; `number` counts all of a run from 1, and `to` is the new name of one."""
 
     number: int
     name: str
     has_failed: bool
     path: str
+    to: str = ""
 
     @property
     def kind(self) -> tuple[str, str]:
         """What is done to what kind of file."""
-        return self.name, re.sub(r"\d{6,}", "N", self.path)
+        return self.name, re.sub(r"\d{6,}", "N", self.to or self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,8 @@ class Finding:
 class Bench:
     """Runs the writer with one call failing."""
 
-    def __init__(self, source: Path, scratch: Path) -> None:
+    def __init__(self, source: Path, scratch: Path, *, value_bytes: int = 300_000) -> None:
+        self._value_bytes = value_bytes
         self._writer = source / "writer.py"
         self._scratch = scratch
         self._library = scratch / "failing.so"
@@ -73,19 +76,22 @@ class Bench:
 
     def record(self) -> list[Call]:
         """Return all calls of a run in which none fails."""
-        with self._folder() as folder:
-            done = self._run(folder, 0, errno.EIO)
+        with self.folder() as folder:
+            done = self.run(folder, 0, errno.EIO)
             if done.returncode:
                 raise SystemExit(f"the writer fails on a disk that works: {done.stderr}")
             return read_trace(folder / "trace")
 
     def try_call(self, call: Call, error: int) -> Finding:
         """Let one call fail and return what came of it."""
-        with self._folder() as folder:
-            done = self._run(folder, call.number, error)
+        with self.folder() as folder:
+            done = self.run(folder, call.number, error)
             acknowledged = int((done.stdout.split() or ["0"])[-1])
-            violations = [*judge_end(done, call, error), *judge_trace(read_trace(folder / "trace"))]
-            check = self._start((str(folder), "--check", str(acknowledged)), {})
+            trace = read_trace(folder / "trace")
+            # LevelDB's own thread makes calls too, so the number may be another call's than in the first run.
+            call = next((one for one in trace if one.has_failed), call)
+            violations = [*judge_end(done, call, error), *judge_trace(trace)]
+            check = self.start((str(folder), "--check", str(acknowledged)), {})
             if check.returncode:
                 violations.append(f"afterwards: {check.stderr.strip().splitlines()[-1:]}")
         return Finding(
@@ -98,13 +104,18 @@ class Bench:
             violations=tuple(violations),
         )
 
-    def _folder(self) -> _Folder:
+    def folder(self) -> _Folder:
+        """Return a folder for one run, to be entered."""
         return _Folder(self._scratch)
 
-    def _run(self, folder: Path, number: int, error: int) -> subprocess.CompletedProcess[str]:
-        return self._start(
+    def run(
+        self, folder: Path, number: int, error: int, more: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the writer in a folder; call `number` fails with `error`, or the process ends there for 0."""
+        return self.start(
             (str(folder),),
             {
+                **(more or {}),
                 "FAULT_ROOT": str(folder / "data"),
                 "FAULT_AT": str(number),
                 "FAULT_ERRNO": str(error),
@@ -113,10 +124,11 @@ class Bench:
             },
         )
 
-    def _start(self, arguments: Sequence[str], more: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    def start(self, arguments: Sequence[str], more: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run the writer with these arguments."""
         return subprocess.run(  # noqa: S603  # our own program, no shell
             (sys.executable, str(self._writer), *arguments),
-            env={**os.environ, **more},
+            env={**os.environ, "FAULT_VALUE_BYTES": str(self._value_bytes), **more},
             capture_output=True,
             text=True,
             check=False,
@@ -143,9 +155,8 @@ def read_trace(path: Path) -> list[Call]:
     calls = []
     for line in path.read_text().splitlines():
         number, name, failed, *rest = line.split(" ", 3)
-        calls.append(
-            Call(number=int(number), name=name, has_failed=failed == "1", path=rest[0] if rest else "")
-        )
+        old, _, new = (rest[0] if rest else "").partition("\t")
+        calls.append(Call(number=int(number), name=name, has_failed=failed == "1", path=old, to=new))
     return calls
 
 
@@ -153,6 +164,8 @@ def choose(calls: Sequence[Call], each: int) -> Iterator[Call]:
     """Yield up to `each` calls of every kind, from its first to its last one."""
     kinds: dict[tuple[str, str], list[Call]] = {}
     for call in calls:
+        if call.name == UNLINK:
+            continue  # What cannot be removed stays, which is no loss.
         kinds.setdefault(call.kind, []).append(call)
     for found in kinds.values():
         count = min(each, len(found))
@@ -163,7 +176,7 @@ def judge_end(done: subprocess.CompletedProcess[str], call: Call, error: int) ->
     """Return what is wrong with how a process ended."""
     if "Traceback" in done.stderr:
         return [f"a traceback: {done.stderr.strip().splitlines()[-1]}"]
-    if done.returncode == EXIT_CODES[error] or (done.returncode == 0 and UNREAD.search(call.path)):
+    if done.returncode == EXIT_CODES[error] or (done.returncode == 0 and UNREAD.search(call.to or call.path)):
         return []
     return [f"exit code {done.returncode} for {errno.errorcode[error]}: {done.stderr.strip()[-300:]}"]
 
