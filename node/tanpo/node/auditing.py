@@ -2,7 +2,7 @@
 
 Compared are, of each block: its hash, that of its parent, the roots that its header carries, the signatures
 of its commit proof under the validators of its epoch, and, where the node is stopped, what its LevelDB holds:
-roots, each receipt, each position, and at the end the whole state.
+roots, each receipt, each position, and at the end the index of members' transactions and the whole state.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +24,15 @@ from tanpo.node.epochs import Lineage
 from tanpo.node.execution import ExecutedBlock, Execution
 from tanpo.node.replaying import Diverged, Watch
 from tanpo.node.scratch import Replayed, open_scratch, replay_all
-from tanpo.storage import StoredBlock
+from tanpo.storage import LedgerStore, StoredBlock
 from tanpo.storage.files import guarded_io, lock_folder
-from tanpo.storage.layout import STATE_NAME, read_progress
+from tanpo.storage.layout import (
+    PARTIES_START,
+    PARTIES_STOP,
+    STATE_NAME,
+    decode_party_position,
+    read_progress,
+)
 from tanpo.storage.results import StoredResults
 
 AUDIT_NAME: Final = "audit"
@@ -133,6 +140,7 @@ class Examiner:
         if results.height > store.executed_height:
             raise _differs(results, store.executed_height + 1, "block", "executed", "not in blocks/")
         if results.height == store.executed_height:
+            _compare_parties(results, store)
             try:
                 results.verify_state(store.executed)
             except CorruptState as error:
@@ -212,6 +220,23 @@ def _compare_positions(results: StoredResults, executed: ExecutedBlock) -> None:
         ):
             if found != (height, index):
                 raise _differs(results, height, part, found or "missing", (height, index))
+
+
+def _compare_parties(results: StoredResults, store: LedgerStore) -> None:
+    """Compare the whole index, so that rows of transactions that nobody sent are found too."""
+    expected = (row for row in store.read_snapshot() if PARTIES_START <= row[0] < PARTIES_STOP)
+    for found, wanted in zip_longest(results.read_parties(), expected):
+        if found != wanted:
+            # The lower key is the row that the other side lacks, or has with another value.
+            key = min(row[0] for row in (found, wanted) if row is not None)
+            height, index = decode_party_position(key)
+            raise _differs(
+                results,
+                height,
+                f"entry of transaction {index} in the index of members' transactions",
+                found[0].hex() if found else "missing",
+                wanted[0].hex() if wanted else "none",
+            )
 
 
 def _differs(results: StoredResults, height: int, part: str, value: object, limit: object) -> Diverged:

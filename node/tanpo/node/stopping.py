@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import Final
 
@@ -32,8 +33,9 @@ class StopRequest:
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Let signals set the flag, in the main thread, until this ends."""
-        former = {number: signal.signal(number, self._note) for number in SIGNALS}
+        """Let signals set the flag until this ends; in the main thread, which alone hears of signals."""
+        numbers = SIGNALS if current_thread() is main_thread() else ()
+        former = {number: signal.signal(number, self._note) for number in numbers}
         try:
             yield
         finally:

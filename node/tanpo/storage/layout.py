@@ -30,6 +30,8 @@ BLOCKS_NAME: Final = "blocks"
 STATE_NAME: Final = "state"
 
 HEIGHT_MAX: Final = 2**32 - 1
+PARTIES_START: Final = b"P"
+PARTIES_STOP: Final = b"Q"
 STATE_START: Final = b"S"
 STATE_STOP: Final = b"T"
 EXECUTED_STOP: Final = b"C"

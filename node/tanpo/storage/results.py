@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from tanpo.ledger.errors import CorruptState, Reason, UsageError
 from tanpo.ledger.types import Height
 from tanpo.storage.database import Database
-from tanpo.storage.layout import Executed, decode_executed, decode_receipts, executed_key, receipts_key
+from tanpo.storage.layout import (
+    PARTIES_START,
+    PARTIES_STOP,
+    Executed,
+    decode_executed,
+    decode_receipts,
+    executed_key,
+    receipts_key,
+)
 from tanpo.storage.positions import PositionIndex
 from tanpo.storage.recovery import verify_state
 from tanpo.storage.tree import StateTree
@@ -60,6 +69,10 @@ class StoredResults:
         """Return the receipts of a block. Raises `CorruptState` if they are damaged."""
         record = self._database.get_sealed(receipts_key(height))
         return None if record is None else decode_receipts(record)
+
+    def read_parties(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the rows of the index of members' transactions, in ascending order of key."""
+        return self._database.scan_raw(PARTIES_START, PARTIES_STOP)
 
     def verify_state(self, executed: Executed) -> None:
         """Raise `CorruptState` unless the whole state, hashed anew, has the root of `executed`."""

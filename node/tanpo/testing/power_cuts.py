@@ -138,8 +138,7 @@ def cut_power(bench: Bench, number: int, seed: int) -> list[Cut]:
         acknowledged = int((done.stdout.split() or ["0"])[-1])
         calls = [call for call in read_trace(run / "trace") if call.number < number]
         for left in Left:
-            # A random number is replayed from the seed, and no secret.
-            chance = Random(f"{seed}:{number}:{left}")  # noqa: S311
+            chance = Random(f"{seed}:{number}:{left}")  # noqa: S311 - replayed, not secret
             image = run / left
             restore_disk(calls, run, image / "data", left, chance)
             check = bench.start((str(image), "--check", str(acknowledged)), {})

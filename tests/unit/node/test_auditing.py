@@ -115,7 +115,9 @@ def test_the_chain_alone_is_audited_beside_a_running_node(grown: Chain, data: Pa
     node.close()
 
 
-@pytest.mark.parametrize("part", ["receipt 0", "number of receipts", "state root", "position", "the state"])
+@pytest.mark.parametrize(
+    "part", ["receipt 0", "number of receipts", "state root", "position", "entry", "the state"]
+)
 def test_what_is_stored_otherwise_is_named_with_its_height(grown: Chain, data: Path, part: str) -> None:
     node = open_copy(grown, data)
     store = node.execution.store
@@ -134,6 +136,11 @@ def test_what_is_stored_otherwise_is_named_with_its_height(grown: Chain, data: P
             overwrite(data, executed_key(BLOCKS), wrong)
         case "position":
             overwrite(data, request_key(transaction.request_digest), encode_position(2, 0))
+        case "entry":
+            database = plyvel.DB(str(data / "state"), bloom_filter_bits=10)
+            first, *_ = database.iterator(prefix=b"P", include_value=False)
+            database.delete(first)
+            database.close()
         case _:
             overwrite(data, key, b"another value")
     found = audit(grown, data).difference
