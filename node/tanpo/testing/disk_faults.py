@@ -27,8 +27,9 @@ UNLINK: Final = "unlink"
 EXIT_CODES: Final = {errno.EIO: 4, errno.ENOSPC: 5}
 """What a node ends with for each error, as deploy/README.md says."""
 
-UNREAD: Final = re.compile(r"/LOG(\.old)?$")
-"""LevelDB's log for people: it is written without care, and never read."""
+SPARED: Final = re.compile(r"/LOG(\.old)?$|\.ldb$")
+"""Where a process may go on to its end: LevelDB's log for people, which is never read, and tables, which it
+makes in the background of a log that it keeps until they are synced; the next write hears of the error."""
 
 RUN_SECONDS_MAX: Final = 120
 
@@ -176,8 +177,10 @@ def judge_end(done: subprocess.CompletedProcess[str], call: Call, error: int) ->
     """Return what is wrong with how a process ended."""
     if "Traceback" in done.stderr:
         return [f"a traceback: {done.stderr.strip().splitlines()[-1]}"]
-    if done.returncode == EXIT_CODES[error] or (done.returncode == 0 and UNREAD.search(call.to or call.path)):
+    if done.returncode == EXIT_CODES[error] or (done.returncode == 0 and SPARED.search(call.to or call.path)):
         return []
+    if done.returncode == 0 and call.name == "mkdir":
+        return []  # LevelDB asks for its folder twice.
     return [f"exit code {done.returncode} for {errno.errorcode[error]}: {done.stderr.strip()[-300:]}"]
 
 

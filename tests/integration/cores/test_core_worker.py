@@ -14,7 +14,7 @@ from tanpo.ledger.block import decode_block
 from tanpo.ledger.errors import InvariantViolation, LedgerError, Unavailable, UsageError
 from tanpo.ledger.receipt import decode_receipt
 from tanpo.ledger.values import decode_value, encode_value
-from tanpo.node import core as core_module
+from tanpo.node import opening as opening_module
 from tanpo.node.config import ExecutionMode
 from tanpo.node.contract_sets import Programs
 from tanpo.node.core import Core
@@ -148,7 +148,7 @@ async def test_a_core_that_keeps_losing_workers_does_not_vote_says_why_and_heals
         for index in range(3):
             network.start(index)
         with monkeypatch.context() as patch:
-            patch.setattr(core_module, "open_runners", open_broken)
+            patch.setattr(opening_module, "open_runners", open_broken)
             core = network.start(3)
         await submit_many(network, "before", 4)
         height = core.status().height
@@ -236,7 +236,7 @@ async def test_a_view_that_loses_its_workers_can_be_asked_again(
         )
         return LocalRunner(compiled, metrics), views
 
-    monkeypatch.setattr(core_module, "open_runners", open_broken)
+    monkeypatch.setattr(opening_module, "open_runners", open_broken)
     async with cluster.running(1) as network:
         with pytest.raises(Unavailable, match="ended with exit code 7"):
             await network.cores[0].reads.view(*TOTAL)
