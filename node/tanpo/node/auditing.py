@@ -33,6 +33,7 @@ from tanpo.storage.layout import (
     decode_party_position,
     read_progress,
 )
+from tanpo.storage.ledger_store import read_rows
 from tanpo.storage.results import StoredResults
 
 AUDIT_NAME: Final = "audit"
@@ -224,7 +225,7 @@ def _compare_positions(results: StoredResults, executed: ExecutedBlock) -> None:
 
 def _compare_parties(results: StoredResults, store: LedgerStore) -> None:
     """Compare the whole index, so that rows of transactions that nobody sent are found too."""
-    expected = (row for row in store.read_snapshot() if PARTIES_START <= row[0] < PARTIES_STOP)
+    expected = (row for row in read_rows(store) if PARTIES_START <= row[0] < PARTIES_STOP)
     for found, wanted in zip_longest(results.read_parties(), expected):
         if found != wanted:
             # The lower key is the row that the other side lacks, or has with another value.

@@ -120,8 +120,7 @@ class Core:
         evidence: EvidencePool,
         data_dir: Path,
     ) -> None:
-        self.genesis = genesis
-        self._data_dir = data_dir
+        self.genesis, self._data_dir = genesis, data_dir
         self.roster = roster
         self._execution = execution
         self._promises = promises

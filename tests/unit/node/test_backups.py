@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable, UsageError
+from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import Epoch, Height, NetworkId
 from tanpo.node.auditing import audit_node
 from tanpo.node.backups import BackupSource, copy_node, open_stopped, write_backup
@@ -61,6 +62,12 @@ def copy(chain: Chain) -> BackupSource:
     )
 
 
+def find_key(chain: Chain) -> PrivateKey:
+    """Return the key that the node signs with."""
+    (validator,) = (one for one in chain.genesis.validators if one.member == "dealer-a")
+    return chain.validator_keys[validator.public_key]
+
+
 def back_up(chain: Chain, path: Path, *, passphrase: bytes | None = None) -> Manifest:
     source = copy(chain)
     return write_backup(path, source.origin, source.parts, passphrase=passphrase, created_ms=1)
@@ -74,9 +81,7 @@ def inspect(path: Path, network_id: NetworkId | None = None, *, passphrase: byte
 def restore(chain: Chain, path: Path, data: Path, *, passphrase: bytes | None = None) -> Manifest:
     return restore_backup(
         SealedFile(path=path, passphrase=passphrase),
-        Restoration(
-            data_dir=data, network_id=chain.genesis.network_id, signing_key=chain.validator_keys["dealer-a"]
-        ),
+        Restoration(data_dir=data, network_id=chain.genesis.network_id, signing_key=find_key(chain)),
     )
 
 
@@ -151,7 +156,7 @@ def test_a_restored_validator_has_amnesia_until_it_rejoins(chain: Chain, tmp_pat
     back_up(chain, tmp_path / "backup")
     data = tmp_path / "new"
     restore(chain, tmp_path / "backup", data)
-    key = chain.validator_keys["dealer-a"]
+    key = find_key(chain)
     promises = Promises.open(data, may_rejoin=False, key=key)
     assert promises.has_forgotten
     promises.close()
@@ -171,7 +176,7 @@ def test_a_backup_of_the_genesis_alone_leaves_amnesia_too(tmp_path: Path) -> Non
     restore(chain, tmp_path / "backup", tmp_path / "new")
     chain.close()
     with pytest.raises(UsageError, match="is lost, as a mark says"):
-        create_promises(chain.genesis, tmp_path / "new", chain.validator_keys["dealer-a"].public_key.encoded)
+        create_promises(chain.genesis, tmp_path / "new", find_key(chain).public_key.encoded)
 
 
 def test_a_restore_is_refused_where_it_would_do_harm(chain: Chain, tmp_path: Path) -> None:
