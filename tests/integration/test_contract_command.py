@@ -204,6 +204,27 @@ def check_past_views(town: Town) -> None:
     assert before.stderr.startswith("tanpo: CONTRACT_UNKNOWN: contract rates is not installed")
 
 
+def check_transactions(town: Town) -> None:
+    """Each member finds what concerns it, page by page, on every node."""
+    first, second, *_ = town.network.members
+    quoted = town.quote(first, "CHF", 3)
+    for member in (first, second):
+        town.await_rate(member, "CHF", 300)
+        ask = ("tx", "list", *town.profile(member), "--member", first)
+        listed = read_json_here(*ask, "--limit", "1000")
+        assert (listed[0]["tx_id"], listed[0]["call"]) == (quoted["tx_id"], "rates.quote")
+        positions = [(one["height"], one["index"]) for one in listed]
+        assert positions == sorted(positions, reverse=True)
+        assert len(positions) > 3
+        last = listed[1]
+        older = read_json_here(*ask, "--limit", "2", "--before", f"{last['height']}:{last['index']}")
+        assert older == listed[2:4]
+    own = read_json_here("tx", "list", *town.profile(second))
+    assert quoted["tx_id"] not in [one["tx_id"] for one in own]
+    wrong = run_tanpo_here(*ask, "--before", "last")
+    assert (wrong.returncode, "last is no HEIGHT:INDEX" in wrong.stderr) == (2, True)
+
+
 def check_differences(town: Town) -> None:
     first = town.network.members[0]
     town.quote(first, "USD", 9)
@@ -248,6 +269,7 @@ def test_members_install_and_upgrade_contracts_from_the_shell(town: Town) -> Non
     check_history(town)
     check_past_views(town)
     check_differences(town)
+    check_transactions(town)
     town.await_rate(sleeper, "USD", 900)
     # A node that executes its blocks again from the first comes to the same state.
     town.network.stop([sleeper])

@@ -20,6 +20,7 @@ from tanpo.client.results import (
     Pending,
     QueryResult,
     Rejected,
+    TransactionPosition,
     Unknown,
     ValidatorsView,
 )
@@ -103,6 +104,14 @@ def read_query(response: ledger_pb2.QueryResponse) -> QueryResult:
 def read_receipt(tx_id: TxId, response: ledger_pb2.GetReceiptResponse) -> Receipt:
     """Return the receipt of the transaction asked for."""
     return _read_receipt(response.receipt, tx_id, response.height, response.index)
+
+
+def read_transactions(response: ledger_pb2.ListTransactionsResponse) -> tuple[TransactionPosition, ...]:
+    """Return where the transactions of a member are."""
+    return tuple(
+        TransactionPosition(height=Height(one.height), index=one.index, tx_id=_tx_id(one.tx_id))
+        for one in response.transactions
+    )
 
 
 def read_transaction(

@@ -27,6 +27,7 @@ from tanpo.client.results import (
     Outcome,
     QueryResult,
     Result,
+    TransactionPosition,
     ValidatorsView,
     in_order_of,
 )
@@ -231,6 +232,15 @@ class ChainCalls:
     def receipt(self, tx_id: TxId) -> Receipt:
         """Return the receipt of a committed transaction, by the node's word."""
         return self._link.run(requests.receipt(self._link.context, tx_id))
+
+    def transactions_of(
+        self, member: str, before: TransactionPosition | None = None, *, limit: int = 100
+    ) -> tuple[TransactionPosition, ...]:
+        """Return the latest transactions that concern a member, or the latest before one of them.
+
+        Those it sent or signed, and those whose arguments or events name it or an account of it.
+        """
+        return self._link.run(requests.transactions(self._link.context, member, before, limit))
 
     def prove(self, tx_id: TxId) -> VerifiedReceipt:
         """Return the receipt of a committed transaction, verified against the genesis."""

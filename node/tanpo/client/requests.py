@@ -26,6 +26,7 @@ from tanpo.client.results import (
     QueryResult,
     Rejected,
     Result,
+    TransactionPosition,
     ValidatorsView,
 )
 from tanpo.ledger.codec import U64_MAX, Writer
@@ -53,6 +54,9 @@ TRANSACTION: Final[Rpc[ledger.GetTransactionRequest, ledger.GetTransactionRespon
     "ledger", "GetTransaction"
 )
 RECEIPT: Final[Rpc[ledger.GetReceiptRequest, ledger.GetReceiptResponse]] = Rpc("ledger", "GetReceipt")
+TRANSACTIONS: Final[Rpc[ledger.ListTransactionsRequest, ledger.ListTransactionsResponse]] = Rpc(
+    "ledger", "ListTransactions"
+)
 QUERY: Final[Rpc[ledger.QueryRequest, ledger.QueryResponse]] = Rpc("ledger", "Query")
 PROOF: Final[Rpc[ledger.GetProofRequest, ledger.GetProofResponse]] = Rpc("ledger", "GetProof")
 STATUS: Final[Rpc[network.GetStatusRequest, network.NodeStatus]] = Rpc("network", "GetStatus")
@@ -71,6 +75,9 @@ CONTRACTS: Final[Rpc[network.GetContractsRequest, network.GetContractsResponse]]
 )
 EVIDENCE: Final[Rpc[network.GetEvidenceRequest, network.GetEvidenceResponse]] = Rpc("network", "GetEvidence")
 DRAIN: Final[Rpc[admin.DrainRequest, admin.DrainResponse]] = Rpc("admin", "Drain")
+
+TRANSACTIONS_MAX: Final = 1_000
+"""Most transactions of a member that a node lists at once."""
 
 _NOT_ADMITTED: Final = frozenset({Reason.MEMPOOL_FULL, Reason.MEMBER_QUOTA, Reason.STARTING})
 """Refusals to come back from later, which a node gives before it takes anything in."""
@@ -167,6 +174,20 @@ def receipt(context: Context, tx_id: TxId) -> Plan[Receipt]:
         lambda answer: answers.read_receipt(tx_id, answer),
         context.config.deadline_s,
     )
+
+
+def transactions(
+    context: Context, member: str, before: TransactionPosition | None, limit: int
+) -> Plan[tuple[TransactionPosition, ...]]:
+    """Fetch the latest transactions that concern a member, by the node's word."""
+    request = ledger.ListTransactionsRequest(
+        member=member,
+        before_height=before.height if before else 0,
+        before_index=before.index if before else 0,
+        limit=_check_limit(limit),
+    )
+    deadline_s = context.config.deadline_s
+    return call(context.route, TRANSACTIONS, request, answers.read_transactions, deadline_s)
 
 
 def prove(context: Context, tx_id: TxId) -> Plan[VerifiedReceipt]:
@@ -303,6 +324,18 @@ def _check_height(height: int) -> int:
             remedy="ask for 0, the latest height",
         )
     return height
+
+
+def _check_limit(limit: int) -> int:
+    if not 1 <= limit <= TRANSACTIONS_MAX:
+        raise UsageError(
+            Reason.MISUSE,
+            "so many transactions are not listed at once",
+            value=limit,
+            limit=f"1..{TRANSACTIONS_MAX}",
+            remedy="ask for less, and then for those before the last one",
+        )
+    return limit
 
 
 def _check_tx_id(tx_id: bytes) -> TxId:

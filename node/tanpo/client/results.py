@@ -184,6 +184,15 @@ class CommittedTransaction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionPosition:
+    """Where a committed transaction is: its block, its index in the block, and its id."""
+
+    height: Height
+    index: int
+    tx_id: TxId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceView:
     """What a node knows against a validator. `height` is that of the block it stands in, None while it waits.
 

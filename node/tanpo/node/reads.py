@@ -19,6 +19,7 @@ from tanpo.node.finality import find_final
 from tanpo.node.mempool import Mempool
 from tanpo.node.outcome import Outcome, OutcomeState
 from tanpo.node.versions import find_version
+from tanpo.storage import Position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +212,10 @@ class Reads:
         if not receipt.succeeded:
             raise view_failed(receipt.code, contract, view, dict(receipt.details))
         return ViewRead(value=encode_value(receipt.value), height=at, state_root=root)
+
+    def list_of_party(self, member: str, before: tuple[int, int] | None, limit: int) -> list[Position]:
+        """Return the latest transactions that concern a member, or the latest before a height and index."""
+        return self._store.list_of_party(member, before, limit) if member.isascii() else []
 
     def contracts(self) -> list[ContractRead]:
         """Return the installed contracts in ascending order of name."""

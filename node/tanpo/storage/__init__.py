@@ -10,6 +10,7 @@ from tanpo.storage.history import PastState
 from tanpo.storage.layout import Executed
 from tanpo.storage.ledger_store import BlockCommit, LedgerStore, audit
 from tanpo.storage.overlay import Overlay, StateReader
+from tanpo.storage.positions import Position
 from tanpo.storage.proving import ShownTree
 from tanpo.storage.recall import SafetyImage, SafetyWrite
 from tanpo.storage.safety import SafetyStore
@@ -22,6 +23,7 @@ __all__ = [
     "Overlay",
     "PastState",
     "Plan",
+    "Position",
     "SafetyImage",
     "SafetyStore",
     "SafetyWrite",

@@ -203,6 +203,9 @@ class FakeReads:
 
     transaction = receipt_proof = receipt
 
+    def list_of_party(self, member: str, before: tuple[int, int] | None, limit: int) -> list[Any]:
+        return [(7, 1, b"x" * 32), (7, 0, b"y" * 32)][:limit] if before is None else []
+
     def view(self, contract: str, view: str, arguments: bytes, height: int) -> Any:
         raise TransactionRejected(Reason.CONTRACT_UNKNOWN, "no such contract", value=contract)
 

@@ -10,7 +10,7 @@ from tanpo.cli.options import ArgumentsOption, ProfileOption
 from tanpo.cli.output import Column, Format, OutputOption, print_fields, print_rows
 
 if TYPE_CHECKING:
-    from tanpo.client import Client, Committed
+    from tanpo.client import Client, Committed, TransactionPosition
     from tanpo.ledger.transaction import Call
 
 app = typer.Typer(help="Transactions.", no_args_is_help=True, rich_markup_mode=None)
@@ -177,6 +177,60 @@ def outcome(
     with Client(load_profile(profile)) as client:
         found = client.outcome(request_id, member=member)
     print_fields(output, describe_outcome(found))
+
+
+@app.command("list")
+def list_transactions(
+    profile: ProfileOption,
+    member: Annotated[
+        str | None, typer.Option(help="The member that they concern; the profile's if none.")
+    ] = None,
+    before: Annotated[
+        str | None, typer.Option(metavar="HEIGHT:INDEX", help="Only those before this position.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000, help="How many.")] = 20,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """List transactions that a member sent or signed, or that name it or its accounts, the latest first."""
+    from tanpo.client import Client, load_profile
+
+    config = load_profile(profile)
+    with Client(config) as client:
+        found = client.chain.transactions_of(
+            member or config.member, None if before is None else _parse_position(before), limit=limit
+        )
+        rows = [_describe_position(client, position) for position in found]
+    print_rows(output, rows, _POSITION_COLUMNS)
+
+
+_POSITION_COLUMNS = (
+    Column(heading="Height", key="height", is_number=True),
+    Column(heading="Index", key="index", is_number=True),
+    Column(heading="Member", key="member"),
+    Column(heading="Call", key="call"),
+    Column(heading="Transaction", key="tx_id"),
+)
+
+
+def _parse_position(text: str) -> TransactionPosition:
+    from tanpo.client import TransactionPosition
+    from tanpo.ledger.types import Height, TxId
+
+    height, _, index = text.partition(":")
+    if not (height.isdecimal() and index.isdecimal() and int(height) > 0):
+        raise typer.BadParameter(f"{text} is no HEIGHT:INDEX, such as 120:0", param_hint="--before")
+    return TransactionPosition(height=Height(int(height)), index=int(index), tx_id=TxId(b""))
+
+
+def _describe_position(client: Client, position: TransactionPosition) -> dict[str, Any]:
+    transaction = client.chain.transaction(position.tx_id).transaction
+    return {
+        "height": position.height,
+        "index": position.index,
+        "member": transaction.member,
+        "call": f"{transaction.call.contract}.{transaction.call.entry}",
+        "tx_id": position.tx_id.hex(),
+    }
 
 
 def _parse_call(client: Client, contract: str, entry: str, given: list[str]) -> Call:

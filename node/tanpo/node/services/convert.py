@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from tanpo.api.v1 import ledger_pb2
+from tanpo.ledger.codec import U32_MAX
 from tanpo.ledger.errors import Reason, TransactionRejected
 from tanpo.ledger.transaction import REQUEST_ID_MAX, TX_ID_BYTES
 from tanpo.node.events import EventRead
@@ -74,6 +75,20 @@ def check_name(field: str, name: str) -> str:
     if not 1 <= len(name) <= NAME_MAX:
         raise _malformed(f"{field} is empty or too long", name, f"1..{NAME_MAX} characters")
     return name
+
+
+def check_limit(limit: int, limit_max: int) -> int:
+    """Return how many are wanted. Raises `TransactionRejected` for none, or more than are given at once."""
+    if not 1 <= limit <= limit_max:
+        raise _malformed("limit is out of range", limit, f"1..{limit_max}")
+    return limit
+
+
+def check_height(height: int) -> int:
+    """Return a height. Raises `TransactionRejected` for one that no chain reaches."""
+    if height > U32_MAX:
+        raise _malformed("height is out of range", height, f"0..{U32_MAX}")
+    return height
 
 
 def check_request_id(request_id: str) -> str:

@@ -12,6 +12,8 @@ from tanpo.ledger.transaction import decode_envelope
 from tanpo.node.outcome import Outcome
 from tanpo.node.services.convert import (
     check_contracts,
+    check_height,
+    check_limit,
     check_name,
     check_request_id,
     check_tx_id,
@@ -32,6 +34,9 @@ ANSWER_MARGIN_S: Final = 0.25
 
 BATCH_ENVELOPES_MAX: Final = 1_000
 """Most envelopes in one message of a batch: each costs memory and an answer however few bytes it has."""
+
+TRANSACTIONS_MAX: Final = 1_000
+"""Most transactions of a member in one answer."""
 
 LAG_MAX: Final = 10_000
 """How far ahead of this node a reader of events may be: a node that lags, not a wrong number."""
@@ -112,6 +117,22 @@ class LedgerService(ProofMethods):
     ) -> ledger_pb2.GetReceiptResponse:
         read = self._core.reads.receipt(check_tx_id(request.tx_id))
         return ledger_pb2.GetReceiptResponse(height=read.height, index=read.index, receipt=read.receipt)
+
+    @override
+    async def ListTransactions(
+        self, request: ledger_pb2.ListTransactionsRequest, context: Context
+    ) -> ledger_pb2.ListTransactionsResponse:
+        member = check_name("member", request.member)
+        limit = check_limit(request.limit, TRANSACTIONS_MAX)
+        position = (check_height(request.before_height), request.before_index)
+        before = position if request.before_height else None
+        found = self._core.reads.list_of_party(member, before, limit)
+        return ledger_pb2.ListTransactionsResponse(
+            transactions=[
+                ledger_pb2.TransactionPosition(height=height, index=index, tx_id=tx_id)
+                for height, index, tx_id in found
+            ]
+        )
 
     @override
     async def Query(self, request: ledger_pb2.QueryRequest, context: Context) -> ledger_pb2.QueryResponse:

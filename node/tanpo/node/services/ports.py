@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from tanpo.node.roster import Roster
     from tanpo.node.transport import PeerState
+    from tanpo.storage import Position
 
 
 class StatusRead(Protocol):
@@ -139,6 +140,10 @@ class ReadPort(Protocol):
 
     def receipt_proof(self, tx_id: bytes) -> ReceiptProofRead:
         """Return a receipt's proof."""
+        ...
+
+    def list_of_party(self, member: str, before: tuple[int, int] | None, limit: int) -> list[Position]:
+        """Return the latest transactions that concern a member."""
         ...
 
     async def view(self, contract: str, view: str, arguments: bytes, height: int) -> ViewRead:

@@ -69,6 +69,11 @@ class LedgerStub:
                 request_serializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetReceiptRequest.SerializeToString,
                 response_deserializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetReceiptResponse.FromString,
                 _registered_method=True)
+        self.ListTransactions = channel.unary_unary(
+                '/tanpo.api.v1.Ledger/ListTransactions',
+                request_serializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.ListTransactionsRequest.SerializeToString,
+                response_deserializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.ListTransactionsResponse.FromString,
+                _registered_method=True)
         self.Query = channel.unary_unary(
                 '/tanpo.api.v1.Ledger/Query',
                 request_serializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.QueryRequest.SerializeToString,
@@ -144,6 +149,14 @@ class LedgerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTransactions(self, request, context):
+        """Lists the transactions that concern a member, the latest first: those it sent or signed, and those whose
+        arguments or events name it or an account of it. By the node's word; each can be proved by its id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Query(self, request, context):
         """Runs a view of a contract on the state after the latest block that this node executed, or after the block of
         a height. The latest is committed, perhaps not the newest there is, and never older than what this node has
@@ -214,6 +227,11 @@ def add_LedgerServicer_to_server(servicer, server):
                     servicer.GetReceipt,
                     request_deserializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetReceiptRequest.FromString,
                     response_serializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.GetReceiptResponse.SerializeToString,
+            ),
+            'ListTransactions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTransactions,
+                    request_deserializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.ListTransactionsRequest.FromString,
+                    response_serializer=tanpo_dot_api_dot_v1_dot_ledger__pb2.ListTransactionsResponse.SerializeToString,
             ),
             'Query': grpc.unary_unary_rpc_method_handler(
                     servicer.Query,
@@ -408,6 +426,33 @@ class Ledger:
             '/tanpo.api.v1.Ledger/GetReceipt',
             tanpo_dot_api_dot_v1_dot_ledger__pb2.GetReceiptRequest.SerializeToString,
             tanpo_dot_api_dot_v1_dot_ledger__pb2.GetReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTransactions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tanpo.api.v1.Ledger/ListTransactions',
+            tanpo_dot_api_dot_v1_dot_ledger__pb2.ListTransactionsRequest.SerializeToString,
+            tanpo_dot_api_dot_v1_dot_ledger__pb2.ListTransactionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,10 @@ class LedgerStub:
     GetBlock: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetBlockRequest, _ledger_pb2.GetBlockResponse]
     GetTransaction: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetTransactionRequest, _ledger_pb2.GetTransactionResponse]
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.GetReceiptResponse]
+    ListTransactions: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.ListTransactionsRequest, _ledger_pb2.ListTransactionsResponse]
+    """Lists the transactions that concern a member, the latest first: those it sent or signed, and those whose
+    arguments or events name it or an account of it. By the node's word; each can be proved by its id.
+    """
     Query: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.QueryRequest, _ledger_pb2.QueryResponse]
     """Runs a view of a contract on the state after the latest block that this node executed, or after the block of
     a height. The latest is committed, perhaps not the newest there is, and never older than what this node has
@@ -86,6 +90,10 @@ class LedgerAsyncStub(LedgerStub):
     GetBlock: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetBlockRequest, _ledger_pb2.GetBlockResponse]  # type: ignore[assignment]
     GetTransaction: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetTransactionRequest, _ledger_pb2.GetTransactionResponse]  # type: ignore[assignment]
     GetReceipt: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetReceiptRequest, _ledger_pb2.GetReceiptResponse]  # type: ignore[assignment]
+    ListTransactions: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListTransactionsRequest, _ledger_pb2.ListTransactionsResponse]  # type: ignore[assignment]
+    """Lists the transactions that concern a member, the latest first: those it sent or signed, and those whose
+    arguments or events name it or an account of it. By the node's word; each can be proved by its id.
+    """
     Query: _aio.UnaryUnaryMultiCallable[_ledger_pb2.QueryRequest, _ledger_pb2.QueryResponse]  # type: ignore[assignment]
     """Runs a view of a contract on the state after the latest block that this node executed, or after the block of
     a height. The latest is committed, perhaps not the newest there is, and never older than what this node has
@@ -156,6 +164,16 @@ class LedgerServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.GetReceiptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_pb2.GetReceiptResponse, _abc.Awaitable[_ledger_pb2.GetReceiptResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListTransactions(
+        self,
+        request: _ledger_pb2.ListTransactionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_pb2.ListTransactionsResponse, _abc.Awaitable[_ledger_pb2.ListTransactionsResponse]]:
+        """Lists the transactions that concern a member, the latest first: those it sent or signed, and those whose
+        arguments or events name it or an account of it. By the node's word; each can be proved by its id.
+        """
 
     @_abc_1.abstractmethod
     def Query(
