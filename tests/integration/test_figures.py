@@ -67,3 +67,10 @@ def test_reads_of_every_shape_are_measured_in_a_worker_with_what_their_gas_buys(
     for costs in [one[where] for one in figures["shapes"] for where in ("in_process", "worker")]:
         assert 0.9 * figures["setting"]["gas_limit"] < costs["gas"] <= figures["setting"]["gas_limit"]
         assert costs["reads"] > 100
+
+
+def test_a_snapshot_is_measured_from_its_making_to_the_ledger_that_joined() -> None:
+    figures = run("snapshot.py", "--keys", "3000")
+    assert figures["keys"] == 3000
+    assert set(figures["clock_seconds"]) == {"make", "serve", "verify", "insert", "open"}
+    assert 1.0 < figures["chunk_bytes_per_key"] / (26 + 80 + 6) < 1.3

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 import plyvel
@@ -122,6 +122,23 @@ class Database:
         """Return the error for content that contradicts itself."""
         return corrupt(self._path, what, value=value, limit=limit, remedy=self._remedy)
 
+    def _freeze(self) -> tuple[Any, int]:
+        """Return LevelDB's handle on all that is there now, and about how many bytes the state takes."""
+        self._check_usable()
+        try:
+            return self._handle.snapshot(), self._handle.approximate_size(b"S", b"T")
+        except plyvel.Error as error:
+            raise _translate(error, self._path, self._remedy) from error
+
+    def _scan_frozen(self, handle: Any, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        self._check_usable()
+        try:
+            with handle.iterator(start=start, stop=stop, verify_checksums=True, fill_cache=False) as rows:
+                for key, value in rows:
+                    yield key, self._unseal(key, value)
+        except plyvel.Error as error:
+            raise _translate(error, self._path, self._remedy) from error
+
     def _unseal(self, key: bytes, value: bytes) -> bytes:
         payload = value[CHECKSUM_BYTES:]
         if crc32(payload, crc32(key)).to_bytes(CHECKSUM_BYTES, "big") != value[:CHECKSUM_BYTES]:
@@ -133,6 +150,26 @@ class Database:
             raise self._failure
         if self._handle.closed:
             raise UsageError(Reason.MISUSE, "the store is closed", value=self._path, remedy="open it again")
+
+
+class FrozenView:
+    """A database as it was when the view was made, whatever is written later.
+
+    LevelDB keeps for it what later writes replace: close it before long, and before the database. `size` is
+    about how many bytes of disk the state takes.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._handle, self.size = database._freeze()
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and sealed payloads with start <= key < stop in ascending order."""
+        return self._database._scan_frozen(self._handle, start, stop)
+
+    def close(self) -> None:
+        """Let LevelDB drop what it kept for this view. Closing twice does nothing."""
+        self._handle.close()
 
 
 def scan_keys(database: Database, start: bytes, stop: bytes, limit: int | None = None) -> Iterator[bytes]:

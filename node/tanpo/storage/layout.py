@@ -3,6 +3,7 @@
     S key              state value          B height:u32     executed block: hash, state root, receipts root
     T tx id            height, index        E height:u32     receipts: count:u32, each length:u32 and bytes
     Q request digest   height, index        X...             the tree, see `records`
+    F, L epoch:u32     see `beginning`      J...             see `snapshot_building`
     V key height:u32   value before a block W height:u32     keys that a block changed, see `history`
     P member position  id of a transaction that concerns the member, the latest first
     G range, group     nothing              H                nothing, see `groups`
@@ -217,17 +218,22 @@ def create_folder(path: Path, network_id: NetworkId) -> None:
         _create(path, network_id)
 
 
+def write_folder(path: Path, network_id: NetworkId, progress: Progress) -> None:
+    """Write the guard, then the network, over what may be there of either."""
+    with guarded_io(path):
+        (path / GUARD_NAME).unlink(missing_ok=True)
+        (path / NETWORK_NAME).unlink(missing_ok=True)
+        GuardFile.create(path / GUARD_NAME, encode_progress(progress))
+        create_synced(path / NETWORK_NAME, _network_line(network_id))
+
+
 def _create(path: Path, network_id: NetworkId) -> None:
     """Write the guard, then the network: blocks and state come after both, so none may be there yet."""
     if (path / BLOCKS_NAME).exists() or (path / STATE_NAME).exists():
         raise corrupt(
             path / NETWORK_NAME, "missing or damaged, although there are blocks or state", remedy=REMEDY
         )
-    (path / GUARD_NAME).unlink(missing_ok=True)
-    (path / NETWORK_NAME).unlink(missing_ok=True)
-    nothing = Progress(segment_height=Height(0), executed_height=Height(-1))
-    GuardFile.create(path / GUARD_NAME, encode_progress(nothing))
-    create_synced(path / NETWORK_NAME, _network_line(network_id))
+    write_folder(path, network_id, Progress(segment_height=Height(0), executed_height=Height(-1)))
 
 
 def _read_network(path: Path) -> NetworkId | None:

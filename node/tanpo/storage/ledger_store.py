@@ -5,6 +5,8 @@ synced batch. The segments are the truth: a LevelDB that fell behind, even to no
 by executing their blocks again. Nobody may serve or sign what a failed write was to store: after an error
 from a write every later call refuses, and the process must stop.
 
+A ledger that came from a snapshot begins with the block of that height, see `beginning`.
+
     network    the network the folder belongs to          blocks/   segments
     guard      how far both had got, a lower bound         state/    LevelDB
 """
@@ -21,8 +23,9 @@ from typing import Final
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable, UsageError, invariant
 from tanpo.ledger.stateproof import PROOF_BYTES_MAX, PathRange
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot, TxId
+from tanpo.storage.beginning import Beginning
 from tanpo.storage.blockfile import StoredBlock
-from tanpo.storage.database import Database, read_snapshot, seal
+from tanpo.storage.database import Database, FrozenView, read_snapshot, seal
 from tanpo.storage.files import lock_folder
 from tanpo.storage.groups import GroupTable
 from tanpo.storage.guard import GuardFile
@@ -50,6 +53,7 @@ from tanpo.storage.positions import PositionIndex
 from tanpo.storage.proving import ShownTree, show_ranges
 from tanpo.storage.recovery import count_logged_max, load_executed, verify_state
 from tanpo.storage.segments import SEGMENT_BYTES_DEFAULT, BlockSegments
+from tanpo.storage.snapshot_building import move_in
 from tanpo.storage.tree import CACHE_RECORDS_DEFAULT, NO_HEIGHT, WINDOW_DEFAULT, Plan, StateTree
 
 BLOCK_CACHE_BYTES_DEFAULT: Final = 64 << 20
@@ -100,6 +104,7 @@ class LedgerStore:
         self.find_transaction = index.find_transaction
         self.find_request = index.find_request
         self.list_of_party = index.list_of_party
+        self.beginning = Beginning(database)
         self.rolled_back_from: Height | None = None
         self._lock = lock
         self._database = database
@@ -133,6 +138,7 @@ class LedgerStore:
         with ExitStack() as opened:
             lock = lock_folder(path)
             opened.callback(os.close, lock)
+            move_in(path)
             guard, progress = open_folder(path, network_id)
             opened.callback(guard.close)
             logged_max = count_logged_max(path / STATE_NAME)
@@ -150,6 +156,7 @@ class LedgerStore:
                 synced=max(progress.segment_height, tree.height, Height(0)),
                 segment_bytes=segment_bytes,
                 is_read_only=blocks is not None,
+                first=max(1, Beginning(database).height),
             )
             opened.callback(segments.close)
             store = cls(lock=lock, database=database, tree=tree, segments=segments, guard=guard)
@@ -276,6 +283,7 @@ class LedgerStore:
             UsageError: there is no such height. CorruptState: its record is damaged.
         """
         self._check_usable()
+        self.beginning.check(height)
         return self.segments.read(height)
 
     def get_receipts(self, height: Height) -> tuple[bytes, ...]:
@@ -293,6 +301,8 @@ class LedgerStore:
                 remedy="ask for a height in that range",
             )
         self._check_usable()
+        if height:
+            self.beginning.check_executed(height)
         record = self._database.get_sealed(receipts_key(height))
         if record is None:
             raise self._database.damaged("receipts are missing", value=f"height {height}")
@@ -369,7 +379,9 @@ class LedgerStore:
     def _recover(self, progress: Progress, logged_max: int) -> None:
         """Compare LevelDB with itself, with the segments and with the guard."""
         self._executed_max = progress.executed_height
-        self._executed = load_executed(self._database, self.tree, self.segments, logged_max)
+        self._executed = load_executed(
+            self._database, self.tree, self.segments, logged_max, self.beginning.height
+        )
         if self.executed_height < progress.executed_height:
             self.rolled_back_from = progress.executed_height
             if self.is_initialised:
@@ -391,6 +403,11 @@ def audit(store: LedgerStore) -> None:
         CorruptState: it is not the root that the executed block left behind.
     """
     verify_state(store._database, store.executed)
+
+
+def freeze(store: LedgerStore) -> FrozenView:
+    """Return a view of the database as it is after the last executed block. Close it before the store."""
+    return FrozenView(store._database)
 
 
 def _batch(commit: BlockCommit, executed: Executed) -> tuple[dict[bytes, bytes], list[bytes]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from tanpo.ledger.statekey import compute_state_root, path_of, value_hash
+from tanpo.ledger.types import Height
 from tanpo.storage.database import Database, scan_keys
 from tanpo.storage.layout import (
     EXECUTED_STOP,
@@ -28,9 +29,9 @@ def count_logged_max(folder: Path) -> int:
 
 
 def load_executed(
-    database: Database, tree: StateTree, segments: BlockSegments, logged_max: int
+    database: Database, tree: StateTree, segments: BlockSegments, logged_max: int, beginning: Height
 ) -> Executed | None:
-    """Return the record of the tip, `None` in an empty database.
+    """Return the record of the tip, `None` in an empty database. The ledger begins at `beginning`.
 
     LevelDB can lose the end of one log in silence and still apply the next one, so look for a hole among
     the last `logged_max` blocks, those that may have been in logs.
@@ -43,7 +44,7 @@ def load_executed(
         if any(scan_keys(database, b"", b"\xff", 1)):
             raise database.damaged("the tip is missing although there are records")
         return None
-    first = max(0, height - logged_max)
+    first = max(beginning, height - logged_max)
     found = sum(1 for _ in scan_keys(database, executed_key(first), EXECUTED_STOP))
     record = database.get_sealed(executed_key(height))
     if record is None or found != height - first + 1:

@@ -49,6 +49,13 @@ REMEDY: Final = (
 """An empty data directory would start too, and that is the trap: it forgets what this validator signed."""
 
 
+JOINED_REMEDY: Final = (
+    "if this node joined by a snapshot and lost state/, join again with `tanpo node join`; else put back the "
+    "files that are missing, from a backup or from another stopped node"
+)
+"""Blocks that begin later than the chain cannot be executed anew."""
+
+
 class Segment:
     """One file: its salt and the offset of each record, and one offset more where the next would go."""
 
@@ -75,9 +82,16 @@ class BlockSegments:
     """The segments of one chain, open for appending, or for reading alone: then no file is touched."""
 
     def __init__(
-        self, folder: Path, network_id: NetworkId, segment_bytes: int, *, is_read_only: bool = False
+        self,
+        folder: Path,
+        network_id: NetworkId,
+        segment_bytes: int,
+        *,
+        first: int = 1,
+        is_read_only: bool = False,
     ) -> None:
         self._folder = folder
+        self._first = first
         self._is_read_only = is_read_only
         self._network_id = network_id
         self._segment_bytes = segment_bytes
@@ -87,7 +101,7 @@ class BlockSegments:
         self._reader = -1
         self._writer = -1
         self._failure: LedgerError | None = None
-        self.height = Height(0)
+        self.height = Height(first - 1)
 
     @classmethod
     def open(
@@ -98,9 +112,11 @@ class BlockSegments:
         synced: Height,
         segment_bytes: int = SEGMENT_BYTES_DEFAULT,
         is_read_only: bool = False,
+        first: int = 1,
     ) -> BlockSegments:
         """Open or create the folder, verify the last file and cut off a torn record at its end.
 
+        `first` is the block that the chain here begins with: not 1 for a ledger that came from a snapshot.
         `synced` is the highest block known to have been on disk; what is missing up to there is damage. What
         is opened for reading alone ends before a torn record and leaves it there: it may be one that a
         running node is about to finish.
@@ -108,7 +124,7 @@ class BlockSegments:
         Raises:
             CorruptState: a file is damaged, or blocks up to `synced` are missing.
         """
-        segments = cls(folder, network_id, segment_bytes, is_read_only=is_read_only)
+        segments = cls(folder, network_id, segment_bytes, first=first, is_read_only=is_read_only)
         with guarded_io(folder):
             if not folder.exists() and not is_read_only:
                 folder.mkdir()
@@ -202,8 +218,14 @@ class BlockSegments:
         if not self._firsts:
             self._require(synced, self._folder, 0)
             return
-        if self._firsts[0] != 1:
-            raise _damaged(self._folder, 0, f"the first file begins with block {self._firsts[0]}, not 1")
+        if self._firsts[0] != self._first:
+            raise corrupt(
+                self._folder,
+                f"the first file begins with block {self._firsts[0]}, not {self._first}",
+                value=self._firsts[0],
+                limit=self._first,
+                remedy=JOINED_REMEDY if self._first == 1 else REMEDY,
+            )
         first = self._firsts[-1]
         segment = self._load(first)
         with guarded_io(segment.path):
@@ -285,12 +307,12 @@ class BlockSegments:
 
     def _segment_of(self, height: Height) -> Segment:
         self._check_usable()
-        if not 0 < height <= self.height:
+        if not self._first <= height <= self.height:
             raise UsageError(
                 Reason.HEIGHT_UNKNOWN,
                 f"block {height} is not stored",
                 value=height,
-                limit=f"1..{self.height}",
+                limit=f"{self._first}..{self.height}",
                 remedy="ask for a height in that range",
             )
         position = bisect_right(self._firsts, height) - 1

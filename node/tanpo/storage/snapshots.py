@@ -1,0 +1,283 @@
+"""The snapshots that a node keeps for those who join: made in the background, each once, the newest two kept.
+
+    making/partitions   which state is being cut, and the hash of each partition
+    making/p0000 ...    its pairs, see `partition`       making/c000000 ...  its chunks so far
+    HEIGHT/manifest     see `manifest`                   HEIGHT/proof        why its root can be trusted
+    HEIGHT/c000000 ...  its chunks, by position
+
+Nothing here is the truth: what is damaged or half made is thrown away and made anew from the state. So files
+are written under another name and renamed, but not synced; a checksum covers each.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from tanpo.ledger.codec import Reader, Writer
+from tanpo.ledger.errors import PeerFault, Reason, Unavailable
+from tanpo.ledger.statechunk import CHUNK_BYTES, CHUNK_BYTES_MAX, PATH_STOP, verify_chunk
+from tanpo.ledger.statekey import wrap_root
+from tanpo.ledger.types import BlockHash, Height, StateRoot
+from tanpo.storage.database import FrozenView
+from tanpo.storage.files import corrupt, guarded_io
+from tanpo.storage.layout import STATE_START, STATE_STOP
+from tanpo.storage.manifest import CHUNKS_MAX, ChunkPlace, Manifest, decode_manifest
+from tanpo.storage.partition import PartitionFile, choose_depth, write_partitions
+from tanpo.storage.snapshot_making import ChunkCutter, PartitionDamaged, PartitionedState
+
+Making: TypeAlias = Generator[None, None, tuple[ChunkPlace, ...] | None]
+"""The making of a snapshot: a pause after each step, its chunks at the end."""
+
+KEPT: Final = 2
+"""Finished snapshots that stay: whoever joins by the older one has all the time until the next is
+finished."""
+
+_MAKING: Final = "making"
+_PARTITIONS: Final = "partitions"
+_MANIFEST: Final = "manifest"
+_PROOF: Final = "proof"
+_TAG: Final = b"tanpo/partitions/1"
+_HASH_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """Which state a snapshot is made of."""
+
+    height: Height
+    state_root: StateRoot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A finished snapshot, and the bytes that prove its root."""
+
+    manifest: Manifest
+    proof: bytes
+
+
+class SnapshotStore:
+    """The folder of a node's snapshots. Calls block; none of them but `make` takes long."""
+
+    def __init__(self, folder: Path, *, chunk_bytes: int = CHUNK_BYTES) -> None:
+        self._folder = folder
+        self._making = folder / _MAKING
+        self._chunk_bytes = chunk_bytes
+        self._offers: list[Offer] = []
+
+    @classmethod
+    def open(cls, folder: Path, *, chunk_bytes: int = CHUNK_BYTES) -> SnapshotStore:
+        """Open the folder; what is not whole in it is removed.
+
+        Raises:
+            CorruptState, Unavailable: the disk refuses.
+        """
+        store = cls(folder, chunk_bytes=chunk_bytes)
+        with guarded_io(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in sorted(folder.iterdir(), reverse=True):
+                offer = _read_offer(path) if path.name.isdigit() else None
+                if offer is not None:
+                    store._offers.append(offer)
+                elif path.name != _MAKING:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return store
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """The finished snapshots, newest first."""
+        return tuple(self._offers)
+
+    def find_draft(self) -> Draft | None:
+        """Return the state whose snapshot was begun and can be finished, whatever the state is now."""
+        marker = self._read_marker()
+        return None if marker is None else marker[0]
+
+    def make(
+        self, draft: Draft, view: FrozenView | None
+    ) -> Generator[None, None, tuple[ChunkPlace, ...] | None]:
+        """Make the chunks of a state, in steps of about a millisecond; call `publish` with them.
+
+        `view` is of the state at that height; it is closed here. Without one, what was begun is finished; the
+        result is None if that turns out to be damaged.
+
+        Raises:
+            CorruptState: the state does not have its root: the node must stop. Unavailable: the disk is full.
+        """
+        try:
+            if view is not None:
+                yield from self._partition(draft, view)
+        finally:
+            if view is not None:
+                view.close()
+        marker = self._read_marker()
+        if marker is None or marker[0] != draft:
+            return None
+        state = PartitionedState(self._making, marker[1])
+        try:
+            root = wrap_root((yield from state.prepare()))
+            if root == draft.state_root:
+                return (yield from self._cut(state, draft))
+        except PartitionDamaged:
+            self.abandon()
+            return None
+        raise corrupt(
+            self._folder.parent,
+            f"the state of height {draft.height} does not have its root",
+            value=root.hex(),
+            limit=draft.state_root.hex(),
+            remedy="run `tanpo node rebuild`, or join the network again with `tanpo node join`",
+        )
+
+    def publish(
+        self, draft: Draft, header_hash: BlockHash, chunks: tuple[ChunkPlace, ...], proof: bytes
+    ) -> Manifest:
+        """Offer what `make` made, and remove what is older than the newest two."""
+        manifest = Manifest(
+            height=draft.height, header_hash=header_hash, state_root=draft.state_root, chunks=chunks
+        )
+        final = self._folder / f"{draft.height:010d}"
+        with guarded_io(self._folder):
+            for path in self._making.glob("p*"):
+                path.unlink()
+            _write(self._making / _PROOF, _seal(proof))
+            _write(self._making / _MANIFEST, _seal(manifest.encoded))
+            shutil.rmtree(final, ignore_errors=True)
+            self._making.rename(final)
+            self._offers = [offer for offer in self._offers if offer.manifest.height != draft.height]
+            self._offers.insert(0, Offer(manifest=manifest, proof=proof))
+            for old in self._offers[KEPT:]:
+                self._remove(old)
+        return manifest
+
+    def abandon(self) -> None:
+        """Throw away what is being made."""
+        with guarded_io(self._making):
+            shutil.rmtree(self._making, ignore_errors=True)
+
+    def read_chunk(self, digest: bytes, position: int) -> bytes:
+        """Return a chunk of the snapshot whose manifest has this digest.
+
+        Raises:
+            Unavailable: it is not here (any more): NOT_FOUND.
+        """
+        offer = next((one for one in self._offers if one.manifest.digest == digest), None)
+        if offer is None or position >= len(offer.manifest.chunks):
+            raise _not_found(f"{digest.hex()} {position}")
+        place = offer.manifest.chunks[position]
+        path = _chunk_path(self._folder / f"{offer.manifest.height:010d}", position)
+        with guarded_io(path):
+            content = path.read_bytes() if path.exists() else b""
+        if len(content) != place.size or sha256(content).digest() != place.digest:
+            # Better none than one that others take for a lie; the next one is made from the state.
+            self._remove(offer)
+            raise _not_found(f"{digest.hex()} {position}")
+        return content
+
+    def _remove(self, offer: Offer) -> None:
+        self._offers.remove(offer)
+        with guarded_io(self._folder):
+            shutil.rmtree(self._folder / f"{offer.manifest.height:010d}", ignore_errors=True)
+
+    def _partition(self, draft: Draft, view: FrozenView) -> Generator[None, None, None]:
+        self.abandon()
+        with guarded_io(self._making):
+            self._making.mkdir(parents=True)
+        pairs = ((key[1:], value) for key, value in view.scan(STATE_START, STATE_STOP))
+        files = yield from write_partitions(self._making, pairs, choose_depth(view.size))
+        writer = Writer().raw(_TAG).u64(draft.height).raw(draft.state_root).u32(len(files))
+        for file in files:
+            writer.u64(file.size).raw(file.digest)
+        with guarded_io(self._making):
+            _write(self._making / _PARTITIONS, _seal(writer.finish()))
+
+    def _cut(self, state: PartitionedState, draft: Draft) -> Generator[None, None, tuple[ChunkPlace, ...]]:
+        """Cut every chunk that is not there yet."""
+        cutter = ChunkCutter(state, self._chunk_bytes)
+        places: list[ChunkPlace] = []
+        start = 0
+        while start < PATH_STOP:
+            path = _chunk_path(self._making, len(places))
+            encoded, stop = self._find_chunk(path, draft, start)
+            if not encoded:
+                encoded, stop = yield from cutter.cut(start)
+                with guarded_io(path):
+                    _write(path, encoded)
+            places.append(ChunkPlace(start=start, size=len(encoded), digest=sha256(encoded).digest()))
+            start = stop
+            yield
+            if len(places) > CHUNKS_MAX:
+                raise Unavailable(
+                    Reason.TOO_LARGE, "the state is too large for a snapshot", limit=f"{CHUNKS_MAX} chunks"
+                )
+        return tuple(places)
+
+    def _find_chunk(self, path: Path, draft: Draft, start: int) -> tuple[bytes, int]:
+        """Return a chunk that an earlier attempt left, and where it ends; nothing if there is none."""
+        with guarded_io(path):
+            if not path.exists() or path.stat().st_size > CHUNK_BYTES_MAX:
+                return b"", start
+            encoded = path.read_bytes()
+        try:
+            return encoded, verify_chunk(encoded, draft.state_root, start).stop
+        except PeerFault:
+            return b"", start
+
+    def _read_marker(self) -> tuple[Draft, tuple[PartitionFile, ...]] | None:
+        path = self._making / _PARTITIONS
+        with guarded_io(path):
+            content = _unseal(path)
+        if content is None:
+            return None
+        reader = Reader(content)
+        reader.raw(len(_TAG))
+        draft = Draft(height=Height(reader.u64()), state_root=StateRoot(reader.raw(_HASH_BYTES)))
+        files = tuple(
+            PartitionFile(size=reader.u64(), digest=reader.raw(_HASH_BYTES)) for _ in range(reader.u32())
+        )
+        return draft, files
+
+
+def _chunk_path(folder: Path, position: int) -> Path:
+    return folder / f"c{position:06d}"
+
+
+def _read_offer(folder: Path) -> Offer | None:
+    encoded, proof = _unseal(folder / _MANIFEST), _unseal(folder / _PROOF)
+    if encoded is None or proof is None:
+        return None
+    manifest = decode_manifest(encoded)
+    return Offer(manifest=manifest, proof=proof)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all, whenever the process is killed."""
+    unfinished = path.with_suffix(".new")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
+
+
+def _seal(content: bytes) -> bytes:
+    return sha256(content).digest() + content
+
+
+def _unseal(path: Path) -> bytes | None:
+    """Return what `_seal` covered, None if it is missing or damaged."""
+    content = path.read_bytes() if path.exists() else b""
+    body = content[_HASH_BYTES:]
+    return body if sha256(body).digest() == content[:_HASH_BYTES] else None
+
+
+def _not_found(value: str) -> Unavailable:
+    return Unavailable(
+        Reason.NOT_FOUND,
+        "this chunk of a snapshot is not here",
+        value=value,
+        limit="the snapshots that the node lists",
+        remedy="list the snapshots again, or ask another node",
+    )
