@@ -204,6 +204,7 @@ async def _run(config: NodeConfig, log_control: LogControl, clock: Clock, stop: 
             verify_threads=config.verify_threads,
             may_rejoin=config.may_rejoin,
             execution=config.execution,
+            snapshot_every_blocks=config.snapshots.every_blocks,
         ),
         metrics=metrics,
         clock=clock,

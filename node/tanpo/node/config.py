@@ -75,6 +75,15 @@ class MempoolConfig(_Section):
     member_transactions_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
 
 
+class SnapshotsConfig(_Section):
+    """A snapshot is taken after every block whose height is a multiple of `every_blocks`; 0 for none.
+
+    Nodes with the same number offer the same snapshots, so that who joins can fetch from all of them.
+    """
+
+    every_blocks: Annotated[int, Field(ge=0, le=1_000_000_000)] = 1000
+
+
 class NodeConfig(_Section):
     """Everything a node reads at start.
 
@@ -100,6 +109,7 @@ class NodeConfig(_Section):
     peers: tuple[PeerConfig, ...] = ()
     timing: TimingConfig = TimingConfig()
     mempool: MempoolConfig = MempoolConfig()
+    snapshots: SnapshotsConfig = SnapshotsConfig()
 
 
 class _OverriddenConfig(NodeConfig, BaseSettings):

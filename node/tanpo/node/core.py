@@ -44,6 +44,7 @@ from tanpo.node.proofs import Proofs
 from tanpo.node.reads import Reads
 from tanpo.node.replaying import Watch, catch_up
 from tanpo.node.roster import Roster, compute_name
+from tanpo.node.snapshotting import Snapshotting
 from tanpo.node.succession import Succession
 from tanpo.node.verifying import Verifier
 from tanpo.storage import LedgerStore
@@ -81,6 +82,8 @@ class CoreSettings:
     may_rejoin: bool = False
     """The operator's word that this validator may sign again after it lost its promises (D8)."""
     execution: ExecutionMode = ExecutionMode.IN_PROCESS
+    snapshot_every_blocks: int = 0
+    """A snapshot for those who join is taken at each multiple of this height; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +122,11 @@ class Core:
         keyring: KeyRing,
         evidence: EvidencePool,
         data_dir: Path,
+        snapshots: Snapshotting,
     ) -> None:
         self.genesis, self._data_dir = genesis, data_dir
         self.roster = roster
+        self.snapshots = snapshots
         self._execution = execution
         self._promises = promises
         self._settings = settings
@@ -197,25 +202,24 @@ class Core:
             place = execution.load_epoch(genesis)
             if settings.may_rejoin:
                 verify_rejoin(place.validators.validator_count)
+            lineage = Lineage(store, lambda: execution.machine, genesis)
             evidence = EvidencePool.open(
                 data_dir,
                 network_id=genesis.network_id,
                 store=store,
-                find_validators=Lineage(store, lambda: execution.machine, genesis).find,
+                find_validators=lineage.find,
                 metrics=metrics,
+            )
+            every = settings.snapshot_every_blocks
+            snapshots = Snapshotting.open(
+                data_dir, store=store, lineage=lineage, every_blocks=every, metrics=metrics
             )
             promises = Promises.open(data_dir, may_rejoin=settings.may_rejoin, key=signing_key)
             closing.pop_all()
-        roster = Roster(
-            own_name=compute_name(member, node),
-            public_key=None if signing_key is None else signing_key.public_key.encoded,
-            epoch=place.epoch,
-            validators=place.validators,
-        )
         return cls(
             genesis=genesis,
             place=place,
-            roster=roster,
+            roster=_make_roster(member, node, signing_key, place),
             signing_key=signing_key,
             execution=execution,
             promises=promises,
@@ -225,6 +229,7 @@ class Core:
             keyring=keyring,
             evidence=evidence,
             data_dir=data_dir,
+            snapshots=snapshots,
         )
 
     def attach(self, transport: Transport) -> Intake:
@@ -269,6 +274,7 @@ class Core:
             asyncio.ensure_future(self._intake.run()),
             asyncio.ensure_future(self._keep_house()),
             asyncio.ensure_future(self._preparation.run()),
+            asyncio.ensure_future(self.snapshots.run()),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -286,6 +292,7 @@ class Core:
         self._promises.close()
         self._execution.runner.close()
         self._execution.views.close()
+        self.snapshots.close()
         self._execution.store.close()
 
     async def hand_over(self) -> None:
@@ -374,6 +381,7 @@ class Core:
 
     def _on_committed(self, executed: ExecutedBlock) -> None:
         """Tell everybody who waits what the block did; it is on disk."""
+        self.snapshots.notice(executed)
         header = executed.decoded.block.header
         outcomes = [
             committed_outcome(
@@ -488,3 +496,12 @@ class Core:
                 remedy="build it again with a later valid_until",
             ),
         )
+
+
+def _make_roster(member: MemberId, node: str, signing_key: PrivateKey | None, place: EpochStart) -> Roster:
+    return Roster(
+        own_name=compute_name(member, node),
+        public_key=None if signing_key is None else signing_key.public_key.encoded,
+        epoch=place.epoch,
+        validators=place.validators,
+    )

@@ -326,6 +326,8 @@ class Driver:
 
     def _read_committed(self, from_height: Height) -> Iterator[tuple[Block, CommitProof]]:
         store = self._execution.store
+        if from_height < store.beginning.height:
+            return  # This node joined later: the other must ask those who hold the blocks.
         for number in range(max(1, from_height), store.executed_height + 1):
             stored = store.read_block(Height(number))
             yield decode_block(stored.block), decode_commit_proof(stored.proof)

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from tanpo.consensus import BaseBlock
-from tanpo.ledger.block import BlockFlags, Header, decode_block
+from tanpo.ledger.block import BlockFlags, Header, compute_block_hash, decode_block
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason, UsageError, invariant
 from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.lineage import decode_header
 from tanpo.ledger.receipt import decode_receipt
+from tanpo.ledger.snapshotproof import decode_step
 from tanpo.ledger.transaction import Call, Transaction
-from tanpo.ledger.types import Epoch, Height
+from tanpo.ledger.types import BlockHash, Epoch, Height
 from tanpo.ledger.validators import (
     ValidatorSet,
     compute_valset_hash,
@@ -99,7 +101,7 @@ def load_epoch(store: LedgerStore, machine: Machine, genesis: Genesis) -> EpochS
     _check_tip(store, epoch, validators)
     base = None
     if epoch:
-        base = BaseBlock(height=base_height, block_hash=store.read_block(base_height).block_hash)
+        base = BaseBlock(height=base_height, block_hash=_find_base_hash(store, epoch, base_height))
     return EpochStart(
         epoch=epoch,
         base=base,
@@ -156,6 +158,14 @@ def check_genesis(session: Session, genesis: Genesis) -> None:
 
 def _is_installed(genesis: Genesis) -> bool:
     return any(contract.name == VALIDATORS_CONTRACT for contract in genesis.contracts)
+
+
+def _find_base_hash(store: LedgerStore, epoch: Epoch, height: Height) -> BlockHash:
+    """Return the hash of the block that an epoch starts from, which may lie before all that is stored."""
+    link = store.beginning.find_link(Epoch(epoch - 1))
+    if link is None:
+        return store.read_block(height).block_hash
+    return compute_block_hash(decode_header(decode_step(link).header))
 
 
 def _check_tip(store: LedgerStore, epoch: Epoch, validators: ValidatorSet) -> None:

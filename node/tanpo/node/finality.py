@@ -34,7 +34,7 @@ def find_epoch_end(store: LedgerStore, epoch: int) -> Height | None:
 
     The epochs of blocks ascend, so it is the last one that is of no later epoch.
     """
-    low, high = 0, int(store.executed_height)
+    low, high = int(store.beginning.height), int(store.executed_height)
     if not high or not _is_past(_read_header(store, high), epoch):
         return None
     while low < high:

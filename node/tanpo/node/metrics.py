@@ -35,6 +35,7 @@ class Metrics:
         self._add_stages(registry)
         self._add_execution(registry)
         self._add_peers(registry)
+        self._add_snapshots(registry)
         self._add_calls(registry)
         self._add_certificates(registry)
 
@@ -142,6 +143,17 @@ class Metrics:
         )
         self.peer_reconnects = Counter(  # peer: member/node
             "tanpo_peer_reconnects", "Streams opened again", ["peer"], registry=registry
+        )
+
+    def _add_snapshots(self, registry: CollectorRegistry) -> None:
+        self.snapshot_height = Gauge(
+            "tanpo_snapshot_height", "Height of the latest snapshot offered, 0 if none", registry=registry
+        )
+        self.join_chunks = Gauge(
+            "tanpo_join_chunks", "Chunks of the snapshot that this node joins by", registry=registry
+        )
+        self.join_chunks_missing = Gauge(
+            "tanpo_join_chunks_missing", "Those of them that are still to be fetched", registry=registry
         )
 
     def _add_calls(self, registry: CollectorRegistry) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +33,7 @@ from tanpo.node.services.network import NetworkService
 from tanpo.node.services.peer import PeerService
 from tanpo.node.services.ports import NodePort
 from tanpo.node.services.readiness import Readiness
+from tanpo.node.services.snapshots import SnapshotDesk
 from tanpo.node.tls import (
     CLIENT_MESSAGE_BYTES_MAX,
     PEER_MESSAGE_BYTES_MAX,
@@ -181,6 +183,8 @@ class Servers:
                 hello=build_hello(parts.core.genesis.network_id, parts.version),
                 metrics=parts.metrics,
                 on_frame=parts.transport.note_heard,
+                desk=SnapshotDesk(parts.core.snapshots, time.monotonic),
+                get_height=lambda: parts.core.status().height,
             ),
             server,
         )

@@ -176,6 +176,7 @@ class Network:
         may_rejoin: bool = False,
         execution: ExecutionMode = ExecutionMode.IN_PROCESS,
         metrics: Metrics | None = None,
+        snapshot_every_blocks: int = 0,
     ) -> Core:
         name = self.names[index]
         member, _, node = name.partition("/")
@@ -189,6 +190,7 @@ class Network:
                 timing=Timing(base_timeout_ms=300, request_timeout_ms=600),
                 may_rejoin=may_rejoin,
                 execution=execution,
+                snapshot_every_blocks=snapshot_every_blocks,
             ),
             metrics=metrics or Metrics(),
         )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ import grpc.aio
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected
+from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, Unavailable
 from tanpo.ledger.genesis import Genesis, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Call, Envelope, build_transaction, decode_envelope, sign_envelope
-from tanpo.ledger.types import Epoch, MemberId
+from tanpo.ledger.types import BlockHash, Epoch, Height, MemberId, StateRoot
 from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.node.backups import BackupSource
 from tanpo.node.clock import Clock
@@ -39,6 +40,8 @@ from tanpo.node.servers import Parts, Servers
 from tanpo.node.tls import load_channel_credentials
 from tanpo.node.transport import GrpcTransport, PeerAddress
 from tanpo.storage.backup import Origin
+from tanpo.storage.manifest import ChunkPlace, Manifest
+from tanpo.storage.snapshots import Offer
 
 MEMBERS = ("alpha", "beta", "gamma", "delta")
 
@@ -290,6 +293,34 @@ class FakeStatus:
     observer_reason: str = ""
 
 
+class FakeSnapshots:
+    """Offers one snapshot whose chunks are made up."""
+
+    first_height = 1
+
+    def __init__(self) -> None:
+        self.chunks = [b"chunk %d" % number for number in range(3)]
+        places = tuple(
+            ChunkPlace(start=start, size=len(chunk), digest=sha256(chunk).digest())
+            for start, chunk in enumerate(self.chunks)
+        )
+        manifest = Manifest(
+            height=Height(40),
+            header_hash=BlockHash(bytes(32)),
+            state_root=StateRoot(bytes(32)),
+            chunks=places,
+        )
+        self.offer = Offer(manifest=manifest, proof=b"a proof")
+
+    def offers(self) -> list[Offer]:
+        return [self.offer]
+
+    def read_chunk(self, digest: bytes, position: int) -> bytes:
+        if digest != self.offer.manifest.digest or position >= len(self.chunks):
+            raise Unavailable(Reason.NOT_FOUND, "this chunk of a snapshot is not here")
+        return self.chunks[position]
+
+
 class FakeCore:
     def __init__(self, world: World, member: str) -> None:
         self.genesis = world.genesis
@@ -298,6 +329,7 @@ class FakeCore:
         self.reads: Any = FakeReads()
         self.proofs = FakeProofs(world)
         self.events = FakeEvents()
+        self.snapshots = FakeSnapshots()
         self.state = FakeStatus()
         self.has_handed_over = False
 

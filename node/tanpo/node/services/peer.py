@@ -13,6 +13,7 @@ from tanpo.node.logs import Milestones, get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.node.roster import compute_name
 from tanpo.node.services.guard import Context, Policy
+from tanpo.node.services.snapshots import SnapshotDesk
 from tanpo.node.transport import (
     WELCOME_TIMEOUT_S,
     GrpcTransport,
@@ -39,6 +40,8 @@ class PeerService(peer_pb2_grpc.PeerServicer):
         hello: peer_pb2.PeerHello,
         metrics: Metrics,
         on_frame: Callable[[str], None],
+        desk: SnapshotDesk,
+        get_height: Callable[[], int],
     ) -> None:
         self._own_name = own_name
         self._inbox = inbox
@@ -47,6 +50,8 @@ class PeerService(peer_pb2_grpc.PeerServicer):
         self._hello = hello
         self._metrics = metrics
         self._on_frame = on_frame
+        self._desk = desk
+        self._get_height = get_height
         self._streams: dict[str, asyncio.Task[None] | None] = {}
         self._milestones = Milestones()
 
@@ -88,6 +93,27 @@ class PeerService(peer_pb2_grpc.PeerServicer):
             self._transport.close_caller(caller.member, caller.name, queue)
             if self._streams.get(sender) is task:
                 del self._streams[sender]
+
+    @override
+    async def ListSnapshots(
+        self, request: peer_pb2.ListSnapshotsRequest, context: Context
+    ) -> peer_pb2.ListSnapshotsResponse:
+        return self._desk.list_all(self._name_caller(context), self._get_height())
+
+    @override
+    async def GetSnapshot(
+        self, request: peer_pb2.GetSnapshotRequest, context: Context
+    ) -> peer_pb2.GetSnapshotResponse:
+        return self._desk.get(self._name_caller(context), request.digest)
+
+    @override
+    async def GetSnapshotChunk(
+        self, request: peer_pb2.GetSnapshotChunkRequest, context: Context
+    ) -> peer_pb2.GetSnapshotChunkResponse:
+        return self._desk.get_chunk(self._name_caller(context), request.digest, request.position)
+
+    def _name_caller(self, context: Context) -> str:
+        return self._compute_sender(self._policy.identify(context))
 
     def _evict(self, sender: str, task: asyncio.Task[None] | None) -> None:
         """End a guest's stream, even one that is held up because the guest does not read."""

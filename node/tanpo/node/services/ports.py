@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tanpo.node.roster import Roster
     from tanpo.node.transport import PeerState
     from tanpo.storage import Position
+    from tanpo.storage.snapshots import Offer
 
 
 class StatusRead(Protocol):
@@ -181,6 +182,23 @@ class EventSource(Protocol):
         ...
 
 
+class SnapshotSource(Protocol):
+    """The snapshots that a node offers."""
+
+    @property
+    def first_height(self) -> int:
+        """The first block that the node holds."""
+        ...
+
+    def offers(self) -> Sequence[Offer]:
+        """Return the snapshots, newest first."""
+        ...
+
+    def read_chunk(self, digest: bytes, position: int) -> bytes:
+        """Return a chunk. Raises `Unavailable` if it is not there."""
+        ...
+
+
 class NodePort(StatusSource, Protocol):
     """All of the core that the services use."""
 
@@ -224,4 +242,9 @@ class NodePort(StatusSource, Protocol):
     @property
     def events(self) -> EventSource:
         """The events."""
+        ...
+
+    @property
+    def snapshots(self) -> SnapshotSource:
+        """The snapshots for those who join."""
         ...

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tanpo/api/v1/peer.proto\x12\x0ctanpo.api.v1\"j\n\tPeerFrame\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x17.tanpo.api.v1.PeerHello\x12\x10\n\x08messages\x18\x02 \x03(\x0c\x12\x11\n\tenvelopes\x18\x03 \x03(\x0c\x12\x10\n\x08\x65vidence\x18\x04 \x03(\x0c\"S\n\tPeerHello\x12\x12\n\nnetwork_id\x18\x01 \x01(\x0c\x12\x18\n\x10protocol_version\x18\x02 \x01(\r\x12\x18\n\x10software_version\x18\x03 \x01(\t\"o\n\nPeerAnswer\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x19.tanpo.api.v1.PeerWelcome\x12\x10\n\x08messages\x18\x02 \x03(\x0c\x12\x11\n\tenvelopes\x18\x03 \x03(\x0c\x12\x10\n\x08\x65vidence\x18\x04 \x03(\x0c\"U\n\x0bPeerWelcome\x12\x12\n\nnetwork_id\x18\x01 \x01(\x0c\x12\x18\n\x10protocol_version\x18\x02 \x01(\r\x12\x18\n\x10software_version\x18\x03 \x01(\t2I\n\x04Peer\x12\x41\n\x08\x45xchange\x12\x17.tanpo.api.v1.PeerFrame\x1a\x18.tanpo.api.v1.PeerAnswer(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tanpo/api/v1/peer.proto\x12\x0ctanpo.api.v1\"j\n\tPeerFrame\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x17.tanpo.api.v1.PeerHello\x12\x10\n\x08messages\x18\x02 \x03(\x0c\x12\x11\n\tenvelopes\x18\x03 \x03(\x0c\x12\x10\n\x08\x65vidence\x18\x04 \x03(\x0c\"S\n\tPeerHello\x12\x12\n\nnetwork_id\x18\x01 \x01(\x0c\x12\x18\n\x10protocol_version\x18\x02 \x01(\r\x12\x18\n\x10software_version\x18\x03 \x01(\t\"o\n\nPeerAnswer\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x19.tanpo.api.v1.PeerWelcome\x12\x10\n\x08messages\x18\x02 \x03(\x0c\x12\x11\n\tenvelopes\x18\x03 \x03(\x0c\x12\x10\n\x08\x65vidence\x18\x04 \x03(\x0c\"U\n\x0bPeerWelcome\x12\x12\n\nnetwork_id\x18\x01 \x01(\x0c\x12\x18\n\x10protocol_version\x18\x02 \x01(\r\x12\x18\n\x10software_version\x18\x03 \x01(\t\"\x16\n\x14ListSnapshotsRequest\"m\n\x15ListSnapshotsResponse\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x14\n\x0c\x66irst_height\x18\x02 \x01(\x04\x12.\n\tsnapshots\x18\x03 \x03(\x0b\x32\x1b.tanpo.api.v1.SnapshotOffer\"/\n\rSnapshotOffer\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\"$\n\x12GetSnapshotRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"6\n\x13GetSnapshotResponse\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c\";\n\x17GetSnapshotChunkRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x10\n\x08position\x18\x02 \x01(\r\")\n\x18GetSnapshotChunkResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x32\xda\x02\n\x04Peer\x12\x41\n\x08\x45xchange\x12\x17.tanpo.api.v1.PeerFrame\x1a\x18.tanpo.api.v1.PeerAnswer(\x01\x30\x01\x12X\n\rListSnapshots\x12\".tanpo.api.v1.ListSnapshotsRequest\x1a#.tanpo.api.v1.ListSnapshotsResponse\x12R\n\x0bGetSnapshot\x12 .tanpo.api.v1.GetSnapshotRequest\x1a!.tanpo.api.v1.GetSnapshotResponse\x12\x61\n\x10GetSnapshotChunk\x12%.tanpo.api.v1.GetSnapshotChunkRequest\x1a&.tanpo.api.v1.GetSnapshotChunkResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PEERANSWER']._serialized_end=345
   _globals['_PEERWELCOME']._serialized_start=347
   _globals['_PEERWELCOME']._serialized_end=432
-  _globals['_PEER']._serialized_start=434
-  _globals['_PEER']._serialized_end=507
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=434
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=456
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=458
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=567
+  _globals['_SNAPSHOTOFFER']._serialized_start=569
+  _globals['_SNAPSHOTOFFER']._serialized_end=616
+  _globals['_GETSNAPSHOTREQUEST']._serialized_start=618
+  _globals['_GETSNAPSHOTREQUEST']._serialized_end=654
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_start=656
+  _globals['_GETSNAPSHOTRESPONSE']._serialized_end=710
+  _globals['_GETSNAPSHOTCHUNKREQUEST']._serialized_start=712
+  _globals['_GETSNAPSHOTCHUNKREQUEST']._serialized_end=771
+  _globals['_GETSNAPSHOTCHUNKRESPONSE']._serialized_start=773
+  _globals['_GETSNAPSHOTCHUNKRESPONSE']._serialized_end=814
+  _globals['_PEER']._serialized_start=817
+  _globals['_PEER']._serialized_end=1163
 # @@protoc_insertion_point(module_scope)

@@ -42,6 +42,21 @@ class PeerStub:
                 request_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.PeerFrame.SerializeToString,
                 response_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.PeerAnswer.FromString,
                 _registered_method=True)
+        self.ListSnapshots = channel.unary_unary(
+                '/tanpo.api.v1.Peer/ListSnapshots',
+                request_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.ListSnapshotsRequest.SerializeToString,
+                response_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.ListSnapshotsResponse.FromString,
+                _registered_method=True)
+        self.GetSnapshot = channel.unary_unary(
+                '/tanpo.api.v1.Peer/GetSnapshot',
+                request_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotRequest.SerializeToString,
+                response_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotResponse.FromString,
+                _registered_method=True)
+        self.GetSnapshotChunk = channel.unary_unary(
+                '/tanpo.api.v1.Peer/GetSnapshotChunk',
+                request_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotChunkRequest.SerializeToString,
+                response_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotChunkResponse.FromString,
+                _registered_method=True)
 
 
 class PeerServicer:
@@ -56,6 +71,27 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSnapshots(self, request, context):
+        """For a node that joins: the snapshots this one offers, newest first. Nothing of it is to be believed; docs/encoding.md
+        says how each part is checked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSnapshot(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSnapshotChunk(self, request, context):
+        """Each caller gets so many bytes a second; beyond that a call is refused (MEMBER_QUOTA) and to be repeated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -63,6 +99,21 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.Exchange,
                     request_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.PeerFrame.FromString,
                     response_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.PeerAnswer.SerializeToString,
+            ),
+            'ListSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSnapshots,
+                    request_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.ListSnapshotsRequest.FromString,
+                    response_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.ListSnapshotsResponse.SerializeToString,
+            ),
+            'GetSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSnapshot,
+                    request_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotRequest.FromString,
+                    response_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotResponse.SerializeToString,
+            ),
+            'GetSnapshotChunk': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSnapshotChunk,
+                    request_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotChunkRequest.FromString,
+                    response_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotChunkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -95,6 +146,87 @@ class Peer:
             '/tanpo.api.v1.Peer/Exchange',
             tanpo_dot_api_dot_v1_dot_peer__pb2.PeerFrame.SerializeToString,
             tanpo_dot_api_dot_v1_dot_peer__pb2.PeerAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tanpo.api.v1.Peer/ListSnapshots',
+            tanpo_dot_api_dot_v1_dot_peer__pb2.ListSnapshotsRequest.SerializeToString,
+            tanpo_dot_api_dot_v1_dot_peer__pb2.ListSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tanpo.api.v1.Peer/GetSnapshot',
+            tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotRequest.SerializeToString,
+            tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSnapshotChunk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tanpo.api.v1.Peer/GetSnapshotChunk',
+            tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotChunkRequest.SerializeToString,
+            tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotChunkResponse.FromString,
             options,
             channel_credentials,
             insecure,

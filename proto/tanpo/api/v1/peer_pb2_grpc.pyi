@@ -37,6 +37,13 @@ class PeerStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PeerAsyncStub: ...
     Exchange: _grpc.StreamStreamMultiCallable[_peer_pb2.PeerFrame, _peer_pb2.PeerAnswer]
+    ListSnapshots: _grpc.UnaryUnaryMultiCallable[_peer_pb2.ListSnapshotsRequest, _peer_pb2.ListSnapshotsResponse]
+    """For a node that joins: the snapshots this one offers, newest first. Nothing of it is to be believed; docs/encoding.md
+    says how each part is checked.
+    """
+    GetSnapshot: _grpc.UnaryUnaryMultiCallable[_peer_pb2.GetSnapshotRequest, _peer_pb2.GetSnapshotResponse]
+    GetSnapshotChunk: _grpc.UnaryUnaryMultiCallable[_peer_pb2.GetSnapshotChunkRequest, _peer_pb2.GetSnapshotChunkResponse]
+    """Each caller gets so many bytes a second; beyond that a call is refused (MEMBER_QUOTA) and to be repeated."""
 
 @_typing.type_check_only
 class PeerAsyncStub(PeerStub):
@@ -47,6 +54,13 @@ class PeerAsyncStub(PeerStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Exchange: _aio.StreamStreamMultiCallable[_peer_pb2.PeerFrame, _peer_pb2.PeerAnswer]  # type: ignore[assignment]
+    ListSnapshots: _aio.UnaryUnaryMultiCallable[_peer_pb2.ListSnapshotsRequest, _peer_pb2.ListSnapshotsResponse]  # type: ignore[assignment]
+    """For a node that joins: the snapshots this one offers, newest first. Nothing of it is to be believed; docs/encoding.md
+    says how each part is checked.
+    """
+    GetSnapshot: _aio.UnaryUnaryMultiCallable[_peer_pb2.GetSnapshotRequest, _peer_pb2.GetSnapshotResponse]  # type: ignore[assignment]
+    GetSnapshotChunk: _aio.UnaryUnaryMultiCallable[_peer_pb2.GetSnapshotChunkRequest, _peer_pb2.GetSnapshotChunkResponse]  # type: ignore[assignment]
+    """Each caller gets so many bytes a second; beyond that a call is refused (MEMBER_QUOTA) and to be repeated."""
 
 class PeerServicer(metaclass=_abc_1.ABCMeta):
     """Node to node. Each node opens one stream to every node it has the address of, and sends on it. Answers travel
@@ -60,5 +74,30 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_peer_pb2.PeerFrame],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_peer_pb2.PeerAnswer], _abc.AsyncIterator[_peer_pb2.PeerAnswer]]: ...
+
+    @_abc_1.abstractmethod
+    def ListSnapshots(
+        self,
+        request: _peer_pb2.ListSnapshotsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.ListSnapshotsResponse, _abc.Awaitable[_peer_pb2.ListSnapshotsResponse]]:
+        """For a node that joins: the snapshots this one offers, newest first. Nothing of it is to be believed; docs/encoding.md
+        says how each part is checked.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSnapshot(
+        self,
+        request: _peer_pb2.GetSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.GetSnapshotResponse, _abc.Awaitable[_peer_pb2.GetSnapshotResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetSnapshotChunk(
+        self,
+        request: _peer_pb2.GetSnapshotChunkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.GetSnapshotChunkResponse, _abc.Awaitable[_peer_pb2.GetSnapshotChunkResponse]]:
+        """Each caller gets so many bytes a second; beyond that a call is refused (MEMBER_QUOTA) and to be repeated."""
 
 def add_PeerServicer_to_server(servicer: PeerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

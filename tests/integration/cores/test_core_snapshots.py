@@ -1,0 +1,156 @@
+"""Snapshots on a running network: taken beside blocks, proved from the genesis, and joined by."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tanpo.ledger.block import encode_block
+from tanpo.ledger.errors import PeerFault
+from tanpo.ledger.receipt import decode_receipt
+from tanpo.ledger.snapshotproof import (
+    decode_snapshot_proof,
+    encode_snapshot_proof,
+    verify_snapshot_proof,
+)
+from tanpo.storage import StoredBlock
+from tanpo.storage.snapshot_building import JOINING_NAME, Arrival, SnapshotBuilder
+from tanpo.storage.snapshots import Offer
+
+WAIT_S = 30
+EVERY = 4
+
+
+async def submit(network: Any, core: int, envelope: Any) -> Any:
+    listener = network.listener()
+    assert await network.submit(network.cores[core], listener, envelope) == [None]
+    [outcome] = await listener.wait(envelope.transactions[0].request_id)
+    return decode_receipt(outcome.receipt)
+
+
+async def restart_with_snapshots(network: Any, count: int) -> None:
+    for index in range(count):
+        await network.stop(index)
+        network.start(index, snapshot_every_blocks=EVERY)
+
+
+async def wait_offer(core: Any, height: int) -> Offer:
+    """Wait for a snapshot of a height or a later one."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            for offer in core.snapshots.offers():
+                if offer.manifest.height >= height:
+                    found: Offer = offer
+                    return found
+            await asyncio.sleep(0.01)
+
+
+async def change_validators(network: Any) -> None:
+    """Begin another epoch."""
+    network.start(network.add_node("alpha/spare"), snapshot_every_blocks=EVERY)
+    validators = [network.make_validator(name) for name in network.names]
+    await submit(network, 0, network.replacement("add", validators))
+    await network.wait_epoch(1)
+
+
+async def wait_shared(network: Any, above: int) -> Offer:
+    """Have blocks made until all nodes offer the same snapshot of a height above this one, and return it."""
+    async with asyncio.timeout(WAIT_S):
+        for number in range(1000):
+            await submit(network, number % 4, network.envelope(f"shared-{number}", "text"))
+            await asyncio.sleep(0.05)
+            offers = {core: core.snapshots.offers() for core in network.cores.values()}
+            for offer in offers[network.cores[0]]:
+                everywhere = all(offer.manifest in [one.manifest for one in held] for held in offers.values())
+                if everywhere and offer.manifest.height > above:
+                    found: Offer = offer
+                    return found
+    pytest.fail("no snapshot that all nodes offer in 1,000 blocks")
+
+
+def build(folder: Path, source: Any, offer: Offer, genesis: Any) -> None:
+    """Join by a snapshot, as a node does that fetched it."""
+    proof = decode_snapshot_proof(offer.proof)
+    verified = verify_snapshot_proof(proof, genesis)
+    builder = SnapshotBuilder.open(folder / JOINING_NAME, offer.manifest)
+    for position in builder.missing:
+        chunk = source.snapshots.read_chunk(offer.manifest.digest, position)
+        builder.insert(position, builder.verify(position, chunk))
+    block = StoredBlock(
+        height=verified.block.header.height,
+        block_hash=verified.block.block_hash,
+        block=encode_block(verified.block),
+        proof=proof.tip.commit_proof,
+    )
+    builder.finish(
+        genesis.network_id,
+        Arrival(block=block, receipts_root=verified.header.receipts_root, links=proof.steps),
+    )
+
+
+async def test_nodes_take_the_same_snapshots_and_prove_them_from_the_genesis(cluster: Any) -> None:
+    async with cluster.running() as network:
+        await restart_with_snapshots(network, 4)
+        for number in range(5):
+            await submit(network, number % 4, network.envelope(f"r{number}", "text"))
+        await change_validators(network)
+        tip = network.cores[0].status().height
+        offer = await wait_shared(network, tip)
+        proof = decode_snapshot_proof(offer.proof)
+        verified = verify_snapshot_proof(proof, network.genesis)
+        assert len(proof.steps) == 1
+        assert verified.header.epoch == 1
+        assert verified.header.state_root == offer.manifest.state_root
+        assert verified.block.header.height == offer.manifest.height
+        assert encode_snapshot_proof(proof) == offer.proof
+
+
+async def test_no_byte_of_the_proof_of_a_snapshot_can_change(cluster: Any) -> None:
+    async with cluster.running() as network:
+        await restart_with_snapshots(network, 4)
+        for number in range(EVERY + 2):
+            await submit(network, number % 4, network.envelope(f"r{number}", "text"))
+        offer = await wait_offer(network.cores[0], EVERY)
+        true = verify_snapshot_proof(decode_snapshot_proof(offer.proof), network.genesis)
+        source = random.Random(3)
+        for at in source.sample(range(len(offer.proof)), 300):
+            forged = bytearray(offer.proof)
+            forged[at] ^= 1 << source.randrange(8)
+            try:
+                shown = verify_snapshot_proof(decode_snapshot_proof(bytes(forged)), network.genesis)
+            except PeerFault:
+                continue
+            assert shown == true, at  # signatures have more than one spelling
+        strangers = replace(network.genesis, validators=network.genesis.validators[::-1])
+        with pytest.raises(PeerFault):
+            verify_snapshot_proof(decode_snapshot_proof(offer.proof), strangers)
+
+
+async def test_a_node_that_joins_in_a_later_epoch_follows_and_serves_others(cluster: Any) -> None:
+    async with cluster.running() as network:
+        await restart_with_snapshots(network, 4)
+        await submit(network, 0, network.envelope("first", "text"))
+        await change_validators(network)
+        for number in range(EVERY + 2):
+            await submit(network, number % 4, network.envelope(f"r{number}", "text"))
+        offer = await wait_offer(network.cores[0], EVERY)
+        joined = network.add_node("beta/joined")
+        folder = network.folder / "beta" / "joined"
+        build(folder, network.cores[0], offer, network.genesis)
+        core = network.start(joined, snapshot_every_blocks=EVERY)
+        assert core.snapshots.first_height == offer.manifest.height
+        await network.wait_equal(offer.manifest.height + 1)
+        receipt = await submit(network, joined, network.envelope("by-the-newcomer", "text"))
+        assert receipt.succeeded
+        # What it knows of the first epoch came with the snapshot; it is enough for the next one to join.
+        for number in range(EVERY):
+            await submit(network, number % 4, network.envelope(f"more-{number}", "text"))
+        own = await wait_offer(core, offer.manifest.height + 1)
+        verify_snapshot_proof(decode_snapshot_proof(own.proof), network.genesis)
+        await network.stop(joined)
+        network.start(joined)
+        await network.wait_equal(own.manifest.height)
