@@ -20,24 +20,24 @@ from tanpo.ledger.errors import (
     Unavailable,
     UsageError,
 )
-from tanpo.ledger.genesis import Genesis, genesis_from_json
+from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import MemberId
 from tanpo.node.clock import Clock
 from tanpo.node.config import NodeConfig, load_config
 from tanpo.node.core import Core, CoreSettings
-from tanpo.node.credentials import NodeCredentials, load_credentials, load_signing_key
+from tanpo.node.credentials import load_credentials, load_signing_key
+from tanpo.node.dialling import find_peers, load_genesis
 from tanpo.node.identity import CallerVerifier
+from tanpo.node.join_app import join_if_behind
 from tanpo.node.logs import LogControl, LogLevel, get_logger, start_logging
 from tanpo.node.mempool import MempoolLimits
 from tanpo.node.metrics import Metrics
 from tanpo.node.promises import create_promises
 from tanpo.node.replaying import Watch, log_progress
-from tanpo.node.roster import compute_name
 from tanpo.node.servers import Parts, Servers
 from tanpo.node.services.admin import wait_drained
 from tanpo.node.stopping import SIGNALS, Stopped, StopRequest
-from tanpo.node.tls import load_channel_credentials
-from tanpo.node.transport import GrpcTransport, PeerAddress
+from tanpo.node.transport import GrpcTransport
 
 CLOCK_BEHIND_MAX_MS: Final = 60_000
 """How far this machine's clock may be behind genesis: more is a machine without a clock."""
@@ -128,21 +128,6 @@ def compute_exit_code(error: BaseException) -> ExitCode:
     return ExitCode.INTERNAL
 
 
-def load_genesis(path: Path) -> Genesis:
-    """Return the genesis in a file. Raises `UsageError` when there is none."""
-    try:
-        return genesis_from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UsageError(
-            Reason.CONFIGURATION,
-            f"genesis: cannot read {path}: {why}",
-            value=path,
-            limit="the genesis file of the network",
-            remedy="correct the key `genesis`, or copy the file from another member",
-        ) from None
-
-
 def verify_clock(genesis: Genesis, now_ms: int) -> None:
     """Raise `UsageError` when this machine's clock cannot be right."""
     if now_ms + CLOCK_BEHIND_MAX_MS < genesis.time_ms:
@@ -155,36 +140,6 @@ def verify_clock(genesis: Genesis, now_ms: int) -> None:
         )
 
 
-def find_peers(config: NodeConfig, core: Core, credentials: NodeCredentials) -> list[PeerAddress]:
-    """Return every other node that the configuration gives an address of, be it a validator or not (yet).
-
-    Raises:
-        UsageError: with CONFIGURATION, a peer is listed twice, of no member, or this node itself.
-    """
-    authorities = {member.member: member.ca_certificate for member in core.genesis.members}
-    known = {core.roster.own_name}
-    peers: list[PeerAddress] = []
-    for position, peer in enumerate(config.peers):
-        name = compute_name(peer.member, peer.node)
-        if MemberId(peer.member) not in authorities:
-            raise _wrong_peers(f"peers.{position} is of no member of this network", name)
-        if name in known:
-            raise _wrong_peers(f"peers.{position} is this node itself, or listed before", name)
-        known.add(name)
-        tls = load_channel_credentials(
-            authorities[MemberId(peer.member)], credentials.certificate, credentials.private_key
-        )
-        peers.append(
-            PeerAddress(
-                member=MemberId(peer.member),
-                node=peer.node,
-                address=peer.address,
-                credentials=tls,
-            )
-        )
-    return peers
-
-
 async def _run(config: NodeConfig, log_control: LogControl, clock: Clock, stop: StopRequest) -> None:
     genesis = load_genesis(config.genesis)
     verify_clock(genesis, clock.wall_ms())
@@ -192,6 +147,7 @@ async def _run(config: NodeConfig, log_control: LogControl, clock: Clock, stop: 
     credentials = load_credentials(config, genesis, verifier)
     metrics = Metrics()
     metrics.certificate_expiry_seconds.set(credentials.valid_until.timestamp())
+    await join_if_behind(config, genesis, credentials, metrics)
     core = Core.open(
         genesis=genesis,
         data_dir=config.data_dir,
@@ -220,7 +176,7 @@ async def _run(config: NodeConfig, log_control: LogControl, clock: Clock, stop: 
                 fatal.set_exception(error)
 
         transport = GrpcTransport(
-            peers=find_peers(config, core, credentials),
+            peers=find_peers(config, genesis, credentials),
             roster=core.roster,
             network_id=genesis.network_id,
             version=software_version,
@@ -324,13 +280,3 @@ def _log_end(error: BaseException, code: ExitCode) -> None:
         )
     else:
         _LOG.error("cannot go on", why=str(error), exit_code=int(code), exc_info=error)
-
-
-def _wrong_peers(why: str, value: str) -> UsageError:
-    return UsageError(
-        Reason.CONFIGURATION,
-        f"{why}: {value}",
-        value=value,
-        limit="other nodes of members, each once",
-        remedy="correct the [[peers]] sections",
-    )

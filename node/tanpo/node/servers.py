@@ -111,8 +111,8 @@ class Servers:
         tls = load_server_credentials(
             self._parts.core.genesis, credentials.certificate, credentials.private_key
         )
-        self.port = _bind(self._client, "listen", config.listen, tls)
-        self.peer_port = _bind(self._peer, "peer_listen", config.peer_listen, tls)
+        self.port = bind_server(self._client, "listen", config.listen, tls)
+        self.peer_port = bind_server(self._peer, "peer_listen", config.peer_listen, tls)
         try:
             self.ops_port = await self._ops.start(*split_address(config.ops_listen))
         except OSError as error:
@@ -224,7 +224,8 @@ def _make_server(guard: Guard, message_bytes_max: int) -> grpc.aio.Server:
     return grpc.aio.server(interceptors=(guard,), options=options)
 
 
-def _bind(server: grpc.aio.Server, key: str, address: str, tls: grpc.ServerCredentials) -> int:
+def bind_server(server: grpc.aio.Server, key: str, address: str, tls: grpc.ServerCredentials) -> int:
+    """Bind a server and return the port. Raises `UsageError` (PORT_IN_USE, CONFIGURATION) if it cannot."""
     try:
         return server.add_secure_port(address, tls)
     except RuntimeError:

@@ -29,6 +29,7 @@ from tanpo.storage.beginning import stage_beginning
 from tanpo.storage.blockfile import StoredBlock
 from tanpo.storage.database import Database, scan_keys, seal
 from tanpo.storage.files import create_synced, guarded_io, sync_folder
+from tanpo.storage.guard import SLOT_BYTES, SLOTS, read_slots
 from tanpo.storage.layout import (
     BLOCKS_NAME,
     GUARD_NAME,
@@ -36,6 +37,7 @@ from tanpo.storage.layout import (
     STATE_NAME,
     Executed,
     Progress,
+    decode_progress,
     encode_executed,
     executed_key,
     state_key,
@@ -112,6 +114,11 @@ class SnapshotBuilder:
             builder._database.write({_PLAN: seal(_PLAN, manifest.digest)}, ())
         builder._load()
         return builder
+
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks the snapshot has."""
+        return len(self._manifest.chunks)
 
     @property
     def missing(self) -> list[int]:
@@ -272,6 +279,16 @@ def move_in(path: Path) -> bool:
         shutil.rmtree(joining)
         sync_folder(path)
     return True
+
+
+def read_height(path: Path) -> Height:
+    """Return how far the ledger in a folder had got by its guard, 0 if there is none or it does not
+    verify."""
+    guard = path / GUARD_NAME
+    with guarded_io(guard):
+        content = guard.read_bytes() if guard.exists() else b""
+    image = read_slots([content[at : at + SLOT_BYTES] for at in range(0, SLOT_BYTES * SLOTS, SLOT_BYTES)])
+    return Height(0) if image is None else Height(max(0, decode_progress(image.payload).executed_height))
 
 
 def _set_aside(old: Path, place: Path) -> None:

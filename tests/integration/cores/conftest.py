@@ -364,6 +364,12 @@ class Cluster:
                 await network.stop(index)
 
 
+@pytest.fixture(scope="module")
+def lasting_cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """For what a whole module looks at, and none of its tests changes."""
+    return Cluster(tmp_path_factory.mktemp("cluster"))
+
+
 @pytest.fixture
 def cluster(tmp_path: Path) -> Cluster:
     """Makes networks whose data goes with the test."""

@@ -1,0 +1,97 @@
+"""When a node joins by a snapshot: when its operator says so, or at a start that finds it far behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from tanpo.ledger.errors import Reason, Unavailable
+from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.types import Height
+from tanpo.node.config import NodeConfig, load_config
+from tanpo.node.credentials import NodeCredentials, load_credentials
+from tanpo.node.dialling import find_peers, load_genesis
+from tanpo.node.identity import CallerVerifier
+from tanpo.node.join_peers import SnapshotPeer
+from tanpo.node.join_servers import JoinParts, JoinServers
+from tanpo.node.joining import Joined, Joining
+from tanpo.node.logs import LogLevel, get_logger, start_logging
+from tanpo.node.metrics import Metrics
+from tanpo.storage.files import lock_folder
+from tanpo.storage.snapshot_building import move_in, read_height
+
+_LOG: Final = get_logger("join")
+
+
+def join_node(config_path: Path) -> Joined:
+    """Join by the best snapshot that the configured peers offer; the node must not run meanwhile.
+
+    Raises:
+        UsageError: the configuration is wrong, or the node runs. Unavailable: no snapshot can be had now.
+        CorruptState: the disk refuses.
+    """
+    start_logging(LogLevel.INFO)
+    config = load_config(config_path)
+    genesis = load_genesis(config.genesis)
+    credentials = load_credentials(config, genesis, CallerVerifier.from_genesis(genesis))
+    return asyncio.run(_join(config, genesis, credentials))
+
+
+async def join_if_behind(
+    config: NodeConfig, genesis: Genesis, credentials: NodeCredentials, metrics: Metrics
+) -> None:
+    """Join if more blocks are missing than the configuration allows, or if no peer has the next one.
+
+    What cannot be had is no failure here: the node starts with what it has, and catches up block by block.
+
+    Raises:
+        UsageError: the data directory is in use. CorruptState: the disk refuses. Unavailable: it is full.
+    """
+    limit = config.snapshots.join_behind_blocks
+    if not limit or not config.peers:
+        return
+    async with _opened(config, genesis, credentials, metrics) as (joining, own_height):
+        try:
+            candidates, first = await joining.find_candidates()
+        except Unavailable:
+            return
+        if not candidates or not (candidates[0].height - own_height > limit or own_height + 1 < first):
+            return
+        _LOG.info("far behind", height=own_height, snapshot=candidates[0].height, first_of_peers=first)
+        parts = JoinParts(
+            config=config, genesis=genesis, credentials=credentials, metrics=metrics, explain=joining.explain
+        )
+        servers = JoinServers(parts)
+        await servers.start()
+        try:
+            await joining.run(own_height)
+        except Unavailable as error:
+            if error.reason is Reason.DISK_FULL:
+                raise
+            _LOG.warning("not joined: going on block by block", why=error.message)
+        finally:
+            await servers.stop()
+
+
+async def _join(config: NodeConfig, genesis: Genesis, credentials: NodeCredentials) -> Joined:
+    async with _opened(config, genesis, credentials, Metrics()) as (joining, own_height):
+        return await joining.run(own_height)
+
+
+@asynccontextmanager
+async def _opened(
+    config: NodeConfig, genesis: Genesis, credentials: NodeCredentials, metrics: Metrics
+) -> AsyncIterator[tuple[Joining, Height]]:
+    lock = lock_folder(config.data_dir)
+    peers = [SnapshotPeer(address) for address in find_peers(config, genesis, credentials)]
+    try:
+        move_in(config.data_dir)
+        joining = Joining(data_dir=config.data_dir, genesis=genesis, peers=peers, metrics=metrics)
+        yield joining, read_height(config.data_dir)
+    finally:
+        await asyncio.gather(*(peer.close() for peer in peers))
+        os.close(lock)

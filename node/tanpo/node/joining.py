@@ -1,0 +1,345 @@
+"""Joining a network by a snapshot instead of executing its whole chain (STATE section 5).
+
+Peers are asked what they offer, and believed in nothing: the root of a state is trusted when the validators
+of the genesis, and those that followed them, made the header final that carries it; every chunk is verified
+against the root. A peer that sends what it cannot have by mistake is not asked again. Chunks come from all
+others at once, and those that are in stay in: whoever is interrupted goes on with what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, Protocol
+
+from tanpo.api.v1 import peer_pb2
+from tanpo.ledger.block import compute_block_hash, encode_block
+from tanpo.ledger.errors import LedgerError, PeerFault, Reason, Unavailable
+from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.snapshotproof import (
+    SnapshotProof,
+    VerifiedSnapshot,
+    decode_snapshot_proof,
+    verify_snapshot_proof,
+)
+from tanpo.ledger.types import Height
+from tanpo.node.logs import get_logger
+from tanpo.node.metrics import Metrics
+from tanpo.storage import StoredBlock
+from tanpo.storage.manifest import Manifest, decode_manifest
+from tanpo.storage.snapshot_building import JOINING_NAME, Arrival, SnapshotBuilder, move_in
+
+CALLS_PER_PEER: Final = 2
+"""Chunks asked of one peer at a time: while one is verified and written, the next is on its way."""
+
+FAILURES_MAX: Final = 5
+"""After so many calls in a row that failed, a peer is left out of this attempt."""
+
+OFFERS_MAX: Final = 8
+"""Snapshots of one peer that are looked at; an honest one has two."""
+
+ATTEMPTS_MAX: Final = 5
+QUOTA_PAUSE_S: Final = 0.5
+ATTEMPT_PAUSE_S: Final = 1.0
+PROGRESS_EVERY_S: Final = 2.0
+
+_LOG: Final = get_logger("join")
+
+
+class Giver(Protocol):
+    """A peer that may have snapshots, by its name; `SnapshotPeer` is the one on the network."""
+
+    name: str
+
+    async def list_all(self) -> peer_pb2.ListSnapshotsResponse:
+        """Return what the peer offers. Raises `Unavailable` if it does not answer."""
+        ...
+
+    async def get(self, digest: bytes) -> tuple[bytes, bytes]:
+        """Return manifest and proof of a snapshot. Raises `Unavailable`."""
+        ...
+
+    async def get_chunk(self, digest: bytes, position: int) -> bytes:
+        """Return a chunk. Raises `Unavailable`; with NOT_FOUND, this peer does not have it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """What joining came to. `peers` gave chunks, `banned` sent what was false."""
+
+    height: Height
+    chunks: int
+    size: int
+    seconds: float
+    peers: tuple[str, ...]
+    banned: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A snapshot, and the peers that offer it."""
+
+    height: Height
+    digest: bytes
+    peers: tuple[Giver, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Snapshot:
+    manifest: Manifest
+    proof: SnapshotProof
+    verified: VerifiedSnapshot
+
+
+class Joining:
+    """Joins one data directory, which nobody else may use meanwhile, by what these peers offer."""
+
+    def __init__(self, *, data_dir: Path, genesis: Genesis, peers: Sequence[Giver], metrics: Metrics) -> None:
+        self._data_dir = data_dir
+        self._genesis = genesis
+        self._peers = peers
+        self._metrics = metrics
+        self._banned: dict[str, str] = {}
+        self._givers: set[str] = set()
+        self._progress = "joining: asking the peers for snapshots"
+        self._told_at = 0.0
+
+    def explain(self) -> list[str]:
+        """Return what goes on, in words for people, and which peers lied."""
+        return [
+            self._progress,
+            *(f"{name} is not asked any more: {why}" for name, why in self._banned.items()),
+        ]
+
+    async def find_candidates(self) -> tuple[list[Candidate], Height]:
+        """Return what is offered, the best first, and the first block that some peer has.
+
+        Raises:
+            Unavailable: no peer answers.
+        """
+        asked = [peer for peer in self._peers if peer.name not in self._banned]
+        answers = await asyncio.gather(*(peer.list_all() for peer in asked), return_exceptions=True)
+        offers: dict[tuple[int, bytes], list[Giver]] = {}
+        firsts: list[int] = []
+        for peer, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, LedgerError):
+                _LOG.debug("peer has no answer", peer=peer.name, why=answer.message)
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            firsts.append(answer.first_height)
+            for offer in answer.snapshots[:OFFERS_MAX]:
+                offers.setdefault((offer.height, offer.digest), []).append(peer)
+        if not firsts:
+            raise _unavailable(
+                "no peer answers", f"{len(asked)} asked", "start it when some of its peers are up"
+            )
+        ranked = sorted(offers.items(), key=lambda item: (item[0][0], len(item[1])), reverse=True)
+        candidates = [
+            Candidate(height=Height(height), digest=digest, peers=tuple(peers))
+            for (height, digest), peers in ranked
+        ]
+        return candidates, Height(min(firsts))
+
+    async def run(self, own_height: Height) -> Joined:
+        """Join by the best snapshot above `own_height`; a ledger that is there is then replaced by it.
+
+        Raises:
+            Unavailable: there is none, or it cannot be had now; what was fetched of it stays.
+            CorruptState: the disk refuses.
+        """
+        started = time.monotonic()
+        failure = _unavailable(
+            "no peer offers a snapshot that this node could join by",
+            f"above height {own_height}",
+            "wait for the next snapshot, or start the node: it executes the blocks",
+        )
+        for attempt in range(ATTEMPTS_MAX):
+            if attempt:
+                await asyncio.sleep(ATTEMPT_PAUSE_S)
+            candidates, _ = await self.find_candidates()
+            for candidate in candidates:
+                if candidate.height <= own_height:
+                    break
+                try:
+                    return await self._join(candidate, started)
+                except Unavailable as error:
+                    if error.reason is Reason.DISK_FULL:
+                        raise
+                    failure = error
+                    _LOG.warning("snapshot not joined by", height=candidate.height, why=error.message)
+        raise failure
+
+    async def _join(self, candidate: Candidate, started: float) -> Joined:
+        snapshot = await self._fetch_head(candidate)
+        builder = SnapshotBuilder.open(self._data_dir / JOINING_NAME, snapshot.manifest)
+        try:
+            await self._fetch_chunks(candidate, builder)
+            builder.finish(self._genesis.network_id, _make_arrival(snapshot))
+        finally:
+            builder.close()
+        move_in(self._data_dir)
+        joined = Joined(
+            height=snapshot.manifest.height,
+            chunks=len(snapshot.manifest.chunks),
+            size=snapshot.manifest.size,
+            seconds=round(time.monotonic() - started, 1),
+            peers=tuple(sorted(self._givers)),
+            banned=tuple(self._banned),
+        )
+        self._progress = f"joined at height {joined.height}"
+        _LOG.info(
+            "joined", height=joined.height, chunks=joined.chunks, bytes=joined.size, seconds=joined.seconds
+        )
+        return joined
+
+    async def _fetch_head(self, candidate: Candidate) -> _Snapshot:
+        """Return a snapshot whose root is proved, from the first peer that can prove it."""
+        for peer in candidate.peers:
+            if peer.name in self._banned:
+                continue
+            try:
+                encoded, proof = await peer.get(candidate.digest)
+                return self._check_head(candidate, encoded, proof)
+            except PeerFault as fault:
+                self._ban(peer, fault)
+            except Unavailable as error:
+                _LOG.warning("peer gives no snapshot", peer=peer.name, why=error.message)
+        raise _unavailable(
+            "no peer proves the snapshot",
+            f"height {candidate.height}",
+            "wait, or add peers to the configuration",
+        )
+
+    def _check_head(self, candidate: Candidate, encoded: bytes, proof_bytes: bytes) -> _Snapshot:
+        if sha256(encoded).digest() != candidate.digest:
+            raise PeerFault(Reason.PROOF_INVALID, "this is not the manifest that was listed")
+        manifest, proof = decode_manifest(encoded), decode_snapshot_proof(proof_bytes)
+        verified = verify_snapshot_proof(proof, self._genesis)
+        header = verified.header
+        shown = (manifest.height + 1, manifest.header_hash, manifest.state_root)
+        if shown != (header.height, compute_block_hash(header), header.state_root):
+            raise PeerFault(
+                Reason.PROOF_INVALID,
+                "the manifest is of another state than the one that is proved",
+                value=manifest.state_root.hex(),
+                limit=header.state_root.hex(),
+            )
+        return _Snapshot(manifest=manifest, proof=proof, verified=verified)
+
+    async def _fetch_chunks(self, candidate: Candidate, builder: SnapshotBuilder) -> None:
+        missing = deque(builder.missing)
+        self._note_progress(candidate, builder, len(missing))
+        workers = [
+            asyncio.create_task(self._work(peer, candidate, builder, missing))
+            for peer in candidate.peers
+            for _ in range(CALLS_PER_PEER)
+        ]
+        try:
+            for done in asyncio.as_completed(workers):
+                await done
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        if builder.missing:
+            raise _unavailable(
+                "the peers that are left do not give the chunks that are missing",
+                f"{len(builder.missing)} chunks",
+                "join again: those that are in stay in",
+            )
+
+    async def _work(
+        self, peer: Giver, candidate: Candidate, builder: SnapshotBuilder, missing: deque[int]
+    ) -> None:
+        """Fetch chunk after chunk from one peer, until there are none or the peer is of no use."""
+        failures = 0
+        while missing and failures < FAILURES_MAX and peer.name not in self._banned:
+            position = missing.popleft()
+            is_in = False
+            try:
+                encoded = await peer.get_chunk(candidate.digest, position)
+                if peer.name in self._banned:
+                    return
+                is_in = self._take(peer, candidate, builder, position, encoded)
+                failures = 0
+            except Unavailable as error:
+                if error.reason in (Reason.NOT_FOUND, Reason.DISK_FULL):
+                    if error.reason is Reason.DISK_FULL:
+                        raise
+                    return
+                failures += error.reason is not Reason.MEMBER_QUOTA
+                await asyncio.sleep(QUOTA_PAUSE_S)
+            finally:
+                if not is_in:
+                    missing.append(position)
+            self._note_progress(candidate, builder, len(builder.missing))
+
+    def _take(
+        self,
+        peer: Giver,
+        candidate: Candidate,
+        builder: SnapshotBuilder,
+        position: int,
+        encoded: bytes,
+    ) -> bool:
+        """Put a chunk in if it is true, and return whether it was."""
+        try:
+            builder.check_copy(position, encoded)
+        except PeerFault as fault:
+            self._ban(peer, fault)
+            return False
+        try:
+            chunk = builder.verify(position, encoded)
+        except PeerFault as fault:
+            # It is what the manifest names: then the manifest is false, and whoever offers it made it up.
+            for liar in candidate.peers:
+                self._ban(liar, fault)
+            return False
+        builder.insert(position, chunk)
+        self._givers.add(peer.name)
+        return True
+
+    def _ban(self, peer: Giver, fault: PeerFault) -> None:
+        if peer.name not in self._banned:
+            self._banned[peer.name] = fault.message
+            self._metrics.peer_faults.labels(peer.name).inc()
+            _LOG.error("peer banned", peer=peer.name, why=fault.message, value=fault.value, limit=fault.limit)
+
+    def _note_progress(self, candidate: Candidate, builder: SnapshotBuilder, missing: int) -> None:
+        total = builder.chunk_count
+        self._metrics.join_chunks.set(total)
+        self._metrics.join_chunks_missing.set(missing)
+        self._progress = (
+            f"joining by the snapshot of height {candidate.height}: {total - missing} of {total} chunks"
+        )
+        now = time.monotonic()
+        if now - self._told_at >= PROGRESS_EVERY_S or not missing:
+            self._told_at = now
+            _LOG.info(
+                "joining", height=candidate.height, chunks=total, missing=missing, peers=len(self._givers)
+            )
+
+
+def _make_arrival(snapshot: _Snapshot) -> Arrival:
+    block = snapshot.verified.block
+    return Arrival(
+        block=StoredBlock(
+            height=block.header.height,
+            block_hash=block.block_hash,
+            block=encode_block(block),
+            proof=snapshot.proof.tip.commit_proof,
+        ),
+        receipts_root=snapshot.verified.header.receipts_root,
+        links=snapshot.proof.steps,
+    )
+
+
+def _unavailable(why: str, value: str, remedy: str) -> Unavailable:
+    return Unavailable(Reason.UNREACHABLE, f"cannot join: {why}", value=value, remedy=remedy)
