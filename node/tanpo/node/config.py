@@ -79,11 +79,12 @@ class SnapshotsConfig(_Section):
     """A snapshot is taken after every block whose height is a multiple of `every_blocks`; 0 for none.
 
     Nodes with the same number offer the same snapshots, so that who joins can fetch from all of them. A start
-    that finds a snapshot more than `join_behind_blocks` above the node's own blocks joins by it; 0 for never.
+    that finds a snapshot more than `join_behind_blocks` above the node's own blocks joins by it, and holds
+    the chain from there on alone; 0 for never, unless no peer has the next block.
     """
 
     every_blocks: Annotated[int, Field(ge=0, le=1_000_000_000)] = 1000
-    join_behind_blocks: Annotated[int, Field(ge=0, le=1_000_000_000)] = 10_000
+    join_behind_blocks: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
 
 
 class NodeConfig(_Section):

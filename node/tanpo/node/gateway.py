@@ -252,6 +252,7 @@ class Gateway:
 
         Raises:
             TransactionRejected: its request id was executed for another transaction.
+            Unavailable: one was executed for it before this node joined by a snapshot, or for another.
         """
         digest = transaction.request_digest
         may_be_pruned = transaction.valid_until_ms <= self._execution.tip_time_ms
@@ -259,6 +260,9 @@ class Gateway:
             return None
         outcome = self._reads.outcome(transaction.member, transaction.request_id)
         if outcome.state is not OutcomeState.COMMITTED:
+            if self._execution.is_taken(digest):
+                # In the pool it would wait for a block that cannot come, and have us suspect every leader.
+                raise _forgotten(transaction)
             return None
         if outcome.tx_id != transaction.tx_id:
             raise reused_request(transaction)
@@ -330,4 +334,13 @@ def _as_refusal(error: LedgerError) -> LedgerError:
         return error
     return TransactionRejected(
         error.reason, error.message, value=error.value, limit=error.limit, remedy=error.remedy
+    )
+
+
+def _forgotten(transaction: Transaction) -> Unavailable:
+    return Unavailable(
+        Reason.HEIGHT_PRUNED,
+        "the request was executed before this node joined by a snapshot, and its outcome is not held here",
+        value=transaction.request_id,
+        remedy="ask a node that holds the chain from its genesis for the outcome",
     )

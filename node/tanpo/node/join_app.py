@@ -18,7 +18,7 @@ from tanpo.node.dialling import find_peers, load_genesis
 from tanpo.node.identity import CallerVerifier
 from tanpo.node.join_peers import SnapshotPeer
 from tanpo.node.join_servers import JoinParts, JoinServers
-from tanpo.node.joining import Joined, Joining
+from tanpo.node.joining import Joined, Joining, Offers
 from tanpo.node.logs import LogLevel, get_logger, start_logging
 from tanpo.node.metrics import Metrics
 from tanpo.storage.files import lock_folder
@@ -44,24 +44,29 @@ def join_node(config_path: Path) -> Joined:
 async def join_if_behind(
     config: NodeConfig, genesis: Genesis, credentials: NodeCredentials, metrics: Metrics
 ) -> None:
-    """Join if more blocks are missing than the configuration allows, or if no peer has the next one.
+    """Join if more blocks are missing than the configuration allows, or if there is no peer that has the next
+    one.
 
     What cannot be had is no failure here: the node starts with what it has, and catches up block by block.
 
     Raises:
         UsageError: the data directory is in use. CorruptState: the disk refuses. Unavailable: it is full.
     """
-    limit = config.snapshots.join_behind_blocks
-    if not limit or not config.peers:
+    if not config.peers:
         return
     async with _opened(config, genesis, credentials, metrics) as (joining, own_height):
         try:
-            candidates, first = await joining.find_candidates()
+            offers = await joining.find_offers()
         except Unavailable:
             return
-        if not candidates or not (candidates[0].height - own_height > limit or own_height + 1 < first):
+        if not is_far_behind(own_height, offers, config.snapshots.join_behind_blocks):
             return
-        _LOG.info("far behind", height=own_height, snapshot=candidates[0].height, first_of_peers=first)
+        _LOG.info(
+            "far behind",
+            height=own_height,
+            snapshot=offers.candidates[0].height,
+            first_of_peers=offers.first_height,
+        )
         parts = JoinParts(
             config=config, genesis=genesis, credentials=credentials, metrics=metrics, explain=joining.explain
         )
@@ -75,6 +80,19 @@ async def join_if_behind(
             _LOG.warning("not joined: going on block by block", why=error.message)
         finally:
             await servers.stop()
+
+
+def is_far_behind(own_height: Height, offers: Offers, limit: int) -> bool:
+    """Return whether a node is to join by a snapshot: it then holds what comes after, and no more what came
+    before.
+
+    So it is done where the operator allows it, by a `limit` above 0, or where there is no other way: all
+    peers answered, and none has the next block.
+    """
+    if not offers.candidates or offers.candidates[0].height <= own_height:
+        return False
+    is_beyond_limit = 0 < limit < offers.candidates[0].height - own_height
+    return is_beyond_limit or (offers.is_complete and own_height + 1 < offers.first_height)
 
 
 async def _join(config: NodeConfig, genesis: Genesis, credentials: NodeCredentials) -> Joined:

@@ -91,6 +91,18 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Offers:
+    """What the peers said: the snapshots, the best first, and the first block that any of them has.
+
+    `is_complete`: all peers answered.
+    """
+
+    candidates: list[Candidate]
+    first_height: Height
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Snapshot:
     manifest: Manifest
     proof: SnapshotProof
@@ -117,8 +129,8 @@ class Joining:
             *(f"{name} is not asked any more: {why}" for name, why in self._banned.items()),
         ]
 
-    async def find_candidates(self) -> tuple[list[Candidate], Height]:
-        """Return what is offered, the best first, and the first block that some peer has.
+    async def find_offers(self) -> Offers:
+        """Return what is offered, the best first.
 
         Raises:
             Unavailable: no peer answers.
@@ -145,7 +157,11 @@ class Joining:
             Candidate(height=Height(height), digest=digest, peers=tuple(peers))
             for (height, digest), peers in ranked
         ]
-        return candidates, Height(min(firsts))
+        return Offers(
+            candidates=candidates,
+            first_height=Height(min(firsts)),
+            is_complete=len(firsts) == len(self._peers),
+        )
 
     async def run(self, own_height: Height) -> Joined:
         """Join by the best snapshot above `own_height`; a ledger that is there is then replaced by it.
@@ -163,8 +179,7 @@ class Joining:
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
                 await asyncio.sleep(ATTEMPT_PAUSE_S)
-            candidates, _ = await self.find_candidates()
-            for candidate in candidates:
+            for candidate in (await self.find_offers()).candidates:
                 if candidate.height <= own_height:
                     break
                 try:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -57,8 +58,8 @@ from tanpo.storage.segments import BlockSegments
 from tanpo.storage.update import Update
 
 JOINING_NAME: Final = "joining"
-REPLACED_NAME: Final = "replaced"
-"""What a ledger was before another took its place; for the operator to remove."""
+REPLACED_PREFIX: Final = "replaced-"
+"""With the height of the snapshot: the ledger that it took the place of, for the operator to remove."""
 
 REMEDY: Final = "remove the folder joining/ and join again"
 
@@ -214,7 +215,7 @@ class SnapshotBuilder:
             self._write_tip(arrival)
         self._database.close()
         with guarded_io(folder):
-            create_synced(folder / _COMPLETE, b"")
+            create_synced(folder / _COMPLETE, _choose_replaced(folder.parent, height).encode("ascii"))
 
     def close(self) -> None:
         """Close the database; what is in stays."""
@@ -257,15 +258,16 @@ class SnapshotBuilder:
 def move_in(path: Path) -> bool:
     """Put a complete ledger in the place of the one in the folder `path`, and return whether there was one.
 
-    Does what is left to do of a move that a crash cut short. What was there before is kept in `replaced/`.
+    Does what is left to do of a move that a crash cut short. What was there before is kept.
 
     Raises:
         CorruptState: the disk refuses.
     """
-    joining, replaced = path / JOINING_NAME, path / REPLACED_NAME
+    joining = path / JOINING_NAME
     with guarded_io(path):
         if not (joining / _COMPLETE).exists():
             return False
+        replaced = path / (joining / _COMPLETE).read_text("ascii")
         for name in _MOVED:
             if not (joining / name).exists():
                 continue  # it is in place already
@@ -291,10 +293,14 @@ def read_height(path: Path) -> Height:
     return Height(0) if image is None else Height(max(0, decode_progress(image.payload).executed_height))
 
 
+def _choose_replaced(path: Path, height: Height) -> str:
+    """Return a name that nothing in the folder has yet: what was replaced before stays."""
+    names = (f"{REPLACED_PREFIX}{height}" + (f"-{again}" if again else "") for again in count())
+    return next(name for name in names if not (path / name).exists())
+
+
 def _set_aside(old: Path, place: Path) -> None:
     place.parent.mkdir(exist_ok=True)
-    if place.is_dir():
-        shutil.rmtree(place)
     old.rename(place)
     sync_folder(place.parent)
 

@@ -133,7 +133,8 @@ async def test_no_byte_of_the_proof_of_a_snapshot_can_change(cluster: Any) -> No
 async def test_a_node_that_joins_in_a_later_epoch_follows_and_serves_others(cluster: Any) -> None:
     async with cluster.running() as network:
         await restart_with_snapshots(network, 4)
-        await submit(network, 0, network.envelope("first", "text"))
+        first = network.envelope("first", "text")
+        await submit(network, 0, first)
         await change_validators(network)
         for number in range(EVERY + 2):
             await submit(network, number % 4, network.envelope(f"r{number}", "text"))
@@ -146,6 +147,10 @@ async def test_a_node_that_joins_in_a_later_epoch_follows_and_serves_others(clus
         await network.wait_equal(offer.manifest.height + 1)
         receipt = await submit(network, joined, network.envelope("by-the-newcomer", "text"))
         assert receipt.succeeded
+        # What was executed before it joined is refused: it must not wait here for a block for ever.
+        [refusal] = await network.submit(core, network.listener(), first)
+        assert refusal.reason == "HEIGHT_PRUNED"
+        assert core.status().pending_transactions == 0
         # What it knows of the first epoch came with the snapshot; it is enough for the next one to join.
         for number in range(EVERY):
             await submit(network, number % 4, network.envelope(f"more-{number}", "text"))
@@ -154,3 +159,20 @@ async def test_a_node_that_joins_in_a_later_epoch_follows_and_serves_others(clus
         await network.stop(joined)
         network.start(joined)
         await network.wait_equal(own.manifest.height)
+
+
+async def test_a_node_catches_up_from_those_that_have_the_blocks(cluster: Any) -> None:
+    """One that joined later has none of them, is asked in its turn, and goes on."""
+    async with cluster.running() as network:
+        await restart_with_snapshots(network, 4)
+        for number in range(EVERY + 2):
+            await submit(network, number % 4, network.envelope(f"r{number}", "text"))
+        offer = await wait_offer(network.cores[0], EVERY)
+        joined = network.add_node("beta/joined")
+        build(network.folder / "beta" / "joined", network.cores[0], offer, network.genesis)
+        network.start(joined)
+        await network.wait_equal(offer.manifest.height + 1)
+        newcomer = network.add_node("gamma/spare")
+        network.start(newcomer)
+        await network.wait_equal(offer.manifest.height + 1)
+        assert network.cores[newcomer].snapshots.first_height == 1

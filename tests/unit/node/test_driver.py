@@ -100,10 +100,17 @@ class FailingBodies:
         raise InvariantViolation("a certified ancestor cannot be decoded")
 
 
+class FakeBeginning:
+    """Of a ledger that begins with its genesis."""
+
+    height = Height(0)
+
+
 class FakeStore:
     """Counts how often somebody reads from it; holds one damaged block."""
 
     executed_height = 1
+    beginning = FakeBeginning()
 
     def __init__(self, on_read: Callable[[], None]) -> None:
         self._on_read = on_read

@@ -188,7 +188,7 @@ def test_a_ledger_that_joined_goes_on_like_the_one_it_came_from(make_chain: Make
     with pytest.raises(UsageError, match="does not hold what block 12 did"):
         joined.store.get_receipts(Height(12))
     # What the node had before is not lost.
-    assert (joined.path / "replaced" / "blocks").exists()
+    assert (joined.path / "replaced-12" / "blocks").exists()
 
 
 @pytest.mark.parametrize("call", range(12))
@@ -221,6 +221,21 @@ def dying(function: Callable[..., Result], left: list[int]) -> Callable[..., Res
         return function(*arguments, **options)
 
     return counted
+
+
+def test_what_was_replaced_before_stays(make_chain: MakeChain) -> None:
+    source, joined = make_chain("source"), make_chain("joined")
+    source.grow(12)
+    snapshots = open_snapshots(source)
+    manifest = take(source, snapshots)
+    joined.grow(3)
+    for _ in range(2):
+        joined.store.close()
+        prepare(source, snapshots, manifest, joined.path)
+        joined.reopen()
+    first, again = (joined.path / name / "blocks" for name in ("replaced-12", "replaced-12-1"))
+    assert [path.name for path in first.iterdir()] == ["000000000001.blocks"]
+    assert [path.name for path in again.iterdir()] == ["000000000012.blocks"]
 
 
 def test_chunks_of_another_snapshot_are_thrown_away(make_chain: MakeChain) -> None:
