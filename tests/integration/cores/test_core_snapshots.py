@@ -130,6 +130,30 @@ async def test_no_byte_of_the_proof_of_a_snapshot_can_change(cluster: Any) -> No
             verify_snapshot_proof(decode_snapshot_proof(offer.proof), strangers)
 
 
+async def test_a_proof_put_together_from_true_parts_is_refused(cluster: Any) -> None:
+    async with cluster.running() as network:
+        await restart_with_snapshots(network, 4)
+        await change_validators(network)
+        for number in range(3 * EVERY):
+            await submit(network, number % 4, network.envelope(f"r{number}", "text"))
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                if len(offers := network.cores[0].snapshots.offers()) == 2:
+                    break
+                await asyncio.sleep(0.01)
+        older, newer = (decode_snapshot_proof(one.proof) for one in reversed(offers))
+        for forged, says in (
+            (replace(newer, above=older.above), "not the next after its block"),
+            (replace(newer, above=newer.tip), "not the next after its block"),
+            (replace(newer, tip=older.tip), "not the one that is final"),
+            (replace(newer, block=older.block), "not the one that is final"),
+            (replace(newer, steps=newer.steps * 2), "do not lead to that of its header"),
+            (replace(newer, steps=()), "not known here"),
+        ):
+            with pytest.raises(PeerFault, match=says):
+                verify_snapshot_proof(forged, network.genesis)
+
+
 async def test_a_node_that_joins_in_a_later_epoch_follows_and_serves_others(cluster: Any) -> None:
     async with cluster.running() as network:
         await restart_with_snapshots(network, 4)
