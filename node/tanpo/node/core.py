@@ -140,8 +140,7 @@ class Core:
         self._transport: Transport | None = None
         self._driver: Driver | None = None
         network_id = genesis.network_id
-        verifier = Verifier(keyring, metrics, settings.verify_threads)
-        self._verifier = verifier
+        verifier = self._verifier = Verifier(keyring, metrics, settings.verify_threads)
         self.reads = Reads(execution=execution, mempool=self._mempool, network_id=network_id)
         self.proofs = Proofs.create(execution, genesis)
         self.events = EventHub(execution.store)

@@ -43,7 +43,8 @@ def find_epoch_end(store: LedgerStore, epoch: int) -> Height | None:
             low = middle
         else:
             high = middle - 1
-    return Height(low) if low else None
+    # Not so where the epoch ended before the first block that is held here.
+    return Height(low) if low and _read_header(store, low).epoch == epoch else None
 
 
 def _is_past(tip: Header, epoch: int) -> bool:
