@@ -25,8 +25,8 @@ LINES_INTERVAL_S: Final = 2.0
 
 def load_node(config_path: Path) -> tuple[NodeConfig, Genesis]:
     """Return a node's configuration and genesis. Raises `UsageError` when they cannot be read."""
-    from tanpo.node.app import load_genesis
     from tanpo.node.config import load_config
+    from tanpo.node.dialling import load_genesis
     from tanpo.node.logs import LogLevel, start_logging
 
     # What the node's parts have to say goes to stderr, below what a person is shown.

@@ -103,7 +103,7 @@ def run_node(config_path: Path, clock: Clock | None = None, *, may_rejoin: bool 
         with stop.caught():
             asyncio.run(_run(config, log_control, clock or Clock.system(), stop))
     except Stopped:
-        _LOG.info("stopped while executing stored blocks again: the next start goes on from there")
+        _LOG.info("stopped before it was up: the next start goes on from there")
         return ExitCode.OK
     except (LedgerError, InvariantViolation, OSError) as error:
         code = compute_exit_code(error)
@@ -147,7 +147,7 @@ async def _run(config: NodeConfig, log_control: LogControl, clock: Clock, stop: 
     credentials = load_credentials(config, genesis, verifier)
     metrics = Metrics()
     metrics.certificate_expiry_seconds.set(credentials.valid_until.timestamp())
-    await join_if_behind(config, genesis, credentials, metrics)
+    await join_if_behind(config, genesis, credentials, metrics, stop)
     core = Core.open(
         genesis=genesis,
         data_dir=config.data_dir,

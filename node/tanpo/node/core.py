@@ -125,8 +125,7 @@ class Core:
         snapshots: Snapshotting,
     ) -> None:
         self.genesis, self._data_dir = genesis, data_dir
-        self.roster = roster
-        self.snapshots = snapshots
+        self.roster, self.snapshots = roster, snapshots
         self._execution = execution
         self._promises = promises
         self._settings = settings

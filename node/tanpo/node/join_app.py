@@ -21,6 +21,7 @@ from tanpo.node.join_servers import JoinParts, JoinServers
 from tanpo.node.joining import Joined, Joining, Offers
 from tanpo.node.logs import LogLevel, get_logger, start_logging
 from tanpo.node.metrics import Metrics
+from tanpo.node.stopping import StopRequest
 from tanpo.storage.files import lock_folder
 from tanpo.storage.snapshot_building import move_in, read_height
 
@@ -42,7 +43,7 @@ def join_node(config_path: Path) -> Joined:
 
 
 async def join_if_behind(
-    config: NodeConfig, genesis: Genesis, credentials: NodeCredentials, metrics: Metrics
+    config: NodeConfig, genesis: Genesis, credentials: NodeCredentials, metrics: Metrics, stop: StopRequest
 ) -> None:
     """Join if more blocks are missing than the configuration allows, or if there is no peer that has the next
     one.
@@ -54,7 +55,7 @@ async def join_if_behind(
     """
     if not config.peers:
         return
-    async with _opened(config, genesis, credentials, metrics) as (joining, own_height):
+    async with _opened(config, genesis, credentials, metrics, stop) as (joining, own_height):
         try:
             offers = await joining.find_offers()
         except Unavailable:
@@ -96,19 +97,19 @@ def is_far_behind(own_height: Height, offers: Offers, limit: int) -> bool:
 
 
 async def _join(config: NodeConfig, genesis: Genesis, credentials: NodeCredentials) -> Joined:
-    async with _opened(config, genesis, credentials, Metrics()) as (joining, own_height):
+    async with _opened(config, genesis, credentials, Metrics(), StopRequest()) as (joining, own_height):
         return await joining.run(own_height)
 
 
 @asynccontextmanager
 async def _opened(
-    config: NodeConfig, genesis: Genesis, credentials: NodeCredentials, metrics: Metrics
+    config: NodeConfig, genesis: Genesis, credentials: NodeCredentials, metrics: Metrics, stop: StopRequest
 ) -> AsyncIterator[tuple[Joining, Height]]:
     lock = lock_folder(config.data_dir)
     peers = [SnapshotPeer(address) for address in find_peers(config, genesis, credentials)]
     try:
         move_in(config.data_dir)
-        joining = Joining(data_dir=config.data_dir, genesis=genesis, peers=peers, metrics=metrics)
+        joining = Joining(data_dir=config.data_dir, genesis=genesis, peers=peers, metrics=metrics, stop=stop)
         yield joining, read_height(config.data_dir)
     finally:
         await asyncio.gather(*(peer.close() for peer in peers))

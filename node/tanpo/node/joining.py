@@ -30,6 +30,7 @@ from tanpo.ledger.snapshotproof import (
 from tanpo.ledger.types import Height
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
+from tanpo.node.stopping import StopRequest
 from tanpo.storage import StoredBlock
 from tanpo.storage.manifest import Manifest, decode_manifest
 from tanpo.storage.snapshot_building import JOINING_NAME, Arrival, SnapshotBuilder, move_in
@@ -112,11 +113,20 @@ class _Snapshot:
 class Joining:
     """Joins one data directory, which nobody else may use meanwhile, by what these peers offer."""
 
-    def __init__(self, *, data_dir: Path, genesis: Genesis, peers: Sequence[Giver], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        data_dir: Path,
+        genesis: Genesis,
+        peers: Sequence[Giver],
+        metrics: Metrics,
+        stop: StopRequest,
+    ) -> None:
         self._data_dir = data_dir
         self._genesis = genesis
         self._peers = peers
         self._metrics = metrics
+        self._stop = stop
         self._banned: dict[str, str] = {}
         self._givers: set[str] = set()
         self._progress = "joining: asking the peers for snapshots"
@@ -167,7 +177,8 @@ class Joining:
         """Join by the best snapshot above `own_height`; a ledger that is there is then replaced by it.
 
         Raises:
-            Unavailable: there is none, or it cannot be had now; what was fetched of it stays.
+            Stopped: it was asked to end. What was fetched stays, as it does in the other cases.
+            Unavailable: there is none, or it cannot be had now.
             CorruptState: the disk refuses.
         """
         started = time.monotonic()
@@ -276,6 +287,7 @@ class Joining:
         """Fetch chunk after chunk from one peer, until there are none or the peer is of no use."""
         failures = 0
         while missing and failures < FAILURES_MAX and peer.name not in self._banned:
+            self._stop.check()
             position = missing.popleft()
             is_in = False
             try:

@@ -18,6 +18,7 @@ from tanpo.ledger.types import Height
 from tanpo.node import joining as joining_module
 from tanpo.node.joining import FAILURES_MAX, Joining
 from tanpo.node.metrics import Metrics
+from tanpo.node.stopping import Stopped, StopRequest
 from tanpo.storage import LedgerStore
 from tanpo.storage.manifest import ChunkPlace, Manifest
 from tanpo.storage.snapshot_building import JOINING_NAME, SnapshotBuilder
@@ -166,9 +167,15 @@ class Source:
     genesis: Genesis
     snapshots: SnapshotStore
 
-    def make_joining(self, folder: Path, peers: list[Any]) -> Joining:
+    def make_joining(self, folder: Path, peers: list[Any], stop: StopRequest | None = None) -> Joining:
         folder.mkdir(exist_ok=True)
-        return Joining(data_dir=folder, genesis=self.genesis, peers=peers, metrics=Metrics())
+        return Joining(
+            data_dir=folder,
+            genesis=self.genesis,
+            peers=peers,
+            metrics=Metrics(),
+            stop=stop or StopRequest(),
+        )
 
     def check_joined(self, folder: Path) -> None:
         manifest = self.snapshots.offers[0].manifest
@@ -225,6 +232,30 @@ async def test_a_join_that_was_interrupted_fetches_only_what_is_missing(
     builder.close()
     joined = await source.make_joining(folder, [peer]).run(Height(0))
     assert peer.given == joined.chunks - 2
+    source.check_joined(folder)
+
+
+class Stopping(Peer):
+    """Asks the process to end once a chunk was fetched."""
+
+    def __init__(self, name: str, source: Any, stop: StopRequest) -> None:
+        super().__init__(name, source)
+        self.stop = stop
+
+    async def get_chunk(self, digest: bytes, position: int) -> bytes:
+        self.stop.is_asked = True
+        return await super().get_chunk(digest, position)
+
+
+async def test_a_process_that_is_to_end_does_so_and_the_next_one_goes_on(
+    source: Source, tmp_path: Path
+) -> None:
+    stop, folder = StopRequest(), tmp_path / "joined"
+    with pytest.raises(Stopped):
+        await source.make_joining(folder, [Stopping("honest", source, stop)], stop).run(Height(0))
+    peer = Peer("honest", source)
+    joined = await source.make_joining(folder, [peer]).run(Height(0))
+    assert 0 < peer.given < joined.chunks
     source.check_joined(folder)
 
 

@@ -262,7 +262,7 @@ async def test_a_start_without_state_tells_how_far_it_is_and_ends_on_sigterm(sit
             process.kill()
             await process.wait()
     assert (told["height"], told["target"] >= WORK_BLOCKS) == (0, True)
-    assert lines[-1]["event"].startswith("stopped while executing stored blocks again")
+    assert lines[-1]["event"].startswith("stopped before it was up")
     async with site.running() as (_, serving):
         assert serving["height"] >= WORK_BLOCKS
 
