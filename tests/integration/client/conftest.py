@@ -266,6 +266,7 @@ class Chain:
 
 def execute(tx: Transaction, height: Height, index: int) -> Receipt:
     succeeded = tx.call.entry != "fail"
+    written = Event(contract=tx.call.contract, name="Written", fields=(("text", "x"),))
     return Receipt(
         tx_id=tx.tx_id,
         height=height,
@@ -277,15 +278,12 @@ def execute(tx: Transaction, height: Height, index: int) -> Receipt:
         line=0 if succeeded else 42,
         gas_used=7,
         value=tx.call.entry if succeeded else (),
-        events=(Event(contract=tx.call.contract, name="Written", fields=(("text", "x"),)),)
-        if succeeded
-        else (),
+        events=(written,) if succeeded else (),
     )
 
 
 def encode_fields(event: Event) -> bytes:
-    writer = Writer()
-    write_fields(writer, event.fields)
+    write_fields(writer := Writer(), event.fields)
     return writer.finish()
 
 
@@ -368,6 +366,12 @@ class FakeNode(ledger_pb2_grpc.LedgerServicer, network_pb2_grpc.NetworkServicer)
     @override
     def GetReceipt(self, request: Any, context: Any) -> Any:
         return self._answer("GetReceipt", request, context, self._get_receipt)
+
+    @override
+    def ListTransactions(self, request: Any, context: Any) -> Any:
+        heights = range((request.before_height or 10) - 1, 0, -1)[: request.limit]
+        found = [ledger_pb2.TransactionPosition(height=one, tx_id=bytes([one]) * 32) for one in heights]
+        return ledger_pb2.ListTransactionsResponse(transactions=found)
 
     @override
     def Query(self, request: Any, context: Any) -> Any:
@@ -531,23 +535,19 @@ def chain(_authority_chain: Chain) -> Chain:
 
 
 @pytest.fixture
-def node(chain: Chain) -> Iterator[FakeNode]:
-    running = FakeNode(chain)
-    yield running
-    running.stop()
+def node(make_node: Callable[..., FakeNode]) -> FakeNode:
+    return make_node()
 
 
 @pytest.fixture
-def other_node(chain: Chain) -> Iterator[FakeNode]:
+def other_node(make_node: Callable[..., FakeNode]) -> FakeNode:
     """A second node of the same chain."""
-    running = FakeNode(chain)
-    yield running
-    running.stop()
+    return make_node()
 
 
 @pytest.fixture
 def make_node(chain: Chain) -> Iterator[Callable[..., FakeNode]]:
-    """Makes further nodes, with certificates of their own validity."""
+    """Makes nodes, with certificates of their own validity."""
     running: list[FakeNode] = []
 
     def make(**options: Any) -> FakeNode:
