@@ -130,6 +130,7 @@ async def test_a_node_on_a_full_disk_ends_and_goes_on_once_there_is_room(
     finally:
         await network.kill(VICTIM)
         unmount(data)
+    assert not data.is_mount()
 
 
 async def test_a_node_that_may_not_write_more_ends_and_goes_on_once_it_may(

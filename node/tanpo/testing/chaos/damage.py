@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ COPIED: Final = ("blocks", "state", "guard", "network")
 """What a node whose blocks are damaged takes over from another stopped one; never `consensus`."""
 BALLAST_NAME: Final = "ballast"
 _BALLAST_BYTES: Final = 1 << 20
+_UNMOUNT_TRIES: Final = 50
 
 
 def flip_bit(files: Iterable[Path], chance: Random) -> str:
@@ -91,8 +93,15 @@ def unmount(path: Path) -> None:
     """Take the small file system away again; what was on it stays in the folder."""
     held = path.with_name(f"{path.name}.held")
     shutil.copytree(path, held, ignore=shutil.ignore_patterns(BALLAST_NAME))
-    command = [shutil.which("umount") or "umount", str(path)]
-    subprocess.run(command, check=False, capture_output=True)  # noqa: S603  # no shell
+    umount = shutil.which("umount") or "umount"
+    for _ in range(_UNMOUNT_TRIES):
+        done = subprocess.run([umount, str(path)], check=False, capture_output=True)  # noqa: S603  # no shell
+        if done.returncode == 0:
+            break
+        time.sleep(0.1)  # Whoever was killed holds it until it is gone.
+    else:
+        # A mount that is left behind keeps its folder from being removed, by us and by whoever comes after.
+        subprocess.run([umount, "--lazy", str(path)], check=True, capture_output=True)  # noqa: S603  # no shell
     shutil.copytree(held, path, dirs_exist_ok=True)
     shutil.rmtree(held)
 
