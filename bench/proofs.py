@@ -22,10 +22,10 @@ from tanpo.client import exporting
 from tanpo.ledger.proofcheck import ProofChecker
 from tanpo.ledger.prooffile import ProofFile, encode_proof_file
 from tanpo.ledger.proofparse import decode_proof_file
-from tanpo.ledger.statekey import index_key
+from tanpo.ledger.statekey import compute_stop, index_key
 from tanpo.ledger.stateproof import PathRange, group_range, key_range, verify_partial_tree
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId
-from tanpo.storage import BlockCommit, LedgerStore, StoredBlock, compute_stop
+from tanpo.storage import BlockCommit, LedgerStore, StoredBlock
 from tanpo.testing.town import Town
 
 HASH = bytes(32)

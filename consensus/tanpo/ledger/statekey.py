@@ -100,3 +100,9 @@ def _hash_entries(entries: list[tuple[bytes, bytes]], depth: int) -> bytes:
     for entry in entries:
         children[digit(entry[0], depth)].append(entry)
     return hash_inner(b"".join(_hash_entries(child, depth + 1) for child in children))
+
+
+def compute_stop(prefix: bytes) -> bytes:
+    """Return the least key that is above every key with this prefix, which has a byte below ff."""
+    stripped = prefix.rstrip(b"\xff")
+    return stripped[:-1] + bytes((stripped[-1] + 1,))

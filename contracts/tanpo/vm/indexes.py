@@ -7,7 +7,7 @@ from heapq import nsmallest
 from typing import Final
 
 from tanpo.ledger.errors import CorruptState, Reason
-from tanpo.ledger.statekey import KEY_BYTES_MAX, index_key
+from tanpo.ledger.statekey import KEY_BYTES_MAX, compute_stop, index_key
 from tanpo.vm import gas, ir
 from tanpo.vm.helpers import Meter, charge
 from tanpo.vm.keycodec import build_key_encoder, build_member_codec, slot_prefix
@@ -146,7 +146,7 @@ class IndexState:
 
     def _scan(self, group: bytes, start: bytes, limit: int, written: dict[bytes, bool]) -> list[bytes]:
         """Return the next committed members that were not removed in this block."""
-        stop = _successor(index_key(group, b""))
+        stop = compute_stop(index_key(group, b""))
         cursor = index_key(group, start)
         size = len(index_key(group, b""))
         found: list[bytes] = []
@@ -169,9 +169,3 @@ class IndexState:
             return self._layout.decode_member(member)
         except (IndexError, UnicodeDecodeError):
             raise CorruptState(Reason.DATA_CORRUPT, "index entry is no member", value=member.hex()) from None
-
-
-def _successor(prefix: bytes) -> bytes:
-    """Return the least key that is above every key with this prefix."""
-    stripped = prefix.rstrip(b"\xff")
-    return stripped[:-1] + bytes((stripped[-1] + 1,))

@@ -9,14 +9,14 @@ from typing import Final
 
 from tanpo.ledger.errors import CorruptState, Reason, TransactionRejected, Unavailable, UsageError, invariant
 from tanpo.ledger.genesis import Genesis
-from tanpo.ledger.statekey import NO_VALUE_HASH, index_key, path_of, value_hash
+from tanpo.ledger.statekey import NO_VALUE_HASH, compute_stop, index_key, path_of, value_hash
 from tanpo.ledger.stateproof import PathRange, group_range, key_range
 from tanpo.ledger.types import Epoch, Height
 from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.node.epochs import Lineage
 from tanpo.node.execution import Execution
 from tanpo.node.finality import find_epoch_end, find_final
-from tanpo.storage import LedgerStore, PastState, ShownTree, compute_stop
+from tanpo.storage import LedgerStore, PastState, ShownTree
 from tanpo.storage.ledger_store import STATE_REMEDY
 
 ANSWER_BYTES_MAX: Final = 3 << 20

@@ -5,7 +5,6 @@ process must stop: every later call refuses.
 """
 
 from tanpo.storage.blockfile import StoredBlock
-from tanpo.storage.groups import compute_stop
 from tanpo.storage.history import PastState
 from tanpo.storage.layout import Executed
 from tanpo.storage.ledger_store import BlockCommit, LedgerStore, audit
@@ -32,5 +31,4 @@ __all__ = [
     "StateTree",
     "StoredBlock",
     "audit",
-    "compute_stop",
 ]

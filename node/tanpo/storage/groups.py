@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from tanpo.ledger.statekey import KIND_INDEX, SPACE_CONTRACT, group_of, group_prefix, index_key
+from tanpo.ledger.statekey import KIND_INDEX, SPACE_CONTRACT, compute_stop, group_of, group_prefix, index_key
 from tanpo.storage.database import Database, scan_keys, seal
 from tanpo.storage.layout import state_key
 
@@ -58,9 +58,3 @@ class GroupTable:
             self.stage(1, {key: b""}, puts)
             start = compute_stop(state_key(index_key(group_of(key), b"")))
         self._database.write(puts, ())
-
-
-def compute_stop(prefix: bytes) -> bytes:
-    """Return the least key above every key with this prefix."""
-    stripped = prefix.rstrip(b"\xff")
-    return stripped[:-1] + bytes((stripped[-1] + 1,))
