@@ -29,7 +29,8 @@ from tanpo.client.results import (
     TransactionPosition,
     ValidatorsView,
 )
-from tanpo.ledger.codec import U64_MAX, Writer
+from tanpo.client.statereads import check_height
+from tanpo.ledger.codec import Writer
 from tanpo.ledger.errors import (
     LedgerError,
     PeerFault,
@@ -148,7 +149,7 @@ def block(context: Context, height: int) -> Plan[CommittedBlock]:
     return call_verified(
         context,
         BLOCK,
-        ledger.GetBlockRequest(height=_check_height(height)),
+        ledger.GetBlockRequest(height=check_height(height)),
         answers.find_block_epoch,
         lambda answer, lineage: answers.read_block(context.config.network_id, lineage, height, answer),
     )
@@ -312,18 +313,6 @@ def _settle(final: tuple[Outcome, ...]) -> tuple[Result, ...]:
     if len(refused) == len(results):
         raise refused[0].error
     return results
-
-
-def _check_height(height: int) -> int:
-    if not 0 <= height <= U64_MAX:
-        raise TransactionRejected(
-            Reason.HEIGHT_UNKNOWN,
-            "a height is out of range",
-            value=height,
-            limit=f"0..{U64_MAX}",
-            remedy="ask for 0, the latest height",
-        )
-    return height
 
 
 def _check_limit(limit: int) -> int:
