@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from tanpo.ledger.codec import Reader, Writer, malformed
 from tanpo.ledger.types import Height, TxId
@@ -15,8 +15,7 @@ PLACE_BYTES: Final = 45
 """The size of `encode_place`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(NamedTuple):
     """What a contract announced: its name, the event's name and the fields in ascending order."""
 
     contract: str

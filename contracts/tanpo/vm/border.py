@@ -23,6 +23,9 @@ Import = Callable[[object, Meter], Any]
 
 Export = Callable[[Any], Value]
 
+_WEIGHED_FROM: Final = 8
+"""A text or bytes with fewer characters weighs one unit, whatever they are."""
+
 
 class Mismatch(Exception):
     """A value from outside does not fit. `path` grows while it travels out of the containers."""
@@ -110,7 +113,8 @@ def _import_text(value: object, meter: Meter) -> object:
             raise Mismatch(Reason.ARGUMENT_RANGE, "a lone surrogate", "valid Unicode") from None
         if size > TEXT_SIZE_MAX:
             raise Mismatch(Reason.ARGUMENT_RANGE, f"{size} bytes", f"at most {TEXT_SIZE_MAX} bytes of UTF-8")
-    pay(meter, gas.weigh_scalar(value) - 1)
+    if len(value) >= _WEIGHED_FROM:
+        pay(meter, gas.weigh_scalar(value) - 1)
     return value
 
 
@@ -119,7 +123,8 @@ def _import_bytes(value: object, meter: Meter) -> object:
         raise _wrong_type(value, "bytes")
     if len(value) > TEXT_SIZE_MAX:
         raise Mismatch(Reason.ARGUMENT_RANGE, f"{len(value)} bytes", f"at most {TEXT_SIZE_MAX} bytes")
-    pay(meter, gas.weigh_scalar(value) - 1)
+    if len(value) >= _WEIGHED_FROM:
+        pay(meter, gas.weigh_scalar(value) - 1)
     return value
 
 

@@ -77,7 +77,7 @@ TOUCH: Final = 1_000
 """Charged for each key of the state that a transaction reads or writes, the first time it does: the state may
 have to be asked through a pipe or from a disk, and its tree is hashed again for every key written."""
 
-SCAN: Final = 1_000
+SCAN: Final = 1_400
 """Charged for each time a page asks the state: once, and again where it steps over what was deleted."""
 
 STORE: Final = 100

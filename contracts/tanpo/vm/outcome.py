@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tanpo.ledger.receipt import Event
 from tanpo.ledger.values import Fields, Value
@@ -47,9 +47,8 @@ class CallContext:
     tx_id: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """The result of one call, the same on every node.
+class Outcome(NamedTuple):
+    """The result of one call, the same on every node; a tuple, because it takes half as long to make.
 
     On success `code` is empty and `value` is the result, `()` for none. On failure nothing was changed,
     `code` says why, `details` holds the values given to `require` or `abort`, and `contract` and `line` say

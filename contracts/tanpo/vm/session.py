@@ -225,12 +225,16 @@ class _ContractHost:
         plain = not any(exporters)
 
         def emit(values: tuple[Value, ...]) -> None:
-            charge(meter, gas.EMIT_WEIGHT * weigh(values, can_afford(meter, gas.EMIT_WEIGHT)))
+            left = meter[0]
+            left -= gas.EMIT_WEIGHT * weigh(values, left // gas.EMIT_WEIGHT + 1)
+            meter[0] = left
+            if left < 0:
+                raise Abort("OUT_OF_GAS")
             if len(events) >= EVENTS_MAX:
                 raise Abort("VALUE_SIZE", (("events", EVENTS_MAX),))
             if not plain:
                 values = tuple([export_value(*pair) for pair in zip(exporters, values, strict=True)])
-            events.append(Event(contract=contract, name=name, fields=tuple(zip(fields, values, strict=True))))
+            events.append(Event(contract, name, tuple(zip(fields, values, strict=True))))
 
         return emit
 
@@ -293,13 +297,4 @@ def _refuse(contract: str, rejection: TransactionRejected) -> Outcome:
 
 
 def _succeed(contract: str, gas_used: int, value: Value, events: tuple[Event, ...]) -> Outcome:
-    return Outcome(
-        ok=True,
-        code="",
-        details=(),
-        contract=contract,
-        line=0,
-        gas_used=gas_used,
-        value=value,
-        events=events,
-    )
+    return Outcome(True, "", (), contract, 0, gas_used, value, events)

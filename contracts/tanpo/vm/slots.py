@@ -129,15 +129,15 @@ class SlotState:
 
         def find(key: object, default: object) -> object:
             value, weight = find_entry(key)
+            left = meter[0]
             if value is None:
                 # The default is copied as what is stored is, and may hold one list many times.
                 value = default
-                weight = (
-                    weigh
-                    if isinstance(weigh, int)
-                    else weigh(default, gas.can_afford(meter, gas.READ_WEIGHT))
-                )
-            charge(meter, gas.READ_WEIGHT * weight)
+                weight = weigh if isinstance(weigh, int) else weigh(default, left // gas.READ_WEIGHT + 1)
+            left -= gas.READ_WEIGHT * weight
+            meter[0] = left
+            if left < 0:
+                raise Abort("OUT_OF_GAS")
             return value
 
         def has(key: object) -> bool:
@@ -171,17 +171,16 @@ class SlotState:
 
     def _build_toucher(self) -> Callable[[object], Entry]:
         layout, entries, touched, read = self._layout, self._entries, self._touched, self._reader.get
-        meter = self._meter
-        prefix, spell, decode, weigh, enter = (
-            layout.prefix,
-            layout.spell_known,
-            layout.decode,
-            layout.weigh,
-            self._enter,
-        )
+        meter, started = self._meter, self._started
+        prefix, spell, decode, weigh = layout.prefix, layout.spell_known, layout.decode, layout.weigh
 
         def touch(key: object) -> Entry:
-            enter()
+            left = meter[0] - gas.TOUCH
+            meter[0] = left
+            if left < 0:
+                raise Abort("OUT_OF_GAS")
+            if not touched:
+                started.append(self)
             entry = entries.get(key)
             if entry is None:
                 data = read(prefix + spell(key))
@@ -189,7 +188,7 @@ class SlotState:
                     entry = ABSENT
                 else:
                     least = gas.READ_WEIGHT * (len(data) // BYTES_PER_WEIGHT_MAX)
-                    if least > meter[0]:
+                    if least > left:
                         charge(meter, least)  # as it would end once it is decoded and weighed
                     value = decode(data)
                     entry = (value, weigh if isinstance(weigh, int) else weigh(value, VALUE_WEIGHT_MAX))
@@ -199,16 +198,10 @@ class SlotState:
 
         return touch
 
-    def _enter(self) -> None:
-        """Take the price of a key that the transaction touches for the first time."""
-        charge(self._meter, gas.TOUCH)
-        if not self._touched:
-            self._started.append(self)
-
     def _build_put(self) -> Native:
         layout, meter, touched, written = self._layout, self._meter, self._touched, self._written
         encode_key, spell, weigh = layout.encode_key, layout.spell_known, layout.weigh
-        entries, enter = self._entries, self._enter
+        entries, started = self._entries, self._started
 
         def put(value: object, key: object = ()) -> None:
             weight = weigh if isinstance(weigh, int) else weigh(value, VALUE_WEIGHT_MAX)
@@ -226,7 +219,9 @@ class SlotState:
             if key not in touched:
                 if key not in entries:
                     spell(key)  # refuses a key that is too long; known ones have passed
-                enter()
+                charge(meter, gas.TOUCH)
+                if not touched:
+                    started.append(self)
             touched[key] = written[key] = (value, weight)
 
         return put
