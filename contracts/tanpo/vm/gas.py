@@ -36,6 +36,7 @@ PRICES: Final[dict[str, int]] = {
     "contains.dict": 3,
     "item.dict": 3,
     "slice": 4,
+    "order": 3,
     "same": 3,
     "make.record": 2,
     "make.list": 2,
