@@ -74,3 +74,21 @@ def test_a_snapshot_is_measured_from_its_making_to_the_ledger_that_joined() -> N
     assert figures["keys"] == 3000
     assert set(figures["clock_seconds"]) == {"make", "serve", "verify", "insert", "open"}
     assert 1.0 < figures["chunk_bytes_per_key"] / (26 + 80 + 6) < 1.3
+
+
+def test_a_network_is_measured_as_its_state_grows_until_a_node_joins_it() -> None:
+    figures = run("growth.py", "--keys", "1000,3000", "--rate", "40", "--seconds", "4")
+    first, last = figures["growth"]
+    assert (first["keys"], last["keys"]) == (1000, 3000)
+    assert first["committed"] == last["committed"] == 160
+    assert figures["throughput_of_last_to_first"] > 0
+    assert min(first["disk_bytes_per_swap"], last["disk_bytes_per_swap"]) > 500
+    assert figures["join"]["chunks"] >= 1
+
+
+def test_a_chain_is_executed_again_and_audited_whole() -> None:
+    figures = run("replay.py", "--rate", "40", "--seconds", "4")
+    assert figures["live"]["committed"] == 160
+    assert figures["transactions"] > 160
+    assert figures["rebuild"]["transactions_per_second"] > 0
+    assert figures["audit"]["transactions_per_second"] > 0
