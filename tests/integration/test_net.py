@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from tanpo.cli.processes import load_record
 from tanpo.testing.commands import read_json, run_tanpo
+from tanpo.testing.town import YEN
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -69,23 +70,8 @@ def test_the_contracts_and_their_functions_are_listed(folder: Path) -> None:
 
 
 def test_a_transaction_is_submitted_and_queried(folder: Path) -> None:
-    instrument = {
-        "id": "yen-net",
-        "name": "Yen",
-        "kind": "deposit_token",
-        "currency": "JPY",
-        "decimals": 0,
-        "denomination": 1,
-        "registrar": "trust-bank",
-        "custodian": "custody-bank",
-        "issuer_lei": "",
-        "asset_class": "cash",
-        "country": "JP",
-        "rating": "",
-        "maturity": 0,
-    }
     define = ("tx", "submit", "instruments", "define", "-p", profile(folder, "trust-bank"))
-    argument = f"instrument={json.dumps(instrument)}"
+    argument = f"instrument={json.dumps({**YEN, 'id': 'yen-net'})}"
     made = read_json(*define, "-a", argument, "--request-id", "define-yen")
     assert made["state"] == "committed"
     assert made["events"][0]["name"] == "Defined"

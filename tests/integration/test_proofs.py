@@ -12,25 +12,11 @@ from typing import Any
 import pytest
 from tanpo.client import AsyncClient, Client, EpochPin, load_profile, read_position
 from tanpo.testing.commands import read_json, read_json_here, run_tanpo, run_tanpo_here
+from tanpo.testing.town import YEN
 
 pytestmark = pytest.mark.timeout(300)
 
 DOCUMENTS = Path(__file__).parents[2] / "docs"
-INSTRUMENT = {
-    "id": "yen",
-    "name": "Yen",
-    "kind": "deposit_token",
-    "currency": "JPY",
-    "decimals": 0,
-    "denomination": 1,
-    "registrar": "trust-bank",
-    "custodian": "custody-bank",
-    "issuer_lei": "",
-    "asset_class": "cash",
-    "country": "JP",
-    "rating": "",
-    "maturity": 0,
-}
 
 
 class Town:
@@ -97,7 +83,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def open_book(town: Town) -> None:
     lock = {"instrument": "yen", "reference": "v-1", "quantity": 1_000_000}
-    town.submit("trust-bank", "define", instrument=INSTRUMENT)
+    town.submit("trust-bank", "define", instrument=YEN)
     town.submit("custody-bank", "confirm_lock", **lock)
     town.submit("trust-bank", "mint", account="dealer-a", **lock)
 
