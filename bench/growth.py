@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -51,7 +52,10 @@ ROWS_A_CALL: Final = 800
 """What the largest gas limit pays for."""
 CALLS_AT_ONCE: Final = 16
 GAS: Final = 1_000_000
-WAIT_S: Final = 300.0
+WAIT_S: Final = 600.0
+IDLE_S: Final = 3.0
+IDLE_CPU_S: Final = 0.4
+"""A node that computes less than this in that time is idle."""
 EVERY_BLOCKS: Final = 20
 """How often a snapshot is taken once the state is large."""
 
@@ -91,6 +95,19 @@ def measure_folder(folder: Path) -> int:
     return total
 
 
+async def wait_idle(network: LocalNetwork) -> None:
+    """Wait until LevelDB has put in order what it was filled with: until then its threads take the cores."""
+    deadline = time.monotonic() + WAIT_S
+    before = await asyncio.to_thread(read_stages, network)
+    while time.monotonic() < deadline:
+        await asyncio.sleep(IDLE_S)
+        after = await asyncio.to_thread(read_stages, network)
+        if all(after[one]["cpu"] - before[one]["cpu"] < IDLE_CPU_S for one in after):
+            return
+        before = after
+    raise SystemExit("the nodes were not idle in time")
+
+
 async def offer_swaps(desk: Desk, press: SwapPress, rate: int, seconds: float) -> dict[str, Any]:
     """Offer more swaps than the network takes, and return what it committed and what that cost a node."""
     network = desk.network
@@ -99,11 +116,13 @@ async def offer_swaps(desk: Desk, press: SwapPress, rate: int, seconds: float) -
     data = network.folder.get_member(members[0]).data
     envelopes = press.sign(int(rate * seconds))
     await wait_agreed(desk)
+    await wait_idle(network)
     taken = await asyncio.to_thread(measure_folder, data)
     before = await asyncio.to_thread(read_stages, network)
     offer = await run_offer(configs, envelopes, rate, seconds)
     after = await asyncio.to_thread(read_stages, network)
     await wait_agreed(desk)
+    await wait_idle(network)
     swaps = len(offer.receipts)
     return {
         "committed_per_second": round(offer.compute_achieved(), 1),
@@ -114,7 +133,7 @@ async def offer_swaps(desk: Desk, press: SwapPress, rate: int, seconds: float) -
 
 
 async def measure_growth(
-    network: LocalNetwork, sizes: list[int], rate: int, seconds: float
+    network: LocalNetwork, sizes: list[int], rounds: int, rate: int, seconds: float
 ) -> list[dict[str, Any]]:
     """Return the throughput at each number of keys."""
     figures = []
@@ -128,8 +147,7 @@ async def measure_growth(
                 {
                     "keys": size,
                     "fill_seconds": round(filled, 1),
-                    "keys_filled_per_second": round((size - rows) / filled) if size > rows else None,
-                    **await offer_swaps(desk, press, rate, seconds),
+                    "offers": [await offer_swaps(desk, press, rate, seconds) for _ in range(rounds)],
                 }
             )
             rows = size
@@ -188,6 +206,7 @@ def main() -> None:
     """Run as the arguments say."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", default="10000,1000000", help="numbers of keys, ascending")
+    parser.add_argument("--rounds", type=int, default=3, help="offers at each number of keys")
     parser.add_argument("--rate", type=int, default=1500, help="swaps offered a second")
     parser.add_argument("--seconds", type=float, default=10.0)
     options = parser.parse_args()
@@ -200,7 +219,9 @@ def main() -> None:
         validators = LocalNetwork(whole.folder, whole.nodes[:4])
         try:
             validators.start()
-            growth = asyncio.run(measure_growth(validators, sizes, options.rate, options.seconds))
+            growth = asyncio.run(
+                measure_growth(validators, sizes, options.rounds, options.rate, options.seconds)
+            )
             validators.stop()
             os.environ["TANPO_SNAPSHOTS__EVERY_BLOCKS"] = str(EVERY_BLOCKS)
             validators.start(ready_seconds=WAIT_S)
@@ -208,11 +229,12 @@ def main() -> None:
             joined = join(whole, whole.members[4])
         finally:
             whole.stop()
-    rates = [one["committed_per_second"] for one in growth]
+    rates = [statistics.median(one["committed_per_second"] for one in size["offers"]) for size in growth]
     print_figures(
         {
             "host": describe_machine(),
             "growth": growth,
+            "committed_per_second_median": rates,
             "throughput_of_last_to_first": round(rates[-1] / rates[0], 2) if rates[0] else None,
             "join": joined,
         }
