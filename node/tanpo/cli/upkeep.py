@@ -68,6 +68,7 @@ def watched(what: str) -> Iterator[Watch]:
 def describe_replayed(replayed: Replayed) -> dict[str, object]:
     """Return what re-execution came to, as commands print it."""
     return {
+        "began_with": replayed.began_with,
         "height": replayed.height,
         "resumed_from": max(0, replayed.began_at),
         "block_hash": replayed.block_hash.hex(),
@@ -82,6 +83,7 @@ def describe_audit(audit: Audit) -> dict[str, object]:
     is_whole = audit.stored_height is not None
     found: dict[str, object] = {
         "equal": audit.difference is None,
+        "began_with": audit.began_with,
         "height": audit.height,
         "proved_height": audit.proved_height,
         "stored_height": audit.stored_height,

@@ -1,4 +1,7 @@
-"""`tanpo node audit`: the chain executed anew from genesis, and all that a node stores compared with it.
+"""`tanpo node audit`: the chain executed anew, and all that a node stores compared with it.
+
+It is executed from genesis, or from a snapshot that the node kept, whose state is verified against the root
+that a quorum signed: what is stored of the blocks before is then left out.
 
 Compared are, of each block: its hash, that of its parent, the roots that its header carries, the signatures
 of its commit proof under the validators of its epoch, and, where the node is stopped, what its LevelDB holds:
@@ -11,7 +14,6 @@ import os
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -19,25 +21,27 @@ from tanpo.ledger.certificate import CommitProof, decode_commit_proof, verify_co
 from tanpo.ledger.errors import CorruptState, PeerFault
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import BlockHash, Height
+from tanpo.node.comparing import (
+    STATE_REMEDY,
+    compare_origin,
+    compare_parties,
+    compare_positions,
+    compare_receipts,
+    compare_roots,
+    differs,
+)
 from tanpo.node.config import ExecutionMode
 from tanpo.node.epochs import Lineage
 from tanpo.node.execution import ExecutedBlock, Execution
+from tanpo.node.origins import Origin, check_block, choose_origin, find_lowest
 from tanpo.node.replaying import Diverged, Watch
 from tanpo.node.scratch import Replayed, open_scratch, replay_all
-from tanpo.storage import LedgerStore, StoredBlock
+from tanpo.storage import StoredBlock
 from tanpo.storage.files import guarded_io, lock_folder
-from tanpo.storage.layout import (
-    PARTIES_START,
-    PARTIES_STOP,
-    STATE_NAME,
-    decode_party_position,
-    read_progress,
-)
-from tanpo.storage.ledger_store import read_rows
+from tanpo.storage.layout import STATE_NAME, Executed, read_progress
 from tanpo.storage.results import StoredResults
 
 AUDIT_NAME: Final = "audit"
-STATE_REMEDY: Final = "run `tanpo node rebuild`, or audit the blocks alone with --chain-only"
 BLOCKS_REMEDY: Final = (
     "this node's software or its blocks are not the network's: compare both with those of other members"
 )
@@ -49,9 +53,11 @@ class Audit:
 
     `proved_height`: up to there a quorum's signatures make the blocks final, as far as this run saw; the
     proof of the latest blocks may be for one that is not stored yet. `stored_height` is that of the LevelDB
-    that was compared, `None` if none was.
+    that was compared, `None` if none was. The blocks above `began_with` were executed: 0 is genesis, and else
+    it is the height of a snapshot.
     """
 
+    began_with: int
     height: int
     proved_height: int
     stored_height: int | None
@@ -67,15 +73,19 @@ def audit_node(
     *,
     scratch: Path | None = None,
     is_chain_only: bool = False,
+    from_snapshot: str = "",
 ) -> Audit:
     """Execute the chain in the folder `audit` of `scratch`, by default of the data directory, and compare.
 
-    With `is_chain_only` nothing but blocks, `network` and `guard` is read, which a running node allows.
+    With `is_chain_only` nothing but blocks, `network`, `guard` and snapshots is read, which a running node
+    allows. `from_snapshot` is the height of a snapshot to begin with, or `OLDEST`; a node whose ledger begins
+    later than the chain begins with its oldest one anyway.
     Interrupted, it goes on where it was when it is called again; ended, it leaves no folder behind.
 
     Raises:
         Stopped: `watch` was asked to end it.
-        UsageError: there is no ledger, it is of another network, or its node runs and LevelDB is to be read.
+        UsageError: there is no ledger, it is of another network, its node runs and LevelDB is to be read, or
+            there is no such snapshot.
         CorruptState: a file is damaged. Unavailable: the disk is full, or no worker runs.
     """
     progress = read_progress(data_dir, genesis.network_id)
@@ -86,30 +96,68 @@ def audit_node(
             opened.callback(os.close, lock_folder(data_dir))
             results = StoredResults.open(data_dir / STATE_NAME, remedy=STATE_REMEDY)
             opened.callback(results.close)
-        execution = opened.enter_context(open_scratch(folder, data_dir, genesis, mode))
-        examiner = Examiner(execution, genesis, results)
-        replayed, difference = None, None
-        try:
-            replayed = replay_all(
-                execution,
-                genesis,
-                stored_height=progress.segment_height,
-                watch=watch,
-                compare=examiner.examine,
-            )
-            examiner.finish()
-        except Diverged as found:
-            difference = found
-        audit = Audit(
-            height=execution.store.executed_height,
-            proved_height=min(examiner.proved_height, execution.store.executed_height),
-            stored_height=None if results is None else results.height,
-            difference=difference,
-            replayed=replayed,
+        lowest = find_lowest(data_dir) if results is None else max(1, results.beginning.height)
+        origin = choose_origin(
+            data_dir, genesis, lowest=Height(lowest), highest=progress.segment_height, wanted=from_snapshot
         )
-    with guarded_io(folder):
-        shutil.rmtree(folder)
-    return audit
+        subject = _Subject(
+            data_dir=data_dir,
+            genesis=genesis,
+            stored_height=progress.segment_height,
+            origin=origin,
+            results=results,
+        )
+        return _audit(subject, folder, mode, watch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """What is audited; `results` are None if LevelDB is left out."""
+
+    data_dir: Path
+    genesis: Genesis
+    stored_height: Height
+    origin: Origin | None
+    results: StoredResults | None
+
+
+def _audit(subject: _Subject, folder: Path, mode: ExecutionMode, watch: Watch) -> Audit:
+    origin, results, genesis = subject.origin, subject.results, subject.genesis
+    began_with = height = proved_height = Height(0) if origin is None else origin.height
+    replayed, difference, is_opened = None, None, False
+    try:
+        if origin is not None:
+            check_block(origin, subject.data_dir, genesis.network_id)
+            if results is not None:
+                compare_origin(results, origin, genesis)
+        with open_scratch(folder, subject.data_dir, genesis, mode, origin=origin, watch=watch) as execution:
+            is_opened = True
+            examiner = Examiner(execution, genesis, results)
+            try:
+                replayed = replay_all(
+                    execution,
+                    genesis,
+                    stored_height=subject.stored_height,
+                    watch=watch,
+                    compare=examiner.examine,
+                )
+                examiner.finish()
+            finally:
+                height = execution.store.executed_height
+                proved_height = Height(min(max(proved_height, examiner.proved_height), height))
+    except Diverged as found:
+        difference = found
+    if is_opened:
+        with guarded_io(folder):
+            shutil.rmtree(folder)
+    return Audit(
+        began_with=began_with,
+        height=height,
+        proved_height=proved_height,
+        stored_height=None if results is None else results.height,
+        difference=difference,
+        replayed=replayed,
+    )
 
 
 class Examiner:
@@ -129,9 +177,17 @@ class Examiner:
         self._examine_proof(stored, executed)
         results = self._results
         if results is not None and stored.height <= results.height:
-            _compare_record(results, stored, executed)
-            _compare_receipts(results, stored.height, executed.receipts)
-            _compare_positions(results, executed)
+            compare_roots(
+                results,
+                Executed(
+                    height=stored.height,
+                    block_hash=executed.block_hash,
+                    state_root=executed.state_root,
+                    receipts_root=executed.receipts_root,
+                ),
+            )
+            compare_receipts(results, stored.height, executed.receipts)
+            compare_positions(results, executed)
 
     def finish(self) -> None:
         """Compare the whole state with that of the block it is at, if that is the last one."""
@@ -139,13 +195,13 @@ class Examiner:
         if results is None:
             return
         if results.height > store.executed_height:
-            raise _differs(results, store.executed_height + 1, "block", "executed", "not in blocks/")
+            raise differs(results, store.executed_height + 1, "block", "executed", "not in blocks/")
         if results.height == store.executed_height:
-            _compare_parties(results, store)
+            compare_parties(results, store)
             try:
                 results.verify_state(store.executed)
             except CorruptState as error:
-                raise _differs(
+                raise differs(
                     results, results.height, "the state", error.value or error.message, error.limit
                 ) from None
 
@@ -188,59 +244,3 @@ class Examiner:
             limit=limit,
             remedy=BLOCKS_REMEDY,
         )
-
-
-def _compare_record(results: StoredResults, stored: StoredBlock, executed: ExecutedBlock) -> None:
-    record = results.find_executed(stored.height)
-    if record is None:
-        raise _differs(results, stored.height, "record", "missing", "hash and roots")
-    for part, found, expected in (
-        ("hash", record.block_hash, executed.block_hash),
-        ("state root", record.state_root, executed.state_root),
-        ("receipts root", record.receipts_root, executed.receipts_root),
-    ):
-        if found != expected:
-            raise _differs(results, stored.height, part, found.hex(), expected.hex())
-
-
-def _compare_receipts(results: StoredResults, height: Height, expected: tuple[bytes, ...]) -> None:
-    found = results.find_receipts(height) or ()
-    if len(found) != len(expected):
-        raise _differs(results, height, "number of receipts", len(found), len(expected))
-    for index, (one, other) in enumerate(zip(found, expected, strict=True)):
-        if one != other:
-            raise _differs(results, height, f"receipt {index}", one.hex(), other.hex())
-
-
-def _compare_positions(results: StoredResults, executed: ExecutedBlock) -> None:
-    height = executed.decoded.block.header.height
-    for index, tx in enumerate(executed.decoded.transactions):
-        for part, found in (
-            (f"position of transaction {tx.tx_id.hex()}", results.find_transaction(tx.tx_id)),
-            (f"position of request {tx.request_id}", results.find_request(tx.request_digest)),
-        ):
-            if found != (height, index):
-                raise _differs(results, height, part, found or "missing", (height, index))
-
-
-def _compare_parties(results: StoredResults, store: LedgerStore) -> None:
-    """Compare the whole index, so that rows of transactions that nobody sent are found too."""
-    expected = (row for row in read_rows(store) if PARTIES_START <= row[0] < PARTIES_STOP)
-    for found, wanted in zip_longest(results.read_parties(), expected):
-        if found != wanted:
-            # The lower key is the row that the other side lacks, or has with another value.
-            key = min(row[0] for row in (found, wanted) if row is not None)
-            height, index = decode_party_position(key)
-            raise _differs(
-                results,
-                height,
-                f"entry of transaction {index} in the index of members' transactions",
-                found[0].hex() if found else "missing",
-                wanted[0].hex() if wanted else "none",
-            )
-
-
-def _differs(results: StoredResults, height: int, part: str, value: object, limit: object) -> Diverged:
-    return Diverged(
-        height=height, part=part, place=str(results.path), value=value, limit=limit, remedy=STATE_REMEDY
-    )

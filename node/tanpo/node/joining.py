@@ -18,22 +18,16 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from tanpo.api.v1 import peer_pb2
-from tanpo.ledger.block import compute_block_hash, encode_block
 from tanpo.ledger.errors import LedgerError, PeerFault, Reason, Unavailable
 from tanpo.ledger.genesis import Genesis
-from tanpo.ledger.snapshotproof import (
-    SnapshotProof,
-    VerifiedSnapshot,
-    decode_snapshot_proof,
-    verify_snapshot_proof,
-)
 from tanpo.ledger.types import Height
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
+from tanpo.node.snapshot_heads import SnapshotHead, verify_head
 from tanpo.node.stopping import StopRequest
-from tanpo.storage import StoredBlock
-from tanpo.storage.manifest import Manifest, decode_manifest
-from tanpo.storage.snapshot_building import JOINING_NAME, Arrival, SnapshotBuilder, move_in
+from tanpo.storage.kept import SNAPSHOTS_NAME, SnapshotCopy
+from tanpo.storage.manifest import decode_manifest
+from tanpo.storage.snapshot_building import JOINING_NAME, SnapshotBuilder, move_in
 
 CALLS_PER_PEER: Final = 2
 """Chunks asked of one peer at a time: while one is verified and written, the next is on its way."""
@@ -104,10 +98,12 @@ class Offers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Snapshot:
-    manifest: Manifest
-    proof: SnapshotProof
-    verified: VerifiedSnapshot
+class _Growing:
+    """A snapshot that is being joined by: who offers it, and where its chunks go."""
+
+    candidate: Candidate
+    builder: SnapshotBuilder
+    copy: SnapshotCopy
 
 
 class Joining:
@@ -204,10 +200,13 @@ class Joining:
 
     async def _join(self, candidate: Candidate, started: float) -> Joined:
         snapshot = await self._fetch_head(candidate)
-        builder = SnapshotBuilder.open(self._data_dir / JOINING_NAME, snapshot.manifest)
+        folder = self._data_dir / JOINING_NAME
+        builder = SnapshotBuilder.open(folder, snapshot.manifest)
+        copy = SnapshotCopy(folder / SNAPSHOTS_NAME, snapshot.manifest)
         try:
-            await self._fetch_chunks(candidate, builder)
-            builder.finish(self._genesis.network_id, _make_arrival(snapshot))
+            await self._fetch_chunks(_Growing(candidate=candidate, builder=builder, copy=copy))
+            copy.finish(snapshot.encoded_proof)
+            builder.finish(self._genesis.network_id, snapshot.make_arrival())
         finally:
             builder.close()
         move_in(self._data_dir)
@@ -225,7 +224,7 @@ class Joining:
         )
         return joined
 
-    async def _fetch_head(self, candidate: Candidate) -> _Snapshot:
+    async def _fetch_head(self, candidate: Candidate) -> SnapshotHead:
         """Return a snapshot whose root is proved, from the first peer that can prove it."""
         for peer in candidate.peers:
             if peer.name in self._banned:
@@ -243,28 +242,17 @@ class Joining:
             "wait, or add peers to the configuration",
         )
 
-    def _check_head(self, candidate: Candidate, encoded: bytes, proof_bytes: bytes) -> _Snapshot:
+    def _check_head(self, candidate: Candidate, encoded: bytes, proof: bytes) -> SnapshotHead:
         if sha256(encoded).digest() != candidate.digest:
             raise PeerFault(Reason.PROOF_INVALID, "this is not the manifest that was listed")
-        manifest, proof = decode_manifest(encoded), decode_snapshot_proof(proof_bytes)
-        verified = verify_snapshot_proof(proof, self._genesis)
-        header = verified.header
-        shown = (manifest.height + 1, manifest.header_hash, manifest.state_root)
-        if shown != (header.height, compute_block_hash(header), header.state_root):
-            raise PeerFault(
-                Reason.PROOF_INVALID,
-                "the manifest is of another state than the one that is proved",
-                value=manifest.state_root.hex(),
-                limit=header.state_root.hex(),
-            )
-        return _Snapshot(manifest=manifest, proof=proof, verified=verified)
+        return verify_head(decode_manifest(encoded), proof, self._genesis)
 
-    async def _fetch_chunks(self, candidate: Candidate, builder: SnapshotBuilder) -> None:
-        missing = deque(builder.missing)
-        self._note_progress(candidate, builder, len(missing))
+    async def _fetch_chunks(self, growing: _Growing) -> None:
+        missing = deque(growing.builder.missing)
+        self._note_progress(growing, len(missing))
         workers = [
-            asyncio.create_task(self._work(peer, candidate, builder, missing))
-            for peer in candidate.peers
+            asyncio.create_task(self._work(peer, growing, missing))
+            for peer in growing.candidate.peers
             for _ in range(CALLS_PER_PEER)
         ]
         try:
@@ -274,16 +262,14 @@ class Joining:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-        if builder.missing:
+        if growing.builder.missing:
             raise _unavailable(
                 "the peers that are left do not give the chunks that are missing",
-                f"{len(builder.missing)} chunks",
+                f"{len(growing.builder.missing)} chunks",
                 "join again: those that are in stay in",
             )
 
-    async def _work(
-        self, peer: Giver, candidate: Candidate, builder: SnapshotBuilder, missing: deque[int]
-    ) -> None:
+    async def _work(self, peer: Giver, growing: _Growing, missing: deque[int]) -> None:
         """Fetch chunk after chunk from one peer, until there are none or the peer is of no use."""
         failures = 0
         while missing and failures < FAILURES_MAX and peer.name not in self._banned:
@@ -291,10 +277,10 @@ class Joining:
             position = missing.popleft()
             is_in = False
             try:
-                encoded = await peer.get_chunk(candidate.digest, position)
+                encoded = await peer.get_chunk(growing.candidate.digest, position)
                 if peer.name in self._banned:
                     return
-                is_in = self._take(peer, candidate, builder, position, encoded)
+                is_in = self._take(peer, growing, position, encoded)
                 failures = 0
             except Unavailable as error:
                 if error.reason in (Reason.NOT_FOUND, Reason.DISK_FULL):
@@ -306,30 +292,25 @@ class Joining:
             finally:
                 if not is_in:
                     missing.append(position)
-            self._note_progress(candidate, builder, len(builder.missing))
+            self._note_progress(growing, len(growing.builder.missing))
 
-    def _take(
-        self,
-        peer: Giver,
-        candidate: Candidate,
-        builder: SnapshotBuilder,
-        position: int,
-        encoded: bytes,
-    ) -> bool:
+    def _take(self, peer: Giver, growing: _Growing, position: int, encoded: bytes) -> bool:
         """Put a chunk in if it is true, and return whether it was."""
         try:
-            builder.check_copy(position, encoded)
+            growing.builder.check_copy(position, encoded)
         except PeerFault as fault:
             self._ban(peer, fault)
             return False
         try:
-            chunk = builder.verify(position, encoded)
+            chunk = growing.builder.verify(position, encoded)
         except PeerFault as fault:
             # It is what the manifest names: then the manifest is false, and whoever offers it made it up.
-            for liar in candidate.peers:
+            for liar in growing.candidate.peers:
                 self._ban(liar, fault)
             return False
-        builder.insert(position, chunk)
+        # First, so that what is in is in both: a chunk that is in is not fetched again.
+        growing.copy.add(position, encoded)
+        growing.builder.insert(position, chunk)
         self._givers.add(peer.name)
         return True
 
@@ -339,33 +320,15 @@ class Joining:
             self._metrics.peer_faults.labels(peer.name).inc()
             _LOG.error("peer banned", peer=peer.name, why=fault.message, value=fault.value, limit=fault.limit)
 
-    def _note_progress(self, candidate: Candidate, builder: SnapshotBuilder, missing: int) -> None:
-        total = builder.chunk_count
+    def _note_progress(self, growing: _Growing, missing: int) -> None:
+        height, total = growing.candidate.height, growing.builder.chunk_count
         self._metrics.join_chunks.set(total)
         self._metrics.join_chunks_missing.set(missing)
-        self._progress = (
-            f"joining by the snapshot of height {candidate.height}: {total - missing} of {total} chunks"
-        )
+        self._progress = f"joining by the snapshot of height {height}: {total - missing} of {total} chunks"
         now = time.monotonic()
         if now - self._told_at >= PROGRESS_EVERY_S or not missing:
             self._told_at = now
-            _LOG.info(
-                "joining", height=candidate.height, chunks=total, missing=missing, peers=len(self._givers)
-            )
-
-
-def _make_arrival(snapshot: _Snapshot) -> Arrival:
-    block = snapshot.verified.block
-    return Arrival(
-        block=StoredBlock(
-            height=block.header.height,
-            block_hash=block.block_hash,
-            block=encode_block(block),
-            proof=snapshot.proof.tip.commit_proof,
-        ),
-        receipts_root=snapshot.verified.header.receipts_root,
-        links=snapshot.proof.steps,
-    )
+            _LOG.info("joining", height=height, chunks=total, missing=missing, peers=len(self._givers))
 
 
 def _unavailable(why: str, value: str, remedy: str) -> Unavailable:

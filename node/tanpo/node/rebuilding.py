@@ -1,7 +1,8 @@
 """`tanpo node rebuild`: the state of a stopped node made anew from its blocks.
 
-The new state is made in a folder of its own and takes the place of the old one when it is whole: until then
-nothing of the node is changed, and neither blocks nor votes are ever touched.
+It follows from the genesis, or from the snapshot that the node joined by. The new state is made in a folder
+of its own and takes the place of the old one when it is whole: until then nothing of the node is changed, and
+neither blocks nor votes are ever touched.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 
 from tanpo.ledger.genesis import Genesis
 from tanpo.node.config import ExecutionMode
+from tanpo.node.origins import check_block, choose_origin, find_lowest
 from tanpo.node.replaying import Watch
 from tanpo.node.scratch import Replayed, open_scratch, replay_all
 from tanpo.storage.files import guarded_io, lock_folder, sync_folder
@@ -25,11 +27,13 @@ _REPLACED_NAME: Final = "state.replaced"
 def rebuild_state(data_dir: Path, genesis: Genesis, mode: ExecutionMode, watch: Watch) -> Replayed:
     """Execute every block of a stopped node and put what they give in the place of `state/`.
 
+    If its blocks begin later than the chain, it executes those above the oldest snapshot that the node kept.
     Interrupted, by `watch` or a crash, it goes on where it was when it is called again.
 
     Raises:
         Stopped: `watch` was asked to end it.
-        UsageError: there is no ledger, it is of another network, or a process uses it.
+        UsageError: there is no ledger, it is of another network, a process uses it, or its blocks begin later
+            than the chain and no snapshot is kept (NOT_FOUND).
         Diverged: a block gives other roots than the next one's header carries: software or disk is wrong.
         CorruptState: a block is damaged or missing. Unavailable: the disk is full, or no worker runs.
     """
@@ -37,7 +41,12 @@ def rebuild_state(data_dir: Path, genesis: Genesis, mode: ExecutionMode, watch: 
     lock = lock_folder(data_dir)
     try:
         work = data_dir / REBUILD_NAME
-        with open_scratch(work, data_dir, genesis, mode) as execution:
+        origin = choose_origin(
+            data_dir, genesis, lowest=find_lowest(data_dir), highest=progress.segment_height
+        )
+        if origin is not None:
+            check_block(origin, data_dir, genesis.network_id)
+        with open_scratch(work, data_dir, genesis, mode, origin=origin, watch=watch) as execution:
             replayed = replay_all(execution, genesis, stored_height=progress.segment_height, watch=watch)
         _take_place(work, data_dir)
     finally:

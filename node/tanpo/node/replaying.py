@@ -34,12 +34,16 @@ _LOG = get_logger("execution")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far re-execution is. `began_at` is the height it found executed, `seconds` the time since."""
+    """How far re-execution is. `began_at` is the height it found executed, `seconds` the time since.
+
+    With the unit "chunk" all of it counts those of the snapshot that the chain is executed from.
+    """
 
     height: int
     target: int
     began_at: int
     seconds: float
+    unit: str = "block"
 
     @property
     def rate(self) -> float:
@@ -55,7 +59,7 @@ class Progress:
         """Return this on a line for people."""
         share = 100 * self.height // self.target if self.target else 100
         return (
-            f"block {self.height} of {self.target}, {share} %, {self.rate:.0f} blocks/s, "
+            f"{self.unit} {self.height} of {self.target}, {share} %, {self.rate:.0f} {self.unit}s/s, "
             f"{self.seconds_left} s left"
         )
 
@@ -77,15 +81,20 @@ class Watch:
         self._clock_s = clock_s
         self._began_at = self._target = 0
         self._began_s = self._told_s = 0.0
+        self._unit = "block"
 
-    def begin(self, height: int, target: int) -> None:
-        """Hear that blocks above `height` are to be executed, up to `target`."""
-        self._began_at, self._target = height, target
+    def begin(self, height: int, target: int, *, unit: str = "block") -> None:
+        """Hear that blocks above `height` are to be executed, up to `target`, or chunks to be put in."""
+        self._began_at, self._target, self._unit = height, target, unit
         self._began_s = self._told_s = self._clock_s()
         self._tell(self._measure(height))
 
     def note(self, height: int) -> None:
-        """Hear that a block is committed. Raises `Stopped` when the process was asked to end."""
+        """Hear that a block is committed, or a chunk is in.
+
+        Raises:
+            Stopped: the process was asked to end.
+        """
         if self._clock_s() - self._told_s >= self._interval_s or height == self._target:
             self._told_s = self._clock_s()
             self._tell(self._measure(height))
@@ -101,6 +110,7 @@ class Watch:
             target=self._target,
             began_at=self._began_at,
             seconds=self._clock_s() - self._began_s,
+            unit=self._unit,
         )
 
 

@@ -32,12 +32,10 @@ from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.storage import LedgerStore
 from tanpo.storage.database import FrozenView
+from tanpo.storage.kept import SNAPSHOTS_NAME
 from tanpo.storage.ledger_store import freeze
 from tanpo.storage.manifest import ChunkPlace
 from tanpo.storage.snapshots import Draft, Offer, SnapshotStore
-
-SNAPSHOTS_NAME: Final = "snapshots"
-"""The folder in a node's data directory."""
 
 REST: Final = 4
 """How many times as long as a step of the work the next one waits: a fifth of a processor at most."""
@@ -84,7 +82,7 @@ class Snapshotting:
         """
         return cls(
             store=store,
-            snapshots=SnapshotStore.open(data_dir / SNAPSHOTS_NAME),
+            snapshots=SnapshotStore.open(data_dir / SNAPSHOTS_NAME, base=store.beginning.height),
             find_validators=lineage.find,
             every_blocks=every_blocks,
             metrics=metrics,

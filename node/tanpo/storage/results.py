@@ -7,12 +7,14 @@ from pathlib import Path
 
 from tanpo.ledger.errors import CorruptState, Reason, UsageError
 from tanpo.ledger.types import Height
+from tanpo.storage.beginning import Beginning
 from tanpo.storage.database import Database
 from tanpo.storage.layout import (
     PARTIES_START,
     PARTIES_STOP,
     Executed,
     decode_executed,
+    decode_party_position,
     decode_receipts,
     executed_key,
     receipts_key,
@@ -26,11 +28,15 @@ _WRITE_BUFFER_BYTES = 4 << 20
 
 
 class StoredResults:
-    """Executed blocks, receipts and positions. `height` is that of the latest, -1 if there is none."""
+    """Executed blocks, receipts and positions. `height` is that of the latest, -1 if there is none.
+
+    `beginning` is that of the ledger.
+    """
 
     def __init__(self, path: Path, database: Database) -> None:
         index = PositionIndex(database)
         self.path = path
+        self.beginning = Beginning(database)
         self.height = StateTree.open(database, cache_records=1).height
         self.find_transaction = index.find_transaction
         self.find_request = index.find_request
@@ -70,9 +76,11 @@ class StoredResults:
         record = self._database.get_sealed(receipts_key(height))
         return None if record is None else decode_receipts(record)
 
-    def read_parties(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the rows of the index of members' transactions, in ascending order of key."""
-        return self._database.scan_raw(PARTIES_START, PARTIES_STOP)
+    def read_parties(self, above: Height) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the rows of the index of members' transactions of blocks above a height, ascending by key."""
+        for key, value in self._database.scan_raw(PARTIES_START, PARTIES_STOP):
+            if decode_party_position(key)[0] > above:
+                yield key, value
 
     def verify_state(self, executed: Executed) -> None:
         """Raise `CorruptState` unless the whole state, hashed anew, has the root of `executed`."""

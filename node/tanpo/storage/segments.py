@@ -50,10 +50,20 @@ REMEDY: Final = (
 
 
 JOINED_REMEDY: Final = (
-    "if this node joined by a snapshot and lost state/, join again with `tanpo node join`; else put back the "
+    "if this node joined by a snapshot and lost state/, run `tanpo node rebuild`; else put back the "
     "files that are missing, from a backup or from another stopped node"
 )
 """Blocks that begin later than the chain cannot be executed anew."""
+
+
+def read_first(folder: Path) -> Height:
+    """Return the first block that the files in a folder hold, 1 if there are none.
+
+    Raises:
+        CorruptState: a file has a name that no segment has, or the disk refuses.
+    """
+    with guarded_io(folder):
+        return Height(min((_first_height(path) for path in folder.glob(f"*{SUFFIX}")), default=1))
 
 
 class Segment:
@@ -117,6 +127,7 @@ class BlockSegments:
         """Open or create the folder, verify the last file and cut off a torn record at its end.
 
         `first` is the block that the chain here begins with: not 1 for a ledger that came from a snapshot.
+        What the files hold of before it is not read.
         `synced` is the highest block known to have been on disk; what is missing up to there is damage. What
         is opened for reading alone ends before a torn record and leaves it there: it may be one that a
         running node is about to finish.
@@ -218,7 +229,8 @@ class BlockSegments:
         if not self._firsts:
             self._require(synced, self._folder, 0)
             return
-        if self._firsts[0] != self._first:
+        # Files may begin earlier: with blocks that came before the snapshot which the ledger begins with.
+        if self._firsts[0] > self._first:
             raise corrupt(
                 self._folder,
                 f"the first file begins with block {self._firsts[0]}, not {self._first}",

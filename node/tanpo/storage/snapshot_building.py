@@ -10,6 +10,7 @@ become a ledger, and only a whole one is moved into place.
               Jroot              root of the tree so far       } while it grows
               J 00 position:u32  this chunk is in              }
     blocks/   the block of the snapshot's height; the next ones follow it
+    snapshots/  a copy of the snapshot, see `kept`
     complete  the folder is a ledger: move it into place
 """
 
@@ -31,6 +32,7 @@ from tanpo.storage.blockfile import StoredBlock
 from tanpo.storage.database import Database, scan_keys, seal
 from tanpo.storage.files import create_synced, guarded_io, sync_folder
 from tanpo.storage.guard import SLOT_BYTES, SLOTS, read_slots
+from tanpo.storage.kept import SNAPSHOTS_NAME, move_copies
 from tanpo.storage.layout import (
     BLOCKS_NAME,
     GUARD_NAME,
@@ -275,6 +277,7 @@ def move_in(path: Path) -> bool:
                 _set_aside(path / name, replaced / name)
             (joining / name).rename(path / name)
             sync_folder(path)
+        move_copies(joining / SNAPSHOTS_NAME, path / SNAPSHOTS_NAME)
         shutil.copyfile(joining / NETWORK_NAME, path / NETWORK_NAME)
         sync_folder(path)
         (joining / _COMPLETE).unlink()  # First: without the rest it would promise what is not there.

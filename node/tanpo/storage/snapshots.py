@@ -1,5 +1,7 @@
 """The snapshots that a node keeps for those who join: made in the background, each once, the newest two kept.
 
+The one that the ledger itself begins with stays too, for `tanpo node rebuild` and `audit`: see `kept`.
+
     making/partitions   which state is being cut, and the hash of each partition
     making/p0000 ...    its pairs, see `partition`       making/c000000 ...  its chunks so far
     HEIGHT/manifest     see `manifest`                   HEIGHT/proof        why its root can be trusted
@@ -25,8 +27,17 @@ from tanpo.ledger.statekey import wrap_root
 from tanpo.ledger.types import BlockHash, Height, StateRoot
 from tanpo.storage.database import FrozenView
 from tanpo.storage.files import corrupt, guarded_io
+from tanpo.storage.kept import (
+    MANIFEST_NAME,
+    PROOF_NAME,
+    chunk_path,
+    find_kept,
+    seal_file,
+    snapshot_name,
+    unseal,
+)
 from tanpo.storage.layout import STATE_START, STATE_STOP
-from tanpo.storage.manifest import CHUNKS_MAX, ChunkPlace, Manifest, decode_manifest
+from tanpo.storage.manifest import CHUNKS_MAX, ChunkPlace, Manifest
 from tanpo.storage.partition import PartitionFile, choose_depth, write_partitions
 from tanpo.storage.snapshot_making import ChunkCutter, PartitionDamaged, PartitionedState
 
@@ -39,8 +50,6 @@ finished."""
 
 _MAKING: Final = "making"
 _PARTITIONS: Final = "partitions"
-_MANIFEST: Final = "manifest"
-_PROOF: Final = "proof"
 _TAG: Final = b"tanpo/partitions/1"
 _HASH_BYTES: Final = 32
 
@@ -64,20 +73,23 @@ class Offer:
 class SnapshotStore:
     """The folder of a node's snapshots. Calls block; none of them but `make` takes long."""
 
-    def __init__(self, folder: Path, *, chunk_bytes: int = CHUNK_BYTES) -> None:
+    def __init__(self, folder: Path, *, chunk_bytes: int = CHUNK_BYTES, base: Height = Height(0)) -> None:
         self._folder = folder
+        self._base = base
         self._making = folder / _MAKING
         self._chunk_bytes = chunk_bytes
         self._offers: list[Offer] = []
 
     @classmethod
-    def open(cls, folder: Path, *, chunk_bytes: int = CHUNK_BYTES) -> SnapshotStore:
+    def open(cls, folder: Path, *, chunk_bytes: int = CHUNK_BYTES, base: Height = Height(0)) -> SnapshotStore:
         """Open the folder; what is not whole in it is removed.
+
+        `base` is the height of the snapshot that the ledger begins with: it stays, however old it is.
 
         Raises:
             CorruptState, Unavailable: the disk refuses.
         """
-        store = cls(folder, chunk_bytes=chunk_bytes)
+        store = cls(folder, chunk_bytes=chunk_bytes, base=base)
         with guarded_io(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for path in sorted(folder.iterdir(), reverse=True):
@@ -137,22 +149,23 @@ class SnapshotStore:
     def publish(
         self, draft: Draft, header_hash: BlockHash, chunks: tuple[ChunkPlace, ...], proof: bytes
     ) -> Manifest:
-        """Offer what `make` made, and remove what is older than the newest two."""
+        """Offer what `make` made, and remove what is older than the newest two, but for the base."""
         manifest = Manifest(
             height=draft.height, header_hash=header_hash, state_root=draft.state_root, chunks=chunks
         )
-        final = self._folder / f"{draft.height:010d}"
+        final = self._folder / snapshot_name(draft.height)
         with guarded_io(self._folder):
             for path in self._making.glob("p*"):
                 path.unlink()
-            _write(self._making / _PROOF, _seal(proof))
-            _write(self._making / _MANIFEST, _seal(manifest.encoded))
+            _write(self._making / PROOF_NAME, seal_file(proof))
+            _write(self._making / MANIFEST_NAME, seal_file(manifest.encoded))
             shutil.rmtree(final, ignore_errors=True)
             self._making.rename(final)
             self._offers = [offer for offer in self._offers if offer.manifest.height != draft.height]
             self._offers.insert(0, Offer(manifest=manifest, proof=proof))
             for old in self._offers[KEPT:]:
-                self._remove(old)
+                if old.manifest.height != self._base:
+                    self._remove(old)
         return manifest
 
     def abandon(self) -> None:
@@ -170,7 +183,7 @@ class SnapshotStore:
         if offer is None or position >= len(offer.manifest.chunks):
             raise _not_found(f"{digest.hex()} {position}")
         place = offer.manifest.chunks[position]
-        path = _chunk_path(self._folder / f"{offer.manifest.height:010d}", position)
+        path = chunk_path(self._folder / snapshot_name(offer.manifest.height), position)
         with guarded_io(path):
             content = path.read_bytes() if path.exists() else b""
         if len(content) != place.size or sha256(content).digest() != place.digest:
@@ -182,7 +195,7 @@ class SnapshotStore:
     def _remove(self, offer: Offer) -> None:
         self._offers.remove(offer)
         with guarded_io(self._folder):
-            shutil.rmtree(self._folder / f"{offer.manifest.height:010d}", ignore_errors=True)
+            shutil.rmtree(self._folder / snapshot_name(offer.manifest.height), ignore_errors=True)
 
     def _partition(self, draft: Draft, view: FrozenView) -> Generator[None, None, None]:
         self.abandon()
@@ -194,7 +207,7 @@ class SnapshotStore:
         for file in files:
             writer.u64(file.size).raw(file.digest)
         with guarded_io(self._making):
-            _write(self._making / _PARTITIONS, _seal(writer.finish()))
+            _write(self._making / _PARTITIONS, seal_file(writer.finish()))
 
     def _cut(self, state: PartitionedState, draft: Draft) -> Generator[None, None, tuple[ChunkPlace, ...]]:
         """Cut every chunk that is not there yet."""
@@ -202,7 +215,7 @@ class SnapshotStore:
         places: list[ChunkPlace] = []
         start = 0
         while start < PATH_STOP:
-            path = _chunk_path(self._making, len(places))
+            path = chunk_path(self._making, len(places))
             encoded, stop = self._find_chunk(path, draft, start)
             if not encoded:
                 encoded, stop = yield from cutter.cut(start)
@@ -231,7 +244,7 @@ class SnapshotStore:
     def _read_marker(self) -> tuple[Draft, tuple[PartitionFile, ...]] | None:
         path = self._making / _PARTITIONS
         with guarded_io(path):
-            content = _unseal(path)
+            content = unseal(path)
         if content is None:
             return None
         reader = Reader(content)
@@ -243,16 +256,9 @@ class SnapshotStore:
         return draft, files
 
 
-def _chunk_path(folder: Path, position: int) -> Path:
-    return folder / f"c{position:06d}"
-
-
 def _read_offer(folder: Path) -> Offer | None:
-    encoded, proof = _unseal(folder / _MANIFEST), _unseal(folder / _PROOF)
-    if encoded is None or proof is None:
-        return None
-    manifest = decode_manifest(encoded)
-    return Offer(manifest=manifest, proof=proof)
+    kept = find_kept(folder)
+    return None if kept is None else Offer(manifest=kept.manifest, proof=kept.proof)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -260,17 +266,6 @@ def _write(path: Path, content: bytes) -> None:
     unfinished = path.with_suffix(".new")
     unfinished.write_bytes(content)
     unfinished.replace(path)
-
-
-def _seal(content: bytes) -> bytes:
-    return sha256(content).digest() + content
-
-
-def _unseal(path: Path) -> bytes | None:
-    """Return what `_seal` covered, None if it is missing or damaged."""
-    content = path.read_bytes() if path.exists() else b""
-    body = content[_HASH_BYTES:]
-    return body if sha256(body).digest() == content[:_HASH_BYTES] else None
 
 
 def _not_found(value: str) -> Unavailable:

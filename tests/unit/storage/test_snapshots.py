@@ -288,7 +288,7 @@ def test_state_lost_after_joining_is_refused_with_the_remedy(make_chain: MakeCha
     (joined.path / "state").rename(joined.path / "aside")
     with pytest.raises(CorruptState, match="begins with block 12, not 1") as refusal:
         joined.reopen()
-    assert "tanpo node join" in refusal.value.remedy
+    assert "tanpo node rebuild" in refusal.value.remedy
 
 
 def test_any_change_of_a_manifest_is_another_or_refused(chain: Chain) -> None:

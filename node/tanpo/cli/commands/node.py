@@ -75,16 +75,30 @@ def audit(
         Path | None,
         typer.Option(metavar="DIR", help="Execute in DIR/audit; by default in that of the data directory."),
     ] = None,
+    from_snapshot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEIGHT",
+            help="Begin with the state of a snapshot that the node kept, after verifying it, and leave out "
+            "what comes before: its height, or `oldest`. A node that joined by one does so anyway.",
+        ),
+    ] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Execute the chain anew from genesis and compare all that is stored; fail at the first difference."""
+    """Execute the chain anew and compare all that is stored; fail at the first difference."""
     from tanpo.cli.upkeep import describe_audit, load_node, watched
     from tanpo.node.auditing import audit_node
 
     loaded, genesis = load_node(config)
     with watched("auditing") as watch:
         found = audit_node(
-            loaded.data_dir, genesis, loaded.execution, watch, scratch=scratch, is_chain_only=chain_only
+            loaded.data_dir,
+            genesis,
+            loaded.execution,
+            watch,
+            scratch=scratch,
+            is_chain_only=chain_only,
+            from_snapshot=from_snapshot or "",
         )
     print_fields(output, {"config": str(config), **describe_audit(found)})
     if found.difference is not None:
