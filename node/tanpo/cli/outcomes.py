@@ -35,7 +35,8 @@ def describe_outcome(outcome: Outcome) -> dict[str, Any]:
             return named | {"state": "rejected", "tx_id": tx_id.hex(), "code": str(error.reason)}
         case Pending(tx_id=tx_id, as_of_height=height):
             return named | {"state": "pending", "tx_id": tx_id.hex(), "as_of_height": height}
-        case Unknown(as_of_height=height, as_of_time_ms=time_ms):
-            return named | {"state": "unknown", "as_of_height": height, "as_of_time_ms": time_ms}
+        case Unknown(as_of_height=height, as_of_time_ms=time_ms, since_time_ms=since_ms):
+            told = {"as_of_height": height, "as_of_time_ms": time_ms, "since_time_ms": since_ms}
+            return named | {"state": "unknown", **told}
         case _:
             assert_never(outcome)

@@ -73,6 +73,7 @@ def describe_status(status: NodeStatus) -> dict[str, Any]:
 def _describe_chain(status: NodeStatus) -> dict[str, Any]:
     return {
         "height": status.height,
+        "first_height": status.first_height,
         "state_root": status.state_root.hex(),
         "role": "observer" if status.observer_reason else "validator",
         "epoch": status.epoch,

@@ -20,6 +20,7 @@ from tanpo.client.results import (
     Pending,
     QueryResult,
     Rejected,
+    TransactionList,
     TransactionPosition,
     Unknown,
     ValidatorsView,
@@ -88,6 +89,7 @@ def read_outcome(member: MemberId, request_id: str, outcome: ledger_pb2.Outcome)
                 request_id=request_id,
                 as_of_height=Height(outcome.as_of_height),
                 as_of_time_ms=outcome.as_of_time_ms,
+                since_time_ms=outcome.since_time_ms,
             )
     raise lying("an outcome without a state", value=outcome.state, limit="1..4")
 
@@ -106,11 +108,14 @@ def read_receipt(tx_id: TxId, response: ledger_pb2.GetReceiptResponse) -> Receip
     return _read_receipt(response.receipt, tx_id, response.height, response.index)
 
 
-def read_transactions(response: ledger_pb2.ListTransactionsResponse) -> tuple[TransactionPosition, ...]:
+def read_transactions(response: ledger_pb2.ListTransactionsResponse) -> TransactionList:
     """Return where the transactions of a member are."""
-    return tuple(
-        TransactionPosition(height=Height(one.height), index=one.index, tx_id=_tx_id(one.tx_id))
-        for one in response.transactions
+    return TransactionList(
+        positions=tuple(
+            TransactionPosition(height=Height(one.height), index=one.index, tx_id=_tx_id(one.tx_id))
+            for one in response.transactions
+        ),
+        first_height=Height(response.first_height),
     )
 
 
@@ -203,6 +208,7 @@ def read_status(network_id: NetworkId, response: network_pb2.NodeStatus) -> Node
         pending_transactions=response.pending_transactions,
         connected_peers=tuple(response.connected_peers),
         stalled_reason=response.stalled_reason,
+        first_height=Height(response.first_height),
         clock_ms=response.clock_ms,
         observer_reason=response.observer_reason,
         validators=tuple(response.validators),

@@ -27,6 +27,7 @@ from tanpo.client.results import (
     Outcome,
     QueryResult,
     Result,
+    TransactionList,
     TransactionPosition,
     ValidatorsView,
     in_order_of,
@@ -235,10 +236,11 @@ class ChainCalls:
 
     def transactions_of(
         self, member: str, before: TransactionPosition | None = None, *, limit: int = 100
-    ) -> tuple[TransactionPosition, ...]:
+    ) -> TransactionList:
         """Return the latest transactions that concern a member, or the latest before one of them.
 
-        Those it sent or signed, and those whose arguments or events name it or an account of it.
+        Those it sent or signed, and those whose arguments or events name it or an account of it. A node that
+        joined by a snapshot lists those of later blocks alone: `first_height` of the list tells.
         """
         return self._link.run(requests.transactions(self._link.context, member, before, limit))
 

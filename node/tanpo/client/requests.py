@@ -26,6 +26,7 @@ from tanpo.client.results import (
     QueryResult,
     Rejected,
     Result,
+    TransactionList,
     TransactionPosition,
     ValidatorsView,
 )
@@ -179,7 +180,7 @@ def receipt(context: Context, tx_id: TxId) -> Plan[Receipt]:
 
 def transactions(
     context: Context, member: str, before: TransactionPosition | None, limit: int
-) -> Plan[tuple[TransactionPosition, ...]]:
+) -> Plan[TransactionList]:
     """Fetch the latest transactions that concern a member, by the node's word."""
     request = ledger.ListTransactionsRequest(
         member=member,

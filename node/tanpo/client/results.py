@@ -112,16 +112,23 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """In no block up to `as_of_height`, whose block time is `as_of_time_ms`, and not waiting at this node."""
+    """In no block up to `as_of_height`, whose block time is `as_of_time_ms`, and not waiting at this node.
+
+    It may be in a block that this node does not hold if it was valid until a time before `since_time_ms`.
+    """
 
     member: MemberId
     request_id: str
     as_of_height: Height
     as_of_time_ms: int
+    since_time_ms: int
 
     def has_expired(self, valid_until_ms: int) -> bool:
-        """Return whether a transaction valid until then can no longer enter a block."""
-        return self.as_of_time_ms > valid_until_ms
+        """Return whether a transaction valid until then is in no block and can enter none any more.
+
+        Where this is false although its time has passed, ask a node that holds the chain from its genesis.
+        """
+        return self.since_time_ms <= valid_until_ms < self.as_of_time_ms
 
 
 Result: TypeAlias = Committed | Rejected
@@ -193,6 +200,22 @@ class TransactionPosition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionList:
+    """Transactions that concern a member, the latest first.
+
+    Of blocks before `first_height`, which is 1 where a node holds all, it lists none.
+    """
+
+    positions: tuple[TransactionPosition, ...]
+    first_height: Height
+
+    @property
+    def is_of_whole_chain(self) -> bool:
+        """Whether the node holds every block, so that what it does not list is not there."""
+        return self.first_height <= 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceView:
     """What a node knows against a validator. `height` is that of the block it stands in, None while it waits.
 
@@ -211,7 +234,8 @@ class EvidenceView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """What a node says of itself. `leader` and `validators` are "member/node"; `stalled_reason` is empty
-    while all is well, and `observer_reason` while the node votes."""
+    while all is well, and `observer_reason` while the node votes. `first_height` is the first block of which
+    the node holds transactions, receipts and events."""
 
     network: str
     network_id: NetworkId
@@ -233,6 +257,7 @@ class NodeStatus:
     clock_ms: int
     observer_reason: str
     validators: tuple[str, ...]
+    first_height: Height
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

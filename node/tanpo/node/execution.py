@@ -87,6 +87,8 @@ class Execution:
     `past_views` are those of earlier heights.
 
     `contracts` are the committed state's; `programs` compile sources that are proposed ahead of their block.
+    `since_time_ms` is the time of the block that the ledger begins with, 0 for genesis: of requests that were
+    valid until a time before, nothing is remembered.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class Execution:
         self._metrics = metrics
         self._executed: dict[BlockHash, ExecutedBlock] = {}
         self.tip_term = Term(0)
-        self.tip_time_ms = 0
+        self.tip_time_ms = self.since_time_ms = 0
 
     @classmethod
     def open(
@@ -346,6 +348,9 @@ class Execution:
         if self.store.executed_height:
             header = decode_block(self.store.read_block(self.store.executed_height).block).header
             self.tip_term, self.tip_time_ms = header.term, header.time_ms
+        first = self.store.beginning.height
+        if first:
+            self.since_time_ms = decode_block(self.store.read_block(first).block).header.time_ms
 
 
 def _note(settled: Settled, header: Header) -> None:

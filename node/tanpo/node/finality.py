@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tanpo.ledger.block import BlockFlags, Header, encode_header, read_header
 from tanpo.ledger.certificate import decode_commit_proof
 from tanpo.ledger.codec import Reader
-from tanpo.ledger.errors import Reason, Unavailable
-from tanpo.ledger.lineage import DESCENDANTS_MAX
-from tanpo.ledger.types import Height
+from tanpo.ledger.errors import Reason, Unavailable, invariant
+from tanpo.ledger.lineage import DESCENDANTS_MAX, EpochStep
+from tanpo.ledger.snapshotproof import decode_step
+from tanpo.ledger.types import Epoch, Height
+from tanpo.ledger.validators import ValidatorSet
 from tanpo.storage import LedgerStore
 
 
@@ -27,6 +31,39 @@ def find_final(store: LedgerStore, height: Height) -> tuple[bytes, tuple[bytes, 
     raise Unavailable(
         Reason.NOT_FOUND, "the proof of this height is not stored yet", value=height, remedy="ask again"
     )
+
+
+class EpochSteps:
+    """How each epoch followed from the one before, for those who check it.
+
+    A ledger that begins with a snapshot remembers the steps of before, which it proved when it joined.
+    """
+
+    def __init__(self, store: LedgerStore, find_validators: Callable[[Epoch], ValidatorSet | None]) -> None:
+        self._store = store
+        self._find_validators = find_validators
+        self._ends: dict[Epoch, Height] = {}
+
+    def find(self, epoch: Epoch) -> EpochStep | None:
+        """Return the step from an epoch to the next one, None while it has not ended.
+
+        Raises:
+            Unavailable: the proof of its last block is not stored yet.
+        """
+        link = self._store.beginning.find_link(epoch)
+        if link is not None:
+            return decode_step(link)
+        end = self._ends.get(epoch) or find_epoch_end(self._store, epoch)
+        if end is None:
+            return None
+        self._ends[epoch] = end
+        following = self._find_validators(Epoch(epoch + 1))
+        header, descendants, commit_proof = find_final(self._store, end)
+        # Blocks that are fetched come with a proof of their own epoch (SPEC, C3): the last one with its own.
+        invariant(not descendants and following is not None, f"epoch {epoch} ended without a proof")
+        return EpochStep(
+            header=header, commit_proof=commit_proof, validators=following.validators if following else ()
+        )
 
 
 def find_epoch_end(store: LedgerStore, epoch: int) -> Height | None:

@@ -23,7 +23,7 @@ from tanpo.node.keyring import KeyRing
 from tanpo.node.mempool import BlockUse, Mempool, reused_request
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeHub, OutcomeListener, OutcomeState
-from tanpo.node.reads import Reads
+from tanpo.node.reads import Reads, executed_before
 from tanpo.node.verifying import Verifier
 
 CLOCK_SLACK_MS: Final = 2_000
@@ -252,7 +252,7 @@ class Gateway:
 
         Raises:
             TransactionRejected: its request id was executed for another transaction.
-            Unavailable: one was executed for it before this node joined by a snapshot, or for another.
+            Unavailable: it was, or may have been, executed in a block before those that this node holds.
         """
         digest = transaction.request_digest
         may_be_pruned = transaction.valid_until_ms <= self._execution.tip_time_ms
@@ -260,9 +260,9 @@ class Gateway:
             return None
         outcome = self._reads.outcome(transaction.member, transaction.request_id)
         if outcome.state is not OutcomeState.COMMITTED:
-            if self._execution.is_taken(digest):
-                # In the pool it would wait for a block that cannot come, and have us suspect every leader.
-                raise _forgotten(transaction)
+            if transaction.valid_until_ms < self._reads.since_time_ms:
+                # That it has expired would read as if it never had taken effect.
+                raise executed_before(transaction.request_id)
             return None
         if outcome.tx_id != transaction.tx_id:
             raise reused_request(transaction)
@@ -334,13 +334,4 @@ def _as_refusal(error: LedgerError) -> LedgerError:
         return error
     return TransactionRejected(
         error.reason, error.message, value=error.value, limit=error.limit, remedy=error.remedy
-    )
-
-
-def _forgotten(transaction: Transaction) -> Unavailable:
-    return Unavailable(
-        Reason.HEIGHT_PRUNED,
-        "the request was executed before this node joined by a snapshot, and its outcome is not held here",
-        value=transaction.request_id,
-        remedy="ask a node that holds the chain from its genesis for the outcome",
     )

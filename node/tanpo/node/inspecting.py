@@ -13,6 +13,7 @@ from tanpo.ledger.statekey import compute_state_root, path_of, value_hash
 from tanpo.ledger.types import BlockHash, Height, NetworkId
 from tanpo.storage import StoredBlock
 from tanpo.storage.backup import BackupReader, Manifest
+from tanpo.storage.beginning import BEGINNING_KEY
 from tanpo.storage.blockfile import HEADER_BYTES, RECORD_HEAD_BYTES, decode_head, decode_header, decode_record
 from tanpo.storage.copying import ROWS_NAME, RowReader
 from tanpo.storage.database import CHECKSUM_BYTES, seal
@@ -39,6 +40,7 @@ class Inspector:
         self._last_key = b""
         self._pairs: list[tuple[bytes, bytes]] = []
         self._executed: dict[bytes, bytes] = {}
+        self._beginning = 0
 
     def hear(self, name: str, data: bytes) -> None:
         """Check one part. Raises `CorruptState` for what is no ledger."""
@@ -66,6 +68,8 @@ class Inspector:
         height, block_hash = 0, BlockHash(self._network_id)
         if self._chain is not None:
             height, block_hash = self._chain.height, self._chain.block_hash
+            if self._chain.first > max(1, self._beginning):
+                raise self._wrong(f"its blocks begin with {self._chain.first}, and its state follows another")
         for part, found, expected in (
             ("network", self._network_id.hex(), origin.network_id),
             ("height of the last block", height, origin.height),
@@ -122,6 +126,8 @@ class Inspector:
                 raise self._wrong(f"the checksum of {key[:64].hex()} is wrong")
             if key[:1] == b"S":
                 self._pairs.append((path_of(key[1:]), value_hash(payload)))
+            elif key == BEGINNING_KEY:
+                self._beginning = int.from_bytes(payload, "big")
             elif key[:1] == b"B":
                 # The latest alone is asked for in the end, and keys ascend.
                 self._executed = {key: payload}
@@ -136,10 +142,15 @@ class Inspector:
 
 
 class _ChainReader:
-    """Reads segments as they come, and follows the chain from block to block."""
+    """Reads segments as they come, and follows the chain from block to block.
+
+    `first` is the first of them. Those of a ledger that joined by a snapshot do not follow genesis, and the
+    parent of the first is not there to be compared.
+    """
 
     def __init__(self, network_id: NetworkId, wrong: Callable[[str], CorruptState]) -> None:
         self.height = Height(0)
+        self.first = Height(0)
         self.block_hash = BlockHash(network_id)
         self._network_id = network_id
         self._wrong = wrong
@@ -169,6 +180,8 @@ class _ChainReader:
     def _read_header(self) -> None:
         stem = PurePosixPath(self._file).stem
         first = int(stem) if stem.isascii() and stem.isdigit() else -1
+        if not self.first and first >= 1:
+            self.first, self.height = Height(first), Height(first - 1)
         if first == self.height + 1:
             self._salt = decode_header(bytes(self._waiting[:HEADER_BYTES]), first, self._network_id)
         if self._salt is None:
@@ -183,7 +196,7 @@ class _ChainReader:
             or block is None
             or (stored.height, block.header.height) != (height, height)
             or stored.block_hash != block.block_hash
-            or block.header.parent_hash != self.block_hash
+            or (block.header.parent_hash != self.block_hash and (height > self.first or height == 1))
         ):
             raise self._wrong(f"block {height} is damaged or of another chain")
         self.height, self.block_hash = height, block.block_hash

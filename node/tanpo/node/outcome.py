@@ -24,7 +24,8 @@ class Outcome:
     """The state of one request. `receipt` is set when committed, `error` when rejected.
 
     `as_of_height` and `as_of_time_ms` name the latest block this node had executed when it answered: an
-    unknown request is in no block up to there.
+    unknown request is in no block up to there. But it may be in one before this node's first if it was valid
+    until a time before `since_time_ms`.
     """
 
     state: OutcomeState
@@ -37,6 +38,7 @@ class Outcome:
     error: LedgerError | None = None
     as_of_height: int
     as_of_time_ms: int
+    since_time_ms: int = 0
 
 
 class OutcomeListener(Protocol):

@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tanpo.ledger.errors import CorruptState, Reason, TransactionRejected, Unavailable, UsageError, invariant
+from tanpo.ledger.errors import CorruptState, Reason, TransactionRejected, Unavailable, UsageError
 from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.lineage import EpochStep
 from tanpo.ledger.statekey import NO_VALUE_HASH, compute_stop, index_key, path_of, value_hash
 from tanpo.ledger.stateproof import PathRange, group_range, key_range
 from tanpo.ledger.types import Epoch, Height
 from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.node.epochs import Lineage
 from tanpo.node.execution import Execution
-from tanpo.node.finality import find_epoch_end, find_final
+from tanpo.node.finality import EpochSteps, find_final
 from tanpo.storage import LedgerStore, PastState, ShownTree
 from tanpo.storage.ledger_store import STATE_REMEDY
 
@@ -59,20 +60,11 @@ class StateProofRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EpochStepRead:
-    """The last block of an epoch, what makes it final, and who validates after it."""
-
-    header: bytes
-    commit_proof: bytes
-    validators: tuple[Validator, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LineageRead:
     """The validators of an epoch, and the steps from it to later ones."""
 
     validators: tuple[Validator, ...]
-    steps: tuple[EpochStepRead, ...]
+    steps: tuple[EpochStep, ...]
 
 
 class Proofs:
@@ -81,7 +73,7 @@ class Proofs:
     def __init__(self, store: LedgerStore, find_validators: Callable[[Epoch], ValidatorSet | None]) -> None:
         self._store = store
         self._find_validators = find_validators
-        self._ends: dict[int, Height] = {}
+        self._steps = EpochSteps(store, find_validators)
 
     @classmethod
     def create(cls, execution: Execution, genesis: Genesis) -> Proofs:
@@ -136,9 +128,9 @@ class Proofs:
                 value=from_epoch,
                 remedy="ask from an earlier epoch, or ask a node that is further on",
             )
-        steps: list[EpochStepRead] = []
+        steps: list[EpochStep] = []
         for epoch in range(from_epoch, from_epoch + STEPS_MAX):
-            step = self._find_step(epoch)
+            step = self._steps.find(Epoch(epoch))
             if step is None:
                 break
             steps.append(step)
@@ -212,21 +204,6 @@ class Proofs:
                 remedy="ask another node, or start this one again",
             )
         return sorted(names)
-
-    def _find_step(self, epoch: int) -> EpochStepRead | None:
-        end = self._ends.get(epoch)
-        if end is None:
-            end = find_epoch_end(self._store, epoch)
-            if end is None:
-                return None
-            self._ends[epoch] = end
-        following = self._find_validators(Epoch(epoch + 1))
-        header, descendants, commit_proof = find_final(self._store, end)
-        # Blocks that are fetched come with a proof of their own epoch (SPEC, C3): the last one with its own.
-        invariant(not descendants and following is not None, f"epoch {epoch} ended without a proof")
-        return EpochStepRead(
-            header=header, commit_proof=commit_proof, validators=following.validators if following else ()
-        )
 
 
 def _contradiction(key: bytes) -> CorruptState:

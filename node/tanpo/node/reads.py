@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tanpo.ledger.block import decode_block
 from tanpo.ledger.codec import Reader
 from tanpo.ledger.contractversion import ContractVersion
-from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, Unavailable
+from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, Unavailable, UsageError
 from tanpo.ledger.merkle import prove_leaf
 from tanpo.ledger.receipt import decode_receipt
 from tanpo.ledger.transaction import Call, compute_request_digest, decode_envelope
@@ -95,16 +95,35 @@ class Reads:
         self._network_id = network_id
 
     @property
+    def first_height(self) -> Height:
+        """The first block whose transactions, receipts and events are held."""
+        return Height(self._store.beginning.height + 1)
+
+    @property
+    def since_time_ms(self) -> int:
+        """A request that was valid until a time before this may be in a block that is not held; 0 if all are.
+
+        The state of the block that a ledger begins with remembers all others (D5).
+        """
+        return self._execution.since_time_ms
+
+    @property
     def tip_time_ms(self) -> int:
         """The block time of the latest executed block; 0 before the first."""
         return self._execution.tip_time_ms
 
     def outcome(self, member: str, request_id: str) -> Outcome:
-        """Return what became of a request."""
+        """Return what became of a request.
+
+        Raises:
+            Unavailable: it was executed in a block before those that are held (HEIGHT_PRUNED).
+        """
         digest = compute_request_digest(MemberId(member), request_id)
         place = self._store.find_request(digest)
         if place is not None:
             return self._committed(*place, member=member, request_id=request_id)
+        if self._execution.is_taken(digest):
+            raise executed_before(request_id)
         waiting = self._mempool.find_request(digest)
         return self.make_outcome(
             OutcomeState.UNKNOWN if waiting is None else OutcomeState.PENDING,
@@ -131,6 +150,7 @@ class Reads:
             error=error,
             as_of_height=self._store.executed_height,
             as_of_time_ms=self._execution.tip_time_ms,
+            since_time_ms=self.since_time_ms,
         )
 
     def block(self, height: int) -> BlockRead:
@@ -262,7 +282,17 @@ class Reads:
             raise self._not_found(tx_id)
         return place
 
-    def _not_found(self, tx_id: bytes) -> TransactionRejected:
+    def _not_found(self, tx_id: bytes) -> LedgerError:
+        first = self._store.beginning.height
+        if first:
+            return UsageError(
+                Reason.HEIGHT_PRUNED,
+                f"no transaction of blocks {first + 1} to {self._store.executed_height} has this id, "
+                "and none of before are held here",
+                value=tx_id.hex(),
+                limit=f"blocks {first + 1} to {self._store.executed_height}",
+                remedy="ask a node that holds the chain from its genesis",
+            )
         return TransactionRejected(
             Reason.NOT_FOUND,
             f"no committed transaction has this id up to height {self._store.executed_height}",
@@ -278,6 +308,16 @@ class Reads:
             limit=self._store.executed_height,
             remedy="ask for 0, the latest height",
         )
+
+
+def executed_before(request_id: str) -> Unavailable:
+    """Return the error for a request that was, or may have been, executed in a block that is not held."""
+    return Unavailable(
+        Reason.HEIGHT_PRUNED,
+        "the request may have been executed before this node joined by a snapshot: it has no outcome of it",
+        value=request_id,
+        remedy="ask a node that holds the chain from its genesis for the outcome",
+    )
 
 
 def view_failed(code: str, contract: str, view: str, details: object) -> TransactionRejected:

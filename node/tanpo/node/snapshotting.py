@@ -16,7 +16,7 @@ from typing import Final
 
 from tanpo.ledger.block import compute_block_hash
 from tanpo.ledger.errors import InvariantViolation, Unavailable
-from tanpo.ledger.lineage import EpochStep, decode_header
+from tanpo.ledger.lineage import decode_header
 from tanpo.ledger.snapshotproof import (
     FinalHeader,
     SnapshotProof,
@@ -27,7 +27,7 @@ from tanpo.ledger.types import Epoch, Height
 from tanpo.ledger.validators import ValidatorSet
 from tanpo.node.epochs import Lineage
 from tanpo.node.execution import ExecutedBlock
-from tanpo.node.finality import find_epoch_end, find_final
+from tanpo.node.finality import EpochSteps, find_final
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.storage import LedgerStore
@@ -60,7 +60,7 @@ class Snapshotting:
     ) -> None:
         self._store = store
         self._snapshots = snapshots
-        self._find_validators = find_validators
+        self._epoch_steps = EpochSteps(store, find_validators)
         self._every_blocks = every_blocks
         self._metrics = metrics
         self._steps: list[bytes] = []
@@ -209,21 +209,11 @@ class Snapshotting:
     def _list_steps(self, epoch: Epoch) -> tuple[bytes, ...]:
         """Return how each epoch before this one ended."""
         while len(self._steps) < epoch:
-            self._steps.append(self._find_step(Epoch(len(self._steps))))
+            step = self._epoch_steps.find(Epoch(len(self._steps)))
+            if step is None:
+                raise InvariantViolation(f"the end of epoch {len(self._steps)} is not stored")
+            self._steps.append(encode_step(step))
         return tuple(self._steps[:epoch])
-
-    def _find_step(self, epoch: Epoch) -> bytes:
-        link = self._store.beginning.find_link(epoch)
-        if link is not None:
-            return link
-        end = find_epoch_end(self._store, epoch)
-        validators = self._find_validators(Epoch(epoch + 1))
-        if end is None or validators is None:
-            raise InvariantViolation(f"the end of epoch {epoch} is not stored")
-        header, _, commit_proof = find_final(self._store, end)
-        return encode_step(
-            EpochStep(header=header, commit_proof=commit_proof, validators=validators.validators)
-        )
 
     def _note_offers(self) -> None:
         offers = self._snapshots.offers

@@ -14,7 +14,7 @@ from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.types import Epoch, Height
 from tanpo.storage.database import Database, seal
 
-_FIRST: Final = b"F"
+BEGINNING_KEY: Final = b"F"
 _LINK: Final = b"L"
 
 
@@ -22,7 +22,7 @@ class Beginning:
     """The beginning of the ledger in a database. `height` is that of its first block, 0 at genesis."""
 
     def __init__(self, database: Database) -> None:
-        record = database.get_sealed(_FIRST)
+        record = database.get_sealed(BEGINNING_KEY)
         self._database = database
         self.height = Height(0 if record is None else int.from_bytes(record, "big"))
 
@@ -58,7 +58,7 @@ class Beginning:
 
 def stage_beginning(height: Height, links: tuple[bytes, ...], puts: dict[bytes, bytes]) -> None:
     """Add to a batch what a ledger remembers that begins at `height`; `links` are of the epochs from 0 on."""
-    puts[_FIRST] = seal(_FIRST, height.to_bytes(4, "big"))
+    puts[BEGINNING_KEY] = seal(BEGINNING_KEY, height.to_bytes(4, "big"))
     for epoch, link in enumerate(links):
         key = _link_key(Epoch(epoch))
         puts[key] = seal(key, link)

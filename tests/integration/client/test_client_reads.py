@@ -236,10 +236,10 @@ def test_a_wrong_id_is_refused_before_it_is_sent(client: Client, node: Any) -> N
 
 def test_transactions_of_a_member_are_listed_page_by_page(client: Client) -> None:
     first = client.chain.transactions_of("alpha", limit=4)
-    second = client.chain.transactions_of("alpha", first[-1], limit=9)
+    second = client.chain.transactions_of("alpha", first.positions[-1], limit=9)
 
-    assert [one.height for one in (*first, *second)] == [9, 8, 7, 6, 5, 4, 3, 2, 1]
-    assert first[0].tx_id == bytes([9]) * 32
+    assert [one.height for one in (*first.positions, *second.positions)] == [9, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert first.positions[0].tx_id == bytes([9]) * 32
     with pytest.raises(UsageError, match="so many transactions are not listed at once"):
         client.chain.transactions_of("alpha", limit=1_001)
 

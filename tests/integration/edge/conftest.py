@@ -20,6 +20,7 @@ from grpc_status import rpc_status
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, Unavailable
 from tanpo.ledger.genesis import Genesis, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.lineage import EpochStep
 from tanpo.ledger.transaction import Call, Envelope, build_transaction, decode_envelope, sign_envelope
 from tanpo.ledger.types import BlockHash, Epoch, Height, MemberId, StateRoot
 from tanpo.ledger.validators import Validator, ValidatorSet
@@ -34,7 +35,7 @@ from tanpo.node.logs import LogLevel, start_logging
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeListener, OutcomeState
 from tanpo.node.pki import Authority, IssuedCertificate, create_authority, issue_certificate
-from tanpo.node.proofs import EpochStepRead, LineageRead, StateProofRead, StateQuestion
+from tanpo.node.proofs import LineageRead, StateProofRead, StateQuestion
 from tanpo.node.roster import Roster
 from tanpo.node.servers import Parts, Servers
 from tanpo.node.tls import load_channel_credentials
@@ -188,6 +189,7 @@ class FakeReads:
 
     def __init__(self) -> None:
         self.fail_with: Exception | None = None
+        self.first_height = Height(1)
 
     def outcome(self, member: str, request_id: str) -> Outcome:
         if self.fail_with is not None:
@@ -242,7 +244,7 @@ class FakeProofs:
         )
 
     def lineage(self, from_epoch: int) -> LineageRead:
-        step = EpochStepRead(header=b"end", commit_proof=b"proof", validators=self._world.genesis.validators)
+        step = EpochStep(header=b"end", commit_proof=b"proof", validators=self._world.genesis.validators)
         return LineageRead(validators=self._world.genesis.validators, steps=(step,) * (3 - from_epoch))
 
 

@@ -32,6 +32,7 @@ class FakeExecution:
 
     machine = FakeMachine()
     store = None
+    since_time_ms = 0
 
     def __init__(self, time_ms: int) -> None:
         self.tip_time_ms = time_ms

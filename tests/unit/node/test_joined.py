@@ -14,14 +14,21 @@ from tanpo.ledger.receipt import decode_receipt
 from tanpo.ledger.snapshotproof import decode_step, encode_step
 from tanpo.ledger.types import BlockHash, Epoch, Height, TxId
 from tanpo.node.auditing import Audit, audit_node
+from tanpo.node.backups import open_stopped, write_backup
 from tanpo.node.config import ExecutionMode
+from tanpo.node.inspecting import inspect_backup
 from tanpo.node.rebuilding import rebuild_state
 from tanpo.node.replaying import Diverged, Progress, Watch
+from tanpo.node.restoring import Restoration, restore_backup
 from tanpo.node.scratch import Replayed
 from tanpo.node.stopping import Stopped, StopRequest
+from tanpo.storage.backup import BackupReader
+from tanpo.storage.beginning import BEGINNING_KEY
+from tanpo.storage.copying import ROWS_NAME, RowReader, encode_row
 from tanpo.storage.database import seal
 from tanpo.storage.layout import encode_position, encode_receipts, executed_key, receipts_key, tx_key
 from tanpo.storage.ledger_store import read_rows
+from tanpo.storage.sealing import SealedFile
 from tanpo.storage.segments import BlockSegments
 from tanpo.storage.snapshot_building import read_height
 from tanpo.testing.chain import Chain, change_validators, open_copy
@@ -315,3 +322,25 @@ def test_without_its_snapshot_a_later_one_is_taken_and_without_any_the_remedy_is
     assert join_by(chain, data).height == grown.height
     chain.close()
     assert audit(grown, data).difference is None
+
+
+def test_a_joined_node_is_backed_up_and_restored(grown: Grown, data: Path, tmp_path: Path) -> None:
+    genesis, path = grown.chain.genesis, tmp_path / "backup"
+    with open_stopped(data, genesis, "dealer-a", "n1") as source:
+        write_backup(path, source.origin, source.parts, passphrase=None, created_ms=1)
+    to = Restoration(data_dir=tmp_path / "restored", network_id=genesis.network_id, signing_key=None)
+    restore_backup(SealedFile(path=path, passphrase=None), to)
+    assert read_all(grown, to.data_dir) == read_all(grown, data)
+
+
+def test_a_backup_whose_state_begins_elsewhere_is_refused(grown: Grown, data: Path, tmp_path: Path) -> None:
+    genesis, path = grown.chain.genesis, tmp_path / "backup"
+    with open_stopped(data, genesis, "dealer-a", "n1") as source:
+        parts = list(source.parts)
+    reader = RowReader()
+    rows = [row for name, part in parts if name == ROWS_NAME for row in reader.feed(part)]
+    parts = [part for part in parts if part[0] != ROWS_NAME]
+    kept = b"".join(encode_row(key, value) for key, value in rows if key != BEGINNING_KEY)
+    write_backup(path, source.origin, iter([*parts, (ROWS_NAME, kept)]), passphrase=None, created_ms=1)
+    with pytest.raises(CorruptState, match=f"its blocks begin with {grown.height}"):
+        inspect_backup(BackupReader(SealedFile(path=path, passphrase=None)), str(path))

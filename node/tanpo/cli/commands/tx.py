@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from tanpo.cli.options import ArgumentsOption, ProfileOption
-from tanpo.cli.output import Column, Format, OutputOption, print_fields, print_rows
+from tanpo.cli.output import Column, Format, OutputOption, print_error, print_fields, print_rows
 
 if TYPE_CHECKING:
     from tanpo.client import Client, Committed, TransactionPosition
@@ -199,8 +199,13 @@ def list_transactions(
         found = client.chain.transactions_of(
             member or config.member, None if before is None else _parse_position(before), limit=limit
         )
-        rows = [_describe_position(client, position) for position in found]
+        rows = [_describe_position(client, position) for position in found.positions]
     print_rows(output, rows, _POSITION_COLUMNS)
+    if not found.is_of_whole_chain:
+        print_error(
+            f"this node holds no transactions of before block {found.first_height}: one that holds the chain "
+            "from its genesis lists them"
+        )
 
 
 _POSITION_COLUMNS = (

@@ -39,6 +39,7 @@ def outcome_to_message(outcome: Outcome) -> ledger_pb2.Outcome:
         error=None if outcome.error is None else build_status(outcome.error),
         as_of_height=outcome.as_of_height,
         as_of_time_ms=outcome.as_of_time_ms,
+        since_time_ms=outcome.since_time_ms,
     )
 
 

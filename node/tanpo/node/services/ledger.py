@@ -131,7 +131,8 @@ class LedgerService(ProofMethods):
             transactions=[
                 ledger_pb2.TransactionPosition(height=height, index=index, tx_id=tx_id)
                 for height, index, tx_id in found
-            ]
+            ],
+            first_height=self._core.reads.first_height,
         )
 
     @override

@@ -63,6 +63,7 @@ class NetworkService(network_pb2_grpc.NetworkServicer):
             clock_ms=self._clock_ms(),
             observer_reason=status.observer_reason,
             validators=self._core.roster.names,
+            first_height=self._core.reads.first_height,
         )
 
     @override

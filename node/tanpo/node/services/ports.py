@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tanpo.ledger.contractversion import ContractVersion
     from tanpo.ledger.errors import LedgerError
     from tanpo.ledger.genesis import Genesis
+    from tanpo.ledger.types import Height
     from tanpo.node.backups import BackupSource
     from tanpo.node.events import EventRead
     from tanpo.node.evidence import EvidenceRead
@@ -122,6 +123,11 @@ class Submissions(Protocol):
 
 class ReadPort(Protocol):
     """Answers from committed state; each raises a `LedgerError` when there is none."""
+
+    @property
+    def first_height(self) -> Height:
+        """The first block whose transactions, receipts and events are held."""
+        ...
 
     def outcome(self, member: str, request_id: str) -> Outcome:
         """Return what became of a request."""

@@ -151,7 +151,7 @@ class Outcome(_message.Message):
         PENDING: Outcome._State.ValueType  # 3
         """Admitted here and waiting for its block."""
         UNKNOWN: Outcome._State.ValueType  # 4
-        """In no block up to `as_of_height`, and not known to this node."""
+        """In no block up to `as_of_height`, and not known to this node: see `since_time_ms`."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Outcome.State.ValueType  # 0
@@ -162,7 +162,7 @@ class Outcome(_message.Message):
     PENDING: Outcome.State.ValueType  # 3
     """Admitted here and waiting for its block."""
     UNKNOWN: Outcome.State.ValueType  # 4
-    """In no block up to `as_of_height`, and not known to this node."""
+    """In no block up to `as_of_height`, and not known to this node: see `since_time_ms`."""
 
     STATE_FIELD_NUMBER: _builtins.int
     TX_ID_FIELD_NUMBER: _builtins.int
@@ -174,6 +174,7 @@ class Outcome(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     AS_OF_HEIGHT_FIELD_NUMBER: _builtins.int
     AS_OF_TIME_MS_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_MS_FIELD_NUMBER: _builtins.int
     state: Global___Outcome.State.ValueType
     tx_id: _builtins.bytes
     member: _builtins.str
@@ -184,6 +185,10 @@ class Outcome(_message.Message):
     as_of_height: _builtins.int
     as_of_time_ms: _builtins.int
     """Unix milliseconds; the block time of `as_of_height`."""
+    since_time_ms: _builtins.int
+    """Unix milliseconds. A transaction that was valid until a time before this may be in a block that this node does
+    not hold, although it is unknown here; 0 at nodes that hold all.
+    """
     @_builtins.property
     def error(self) -> _status_pb2.Status: ...
     def __init__(
@@ -199,10 +204,11 @@ class Outcome(_message.Message):
         error: _status_pb2.Status | None = ...,
         as_of_height: _builtins.int = ...,
         as_of_time_ms: _builtins.int = ...,
+        since_time_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_height", b"as_of_height", "as_of_time_ms", b"as_of_time_ms", "error", b"error", "height", b"height", "index", b"index", "member", b"member", "receipt", b"receipt", "request_id", b"request_id", "state", b"state", "tx_id", b"tx_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_height", b"as_of_height", "as_of_time_ms", b"as_of_time_ms", "error", b"error", "height", b"height", "index", b"index", "member", b"member", "receipt", b"receipt", "request_id", b"request_id", "since_time_ms", b"since_time_ms", "state", b"state", "tx_id", b"tx_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -415,16 +421,20 @@ class ListTransactionsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TRANSACTIONS_FIELD_NUMBER: _builtins.int
+    FIRST_HEIGHT_FIELD_NUMBER: _builtins.int
+    first_height: _builtins.int
+    """This node lists no transactions of blocks before this one: 1 where it holds them all."""
     @_builtins.property
     def transactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransactionPosition]: ...
     def __init__(
         self,
         *,
         transactions: _abc.Iterable[Global___TransactionPosition] | None = ...,
+        first_height: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["transactions", b"transactions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_height", b"first_height", "transactions", b"transactions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -57,6 +57,7 @@ class NodeStatus(_message.Message):
     CLOCK_MS_FIELD_NUMBER: _builtins.int
     OBSERVER_REASON_FIELD_NUMBER: _builtins.int
     VALIDATORS_FIELD_NUMBER: _builtins.int
+    FIRST_HEIGHT_FIELD_NUMBER: _builtins.int
     network: _builtins.str
     network_id: _builtins.bytes
     member: _builtins.str
@@ -80,6 +81,8 @@ class NodeStatus(_message.Message):
     """Unix milliseconds by this node's clock."""
     observer_reason: _builtins.str
     """Why this node does not vote in `epoch`; empty when it is a validator."""
+    first_height: _builtins.int
+    """The first block of which this node holds the transactions, receipts and events: not 1 if it joined by a snapshot."""
     @_builtins.property
     def connected_peers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -109,10 +112,11 @@ class NodeStatus(_message.Message):
         clock_ms: _builtins.int = ...,
         observer_reason: _builtins.str = ...,
         validators: _abc.Iterable[_builtins.str] | None = ...,
+        first_height: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_hash", b"block_hash", "clock_ms", b"clock_ms", "connected_peers", b"connected_peers", "epoch", b"epoch", "height", b"height", "is_leader", b"is_leader", "is_ready", b"is_ready", "leader", b"leader", "member", b"member", "network", b"network", "network_id", b"network_id", "node", b"node", "observer_reason", b"observer_reason", "pending_transactions", b"pending_transactions", "stalled_reason", b"stalled_reason", "state_root", b"state_root", "term", b"term", "time_ms", b"time_ms", "validators", b"validators", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_hash", b"block_hash", "clock_ms", b"clock_ms", "connected_peers", b"connected_peers", "epoch", b"epoch", "first_height", b"first_height", "height", b"height", "is_leader", b"is_leader", "is_ready", b"is_ready", "leader", b"leader", "member", b"member", "network", b"network", "network_id", b"network_id", "node", b"node", "observer_reason", b"observer_reason", "pending_transactions", b"pending_transactions", "stalled_reason", b"stalled_reason", "state_root", b"state_root", "term", b"term", "time_ms", b"time_ms", "validators", b"validators", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
