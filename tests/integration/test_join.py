@@ -128,6 +128,10 @@ class LyingPeer(peer_pb2_grpc.PeerServicer):
         yield peer_pb2.PeerAnswer()
 
     @override
+    async def GetVitals(self, request: peer_pb2.GetVitalsRequest, context: Any) -> peer_pb2.NodeVitals:
+        return peer_pb2.NodeVitals()  # A clock that stands at 1970: one peer alone is not believed.
+
+    @override
     async def ListSnapshots(
         self, request: peer_pb2.ListSnapshotsRequest, context: Any
     ) -> peer_pb2.ListSnapshotsResponse:

@@ -13,9 +13,11 @@ from typing import Final, cast
 from tanpo.cli.upkeep import load_node
 from tanpo.client import BackupData, BackupOrigin, Client, load_genesis, load_profile
 from tanpo.ledger.errors import Reason, UsageError
+from tanpo.node.backup_record import BackupRecord, save_record
 from tanpo.node.backups import open_stopped, read_keys, write_backup
 from tanpo.node.config import NodeConfig
 from tanpo.node.credentials import load_signing_key
+from tanpo.node.data_checks import find_record_path
 from tanpo.node.inspecting import inspect_backup
 from tanpo.node.restoring import Restoration, restore_backup
 from tanpo.storage.backup import BackupReader, Manifest, Origin
@@ -151,9 +153,13 @@ def _back_up_stopped(
     config, genesis = load_node(config_path)
     secrets = read_keys(_list_secrets(config_path, config)) if with_keys else iter(())
     with open_stopped(config.data_dir, genesis, config.member, config.node) as source:
-        return write_backup(
+        manifest = write_backup(
             file, source.origin, chain(source.parts, secrets), passphrase=passphrase, created_ms=created_ms
         )
+    origin = manifest.origin
+    record = BackupRecord(height=origin.height, block_hash=origin.block_hash, created_ms=created_ms)
+    save_record(find_record_path(config), record)
+    return manifest
 
 
 def _list_secrets(config_path: Path, config: NodeConfig) -> Iterator[tuple[str, Path]]:

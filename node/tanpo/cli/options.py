@@ -7,6 +7,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+ConfigArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="The node's TOML file.")]
+
 ProfileOption: TypeAlias = Annotated[
     Path,
     typer.Option(

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
-from enum import IntEnum
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from tanpo.consensus import Timing
-from tanpo.ledger.errors import (
-    CorruptState,
-    InvariantViolation,
-    LedgerError,
-    PeerFault,
-    Reason,
-    Unavailable,
-    UsageError,
-)
+from tanpo.ledger.errors import InvariantViolation, LedgerError
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import MemberId
+from tanpo.node.backup_record import find_record, verify_not_older
+from tanpo.node.checking import check_start
 from tanpo.node.clock import Clock
+from tanpo.node.clock_watch import ClockWatch
 from tanpo.node.config import NodeConfig, load_config
 from tanpo.node.core import Core, CoreSettings
-from tanpo.node.credentials import load_credentials, load_signing_key
+from tanpo.node.credentials import NodeCredentials, load_credentials, load_signing_key
+from tanpo.node.data_checks import find_record_path
 from tanpo.node.dialling import find_peers, load_genesis
+from tanpo.node.exits import ExitCode, compute_exit_code
 from tanpo.node.identity import CallerVerifier
 from tanpo.node.join_app import join_if_behind
 from tanpo.node.logs import LogControl, LogLevel, get_logger, start_logging
@@ -37,10 +33,8 @@ from tanpo.node.replaying import Watch, log_progress
 from tanpo.node.servers import Parts, Servers
 from tanpo.node.services.admin import wait_drained
 from tanpo.node.stopping import SIGNALS, Stopped, StopRequest
-from tanpo.node.transport import GrpcTransport
-
-CLOCK_BEHIND_MAX_MS: Final = 60_000
-"""How far this machine's clock may be behind genesis: more is a machine without a clock."""
+from tanpo.node.survey import check_skew, survey_peers
+from tanpo.node.transport import GrpcTransport, PeerAddress
 
 DRAIN_TIMEOUT_S: Final = 3.0
 """How long a stopping node waits for its pending transactions; clients learn their outcomes elsewhere."""
@@ -49,29 +43,6 @@ GC_THRESHOLDS: Final = (200_000, 20, 100)
 """Blocks and batches are many short-lived objects without cycles: collect seldom."""
 
 _LOG: Final = get_logger("node")
-
-
-class ExitCode(IntEnum):
-    """Why a node's process ended; documented in deploy/README.md, so never renumbered."""
-
-    OK = 0
-    INTERNAL = 1
-    CONFIGURATION = 2
-    DATA_LOCKED = 3
-    DATA_CORRUPT = 4
-    DISK_FULL = 5
-    GENESIS_MISMATCH = 6
-    PORT_IN_USE = 7
-    HALTED = 8
-
-
-_CODE_BY_REASON: Final = {
-    Reason.DATA_LOCKED: ExitCode.DATA_LOCKED,
-    Reason.DATA_CORRUPT: ExitCode.DATA_CORRUPT,
-    Reason.DISK_FULL: ExitCode.DISK_FULL,
-    Reason.GENESIS_MISMATCH: ExitCode.GENESIS_MISMATCH,
-    Reason.PORT_IN_USE: ExitCode.PORT_IN_USE,
-}
 
 
 def init_node(config_path: Path) -> Path:
@@ -95,13 +66,17 @@ def run_node(config_path: Path, clock: Clock | None = None, *, may_rejoin: bool 
     """
     log_control = start_logging(LogLevel.INFO)
     try:
-        config = load_config(config_path)
+        clock = clock or Clock.system()
+        config, genesis, findings = check_start(config_path, clock.wall_ms())
         if may_rejoin:
             config = config.model_copy(update={"may_rejoin": True})
         log_control.set_level(config.log_level)
+        for found in findings:
+            error = found.error
+            _LOG.warning(error.message, key=found.key, value=error.value, remedy=error.remedy)
         stop = StopRequest()
         with stop.caught():
-            asyncio.run(_run(config, log_control, clock or Clock.system(), stop))
+            asyncio.run(_run(config, genesis, log_control, clock, stop))
     except Stopped:
         _LOG.info("stopped before it was up: the next start goes on from there")
         return ExitCode.OK
@@ -113,60 +88,22 @@ def run_node(config_path: Path, clock: Clock | None = None, *, may_rejoin: bool 
     return ExitCode.OK
 
 
-def compute_exit_code(error: BaseException) -> ExitCode:
-    """Return the exit code for what ended a node."""
-    if isinstance(error, InvariantViolation):
-        return ExitCode.HALTED
-    if isinstance(error, LedgerError):
-        if error.reason in _CODE_BY_REASON:
-            return _CODE_BY_REASON[error.reason]
-        if isinstance(error, CorruptState):
-            return ExitCode.DATA_CORRUPT
-        return ExitCode.INTERNAL if isinstance(error, Unavailable | PeerFault) else ExitCode.CONFIGURATION
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ExitCode.DISK_FULL
-    return ExitCode.INTERNAL
-
-
-def verify_clock(genesis: Genesis, now_ms: int) -> None:
-    """Raise `UsageError` when this machine's clock cannot be right."""
-    if now_ms + CLOCK_BEHIND_MAX_MS < genesis.time_ms:
-        raise UsageError(
-            Reason.CONFIGURATION,
-            f"this machine's clock is {(genesis.time_ms - now_ms) // 1000} s behind the network's genesis",
-            value=now_ms,
-            limit=f"at least {genesis.time_ms}",
-            remedy="set the clock (NTP) and start again",
-        )
-
-
-async def _run(config: NodeConfig, log_control: LogControl, clock: Clock, stop: StopRequest) -> None:
-    genesis = load_genesis(config.genesis)
-    verify_clock(genesis, clock.wall_ms())
+async def _run(
+    config: NodeConfig, genesis: Genesis, log_control: LogControl, clock: Clock, stop: StopRequest
+) -> None:
     verifier = CallerVerifier.from_genesis(genesis)
     credentials = load_credentials(config, genesis, verifier)
+    peers = find_peers(config, genesis, credentials)
     metrics = Metrics()
     metrics.certificate_expiry_seconds.set(credentials.valid_until.timestamp())
+    record = find_record(find_record_path(config))
+    if record is not None:
+        metrics.backup_seconds.set(record.created_ms / 1000)
+    await _verify_clock(peers, clock)
     await join_if_behind(config, genesis, credentials, metrics, stop)
-    core = Core.open(
-        genesis=genesis,
-        data_dir=config.data_dir,
-        member=MemberId(config.member),
-        node=config.node,
-        signing_key=credentials.signing_key,
-        settings=CoreSettings(
-            timing=Timing(**config.timing.model_dump()),
-            mempool=MempoolLimits(**config.mempool.model_dump()),
-            verify_threads=config.verify_threads,
-            may_rejoin=config.may_rejoin,
-            execution=config.execution,
-            snapshot_every_blocks=config.snapshots.every_blocks,
-        ),
-        metrics=metrics,
-        clock=clock,
-        watch=Watch(log_progress, stop),
-    )
+    core = _open_core(config, genesis, credentials, metrics, clock, stop)
     try:
+        verify_not_older(find_record_path(config), core.executed_height)
         stop.check()
         software_version = version("tanpo")
         fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -176,7 +113,7 @@ async def _run(config: NodeConfig, log_control: LogControl, clock: Clock, stop: 
                 fatal.set_exception(error)
 
         transport = GrpcTransport(
-            peers=find_peers(config, genesis, credentials),
+            peers=peers,
             roster=core.roster,
             network_id=genesis.network_id,
             version=software_version,
@@ -194,11 +131,52 @@ async def _run(config: NodeConfig, log_control: LogControl, clock: Clock, stop: 
             log_control=log_control,
             version=software_version,
             clock=clock,
+            clock_watch=ClockWatch(
+                find_peers=lambda: peers,
+                read_clock_ms=clock.wall_ms,
+                precision_ms=config.timing.precision_ms,
+                metrics=metrics,
+            ),
             on_fatal=on_fatal,
         )
         await _serve(core, parts, fatal, stop)
     finally:
         core.close()
+
+
+def _open_core(
+    config: NodeConfig,
+    genesis: Genesis,
+    credentials: NodeCredentials,
+    metrics: Metrics,
+    clock: Clock,
+    stop: StopRequest,
+) -> Core:
+    return Core.open(
+        genesis=genesis,
+        data_dir=config.data_dir,
+        member=MemberId(config.member),
+        node=config.node,
+        signing_key=credentials.signing_key,
+        settings=CoreSettings(
+            timing=Timing(**config.timing.model_dump()),
+            mempool=MempoolLimits(**config.mempool.model_dump()),
+            verify_threads=config.verify_threads,
+            may_rejoin=config.may_rejoin,
+            execution=config.execution,
+            snapshot_every_blocks=config.snapshots.every_blocks,
+        ),
+        metrics=metrics,
+        clock=clock,
+        watch=Watch(log_progress, stop),
+    )
+
+
+async def _verify_clock(peers: Sequence[PeerAddress], clock: Clock) -> None:
+    """Raise `UsageError` if peers, more than may lie, say that this machine's clock is wrong."""
+    error = check_skew(await survey_peers(peers, clock.wall_ms))
+    if error is not None:
+        raise error
 
 
 async def _serve(core: Core, parts: Parts, fatal: asyncio.Future[None], request: StopRequest) -> None:
@@ -210,12 +188,13 @@ async def _serve(core: Core, parts: Parts, fatal: asyncio.Future[None], request:
         stop.set()
     running = asyncio.create_task(core.run(), name="core")
     stopping = asyncio.create_task(stop.wait(), name="stop")
+    watching = asyncio.create_task(parts.clock_watch.run(), name="clock")
     try:
         await parts.transport.start(parts.inbox)
         _tune_collector()
         _log_start(parts, servers, core)
-        await asyncio.wait((running, stopping, fatal), return_when=asyncio.FIRST_COMPLETED)
-        _raise_failure(running, fatal)
+        await asyncio.wait((running, stopping, watching, fatal), return_when=asyncio.FIRST_COMPLETED)
+        _raise_failure(running, watching, fatal)
         servers.readiness.refuse("the node is stopping")
         _LOG.info("stopping", pending_transactions=core.status().pending_transactions)
         draining = asyncio.create_task(wait_drained(core, DRAIN_TIMEOUT_S))
@@ -225,9 +204,9 @@ async def _serve(core: Core, parts: Parts, fatal: asyncio.Future[None], request:
     finally:
         await servers.stop()
         await parts.transport.stop()
-        for task in (running, stopping):
+        for task in (running, stopping, watching):
             task.cancel()
-        await asyncio.gather(running, stopping, return_exceptions=True)
+        await asyncio.gather(running, stopping, watching, return_exceptions=True)
 
 
 def _raise_failure(*tasks: asyncio.Future[None]) -> None:

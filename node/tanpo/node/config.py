@@ -6,18 +6,32 @@ Paths are relative to the file. A nested key is overridden with two underscores,
 
 from __future__ import annotations
 
+import os
 import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
-from tanpo.ledger.errors import Reason, UsageError, clip
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
+from tanpo.ledger.errors import UsageError, clip, invariant
+from tanpo.node.findings import Finding, fault, warning
 from tanpo.node.logs import LogLevel
-from typing_extensions import override
 
 ENVIRONMENT_PREFIX: Final = "TANPO_"
+
+_OTHER_VARIABLES: Final = frozenset({"PROFILE"})
+"""What the command line reads from the environment beside a node's configuration."""
+
+_STAND_INS: Final = {
+    **dict.fromkeys(("member", "node", "data_dir", "genesis"), "unknown"),
+    **dict.fromkeys(("listen", "peer_listen", "ops_listen"), "127.0.0.1:0"),
+    "tls": dict.fromkeys(("ca", "certificate", "key"), "unknown"),
+}
+"""In place of what is missing or wrong, so that all the rest can be checked."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,47}$")]
 Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")]
@@ -92,7 +106,8 @@ class NodeConfig(_Section):
 
     Without `signing_key` the node is an observer. `clients` are the members whose clients are served: its
     own when empty. `may_rejoin` lets a validator that lost what it promised sign again (D8): it is meant for
-    one start, not for good. `execution` is where contracts run.
+    one start, not for good. `execution` is where contracts run. `backup_record` is where the node notes its
+    latest backup, by default in the data directory.
     """
 
     member: Name
@@ -104,6 +119,7 @@ class NodeConfig(_Section):
     ops_listen: Address
     tls: TlsConfig
     signing_key: Path | None = None
+    backup_record: Path | None = None
     clients: tuple[Name, ...] = ()
     log_level: LogLevel = LogLevel.INFO
     verify_threads: Annotated[int, Field(ge=0, le=16)] = 1
@@ -115,24 +131,28 @@ class NodeConfig(_Section):
     snapshots: SnapshotsConfig = SnapshotsConfig()
 
 
-class _OverriddenConfig(NodeConfig, BaseSettings):
-    """The file under the environment; apart, so that a generator's own environment stays out of its files."""
+class _Overridden(NodeConfig, BaseSettings):
+    """Tells which environment variables override which keys; apart, so that a generator's own environment
+    stays out of its files."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__")
 
-    @classmethod
-    @override
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigDraft:
+    """A configuration as far as it can be read: `config` is None where nothing can be.
+
+    Keys in `doubtful` are wrong or missing; `config` has stand-ins for them, that mean nothing.
+    """
+
+    path: Path
+    config: NodeConfig | None
+    findings: tuple[Finding, ...] = ()
+    doubtful: frozenset[str] = frozenset()
+
+    def knows(self, *keys: str) -> bool:
+        """Return whether all of these keys are as the operator wrote them."""
+        return not any(key in self.doubtful or key.partition(".")[0] in self.doubtful for key in keys)
 
 
 def load_config(path: Path) -> NodeConfig:
@@ -141,20 +161,44 @@ def load_config(path: Path) -> NodeConfig:
     Raises:
         UsageError: with CONFIGURATION, naming the key, its value and what is allowed.
     """
+    draft = read_config(path)
+    faults = [found.error for found in draft.findings if found.is_fault]
+    invariant(draft.config is not None or bool(faults), "a configuration that is neither right nor wrong")
+    if not faults:
+        return cast(NodeConfig, draft.config)
+    first, more = faults[0], len(faults) - 1
+    counted = f" ({more} more: see `tanpo node config check`)" if more else ""
+    raise UsageError(
+        first.reason,
+        f"{path}: {first.message}{counted}",
+        value=first.value,
+        limit=first.limit,
+        remedy=first.remedy,
+    )
+
+
+def read_config(path: Path) -> ConfigDraft:
+    """Return what a TOML file and the environment say, with everything in them that is wrong by itself."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise _wrong(path, f"cannot be read: {error.strerror}", path, "a readable TOML file") from None
+        found = _wrong("the file", f"cannot be read: {error.strerror}", path, "a readable TOML file")
+        return ConfigDraft(path=path, config=None, findings=(found,))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _wrong(path, f"is not TOML: {error}", path, "a TOML file") from None
+        found = _wrong("the file", f"is not TOML: {error}", path, "a TOML file")
+        return ConfigDraft(path=path, config=None, findings=(found,))
     try:
-        config = _OverriddenConfig(**document)
-    except ValidationError as error:
-        raise _explain(path, error) from None
+        merged = _merge(document, EnvSettingsSource(_Overridden)())
     except SettingsError as error:
-        raise _wrong(path, f"is overridden wrongly: {error}", "", "JSON for lists and sections") from None
-    _check_peers(path, config)
-    return _resolve(config, path.parent.absolute())
+        found = _wrong("the environment", f"overrides wrongly: {error}", "", "JSON for lists and sections")
+        return ConfigDraft(path=path, config=None, findings=(found,))
+    config, findings, doubtful = _validate(merged)
+    if config is not None:
+        findings = [*findings, *_find_wrong_addresses(config)]
+        config = _resolve(config, path.parent.absolute())
+    return ConfigDraft(
+        path=path, config=config, findings=(*findings, *_find_idle_variables()), doubtful=doubtful
+    )
 
 
 def render_config(config: NodeConfig) -> str:
@@ -178,23 +222,73 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _check_peers(path: Path, config: NodeConfig) -> None:
-    for key in ("listen", "peer_listen", "ops_listen"):
-        _check_port(path, key, getattr(config, key))
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `under` with what `over` says instead; lists are replaced whole."""
+    merged = dict(under)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _validate(document: dict[str, Any]) -> tuple[NodeConfig | None, list[Finding], frozenset[str]]:
+    """Return the configuration, its faults, and the keys that stand-ins were needed for."""
+    try:
+        return NodeConfig.model_validate(document), [], frozenset()
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+    findings = [_explain(problem) for problem in problems]
+    pruned = _merge(document, {})
+    doubtful: set[str] = set()
+    for problem in problems:
+        # A section is doubtful key by key; a list of sections, and what is no section, as a whole.
+        section, place = pruned.get(str(problem["loc"][0])), [str(part) for part in problem["loc"][:2]]
+        if isinstance(section, dict) and len(place) == 2:
+            pruned[place[0]] = {key: value for key, value in section.items() if key != place[1]}
+            doubtful.add(".".join(place))
+        else:
+            pruned.pop(place[0], None)
+            doubtful.add(place[0])
+    try:
+        config = NodeConfig.model_validate(_merge(_STAND_INS, pruned))
+    except ValidationError:
+        return None, findings, frozenset(doubtful)
+    return config, findings, frozenset(doubtful)
+
+
+def _find_wrong_addresses(config: NodeConfig) -> Iterator[Finding]:
+    own = [(key, getattr(config, key)) for key in ("listen", "peer_listen", "ops_listen")]
+    peers = [(f"peers.{position}.address", peer.address) for position, peer in enumerate(config.peers)]
+    for key, address in (*own, *peers):
+        if split_address(address)[1] > 65535:
+            yield _wrong(key, "has a port that does not exist", address, "host:port, port 0..65535")
+    for position, (key, address) in enumerate(own):
+        if split_address(address)[1] and address in dict(own[:position]).values():
+            yield _wrong(key, "is listened on twice", address, "a port for each of the three")
     names = [(peer.member, peer.node) for peer in config.peers]
-    for position, peer in enumerate(config.peers):
-        _check_port(path, f"peers.{position}.address", peer.address)
-        if (peer.member, peer.node) == (config.member, config.node):
-            raise _wrong(path, f"peers.{position} is this node", f"{peer.member}/{peer.node}", "other nodes")
-        if names.index((peer.member, peer.node)) != position:
-            raise _wrong(
-                path, f"peers.{position} is listed twice", f"{peer.member}/{peer.node}", "each peer once"
+    for position, (member, node) in enumerate(names):
+        if (member, node) == (config.member, config.node):
+            yield _wrong(f"peers.{position}", "is this node", f"{member}/{node}", "other nodes")
+        if names.index((member, node)) != position:
+            yield _wrong(f"peers.{position}", "is listed twice", f"{member}/{node}", "each peer once")
+
+
+def _find_idle_variables() -> Iterator[Finding]:
+    """Warn of variables that override nothing: most likely they are misspelt."""
+    known = {name.upper() for name in NodeConfig.model_fields} | _OTHER_VARIABLES
+    for variable in sorted(os.environ):
+        name = variable.upper()
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        key = name.removeprefix(ENVIRONMENT_PREFIX).partition("__")[0]
+        if key not in known:
+            yield warning(
+                variable,
+                "in the environment overrides nothing",
+                value=variable,
+                limit=f"{ENVIRONMENT_PREFIX}KEY or {ENVIRONMENT_PREFIX}SECTION__KEY",
+                remedy="correct its name, or unset it",
             )
-
-
-def _check_port(path: Path, key: str, address: str) -> None:
-    if split_address(address)[1] > 65535:
-        raise _wrong(path, f"{key} has a port that does not exist", address, "host:port, port 0..65535")
 
 
 def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:
@@ -205,32 +299,32 @@ def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:
             "data_dir": folder / config.data_dir,
             "genesis": folder / config.genesis,
             "signing_key": config.signing_key and folder / config.signing_key,
+            "backup_record": config.backup_record and folder / config.backup_record,
             "clients": config.clients or (config.member,),
             "tls": TlsConfig(ca=folder / tls.ca, certificate=folder / tls.certificate, key=folder / tls.key),
         }
     )
 
 
-def _explain(path: Path, error: ValidationError) -> UsageError:
-    """Name the first key that is wrong; the others are counted, so that nobody reads a wall of text."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    key = ".".join(str(part) for part in first["loc"]) or "the file"
-    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-    context = {name: str(value) for name, value in first.get("ctx", {}).items()}
-    limit = ", ".join(f"{name} {value}" for name, value in context.items()) or first["msg"]
-    value = "" if first["type"] == "missing" else first["input"]
-    return _wrong(path, f"{key}: {first['msg']}{more}", value, limit)
+def _explain(problem: ErrorDetails) -> Finding:
+    key = ".".join(str(part) for part in problem["loc"]) or "the file"
+    context = {name: str(value) for name, value in problem.get("ctx", {}).items()}
+    limit = ", ".join(f"{name} {value}" for name, value in context.items()) or problem["msg"]
+    value = "" if problem["type"] == "missing" else problem["input"]
+    return _wrong(f"{key}:", problem["msg"], value, limit)
 
 
-def _wrong(path: Path, why: str, value: object, limit: object) -> UsageError:
+def _wrong(key: str, why: str, value: object, limit: object) -> Finding:
     shown = f", got {clip(str(value))!r}" if value != "" else ""
-    return UsageError(
-        Reason.CONFIGURATION,
-        f"{path}: {why}{shown}",
-        value=value,
-        limit=limit,
-        remedy=f"correct the file, or the {ENVIRONMENT_PREFIX}* variable that overrides it",
+    return replace(
+        fault(
+            key,
+            f"{why}{shown}",
+            value=value,
+            limit=limit,
+            remedy=f"correct the file, or the {ENVIRONMENT_PREFIX}* variable that overrides it",
+        ),
+        key=key.rstrip(":"),
     )
 
 

@@ -293,6 +293,11 @@ class Core:
         self.snapshots.close()
         self._execution.store.close()
 
+    @property
+    def executed_height(self) -> int:
+        """How far the chain is executed; of use before there is a transport too."""
+        return self._execution.store.executed_height
+
     async def hand_over(self) -> None:
         """Lead no more while this process runs (T6); wait a moment until another leads.
 

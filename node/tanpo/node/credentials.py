@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from tanpo.ledger.errors import Reason, UsageError
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from tanpo.ledger.errors import LedgerError, Reason
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import MemberId
 from tanpo.node.config import NodeConfig
-from tanpo.node.identity import Caller, CallerVerifier, Role, load_authorities
-from tanpo.node.logs import get_logger
+from tanpo.node.findings import Finding, fault, raise_first, warning
+from tanpo.node.identity import Caller, CallerVerifier, Role, load_authorities, read_holder
+from tanpo.node.pki import compute_host_name
 from tanpo.node.tls import read_pem
 
 EXPIRY_WARNING: Final = timedelta(days=30)
+"""Time enough to have a certificate issued, whatever the CA's office hours."""
 
 _KEY_MARKERS: Final = ("PRIVATE KEY", "EC PRIVATE KEY")
-_LOG: Final = get_logger("credentials")
+_ISSUE_REMEDY: Final = "have the member's CA issue one (`tanpo cert issue`)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +44,17 @@ def load_credentials(config: NodeConfig, genesis: Genesis, verifier: CallerVerif
     Raises:
         UsageError: a file cannot be read, or does not belong to this node of this network.
     """
-    _check_authority(config, genesis)
+    findings = [
+        *check_authority(config, genesis),
+        *check_certificate(config, genesis),
+        *check_signing_key(config, genesis),
+    ]
+    raise_first(findings)
     certificate = read_pem(config.tls.certificate, "tls.certificate", ("CERTIFICATE",))
-    private_key = _read_key(config.tls.key, "tls.key")
-    holder = verifier.verify_holder(certificate)
-    expected = Caller(member=MemberId(config.member), role=Role.NODE, name=config.node)
-    if holder.caller != expected:
-        raise _wrong("tls.certificate", "names another holder", holder.caller, expected)
-    _check_pair(certificate, private_key)
-    if holder.valid_until - datetime.now(UTC) < EXPIRY_WARNING:
-        _LOG.warning("certificate expires soon", valid_until=holder.valid_until.isoformat())
     return NodeCredentials(
         certificate=certificate,
-        private_key=private_key,
-        valid_until=holder.valid_until,
+        private_key=read_pem(config.tls.key, "tls.key", _KEY_MARKERS),
+        valid_until=verifier.verify_holder(certificate).valid_until,
         signing_key=load_signing_key(config),
     )
 
@@ -65,47 +66,204 @@ def load_signing_key(config: NodeConfig) -> PrivateKey | None:
         UsageError: the file cannot be read, or holds no P-256 key.
     """
     path = config.signing_key
-    return None if path is None else PrivateKey.from_pem(_read_key(path, "signing_key"))
+    return None if path is None else PrivateKey.from_pem(read_pem(path, "signing_key", _KEY_MARKERS))
 
 
-def _check_authority(config: NodeConfig, genesis: Genesis) -> None:
-    authorities = load_authorities(genesis)
+def check_authority(config: NodeConfig, genesis: Genesis) -> Iterator[Finding]:
+    """Find what is wrong with the node's member and its CA."""
+    try:
+        authorities = load_authorities(genesis)
+    except LedgerError as error:
+        yield Finding(key="genesis", error=error)
+        return
     authority = authorities.get(MemberId(config.member))
     if authority is None:
-        raise _wrong("member", "is not in the genesis", config.member, ", ".join(sorted(authorities)))
-    pem = read_pem(config.tls.ca, "tls.ca", ("CERTIFICATE",))
-    if _load_certificate(pem, "tls.ca") != authority:
-        raise UsageError(
-            Reason.GENESIS_MISMATCH,
-            f"tls.ca: {config.tls.ca} is not the CA that genesis names for {config.member}",
-            value=config.tls.ca,
-            limit=authority.subject.rfc4514_string(),
+        yield fault(
+            "member", "is not in the genesis", value=config.member, limit=", ".join(sorted(authorities))
+        )
+        return
+    try:
+        found = _load_certificate(read_pem(config.tls.ca, "tls.ca", ("CERTIFICATE",)), "tls.ca")
+    except LedgerError as error:
+        yield Finding(key="tls.ca", error=error)
+        return
+    if found != authority:
+        yield fault(
+            "tls.ca",
+            f"is not the CA that genesis names for {config.member}: {config.tls.ca}",
+            value=_fingerprint(found),
+            limit=_fingerprint(authority),
             remedy="use the genesis and the CA of the same network",
+            reason=Reason.GENESIS_MISMATCH,
+        )
+    yield from _check_time("tls.ca", authority.not_valid_before_utc, authority.not_valid_after_utc)
+
+
+def check_certificate(config: NodeConfig, genesis: Genesis | None) -> Iterator[Finding]:
+    """Find what is wrong with the node's certificate and key; without a genesis, with these alone."""
+    leaf: x509.Certificate | None = None
+    try:
+        pem = read_pem(config.tls.certificate, "tls.certificate", ("CERTIFICATE",))
+        leaf = _load_certificate(pem, "tls.certificate")
+        if genesis is not None:
+            yield from _check_holder(config, genesis, pem)
+        yield from _check_leaf(config, leaf)
+    except LedgerError as error:
+        yield Finding(key="tls.certificate", error=error)
+    try:
+        private_key = read_pem(config.tls.key, "tls.key", _KEY_MARKERS)
+    except LedgerError as error:
+        yield Finding(key="tls.key", error=error)
+        return
+    yield from _check_mode(config.tls.key, "tls.key")
+    yield from _check_pair(private_key, leaf)
+
+
+def check_signing_key(config: NodeConfig, genesis: Genesis | None) -> Iterator[Finding]:
+    """Find what is wrong with the key that the node signs votes with; without a genesis, with it alone."""
+    try:
+        key = load_signing_key(config)
+    except LedgerError as error:
+        yield Finding(key="signing_key", error=error)
+        return
+    named = {(one.member, one.node): one.public_key for one in (genesis.validators if genesis else ())}
+    expected = named.get((MemberId(config.member), config.node))
+    if key is None or config.signing_key is None:
+        if expected is not None:
+            yield warning(
+                "signing_key",
+                "is missing, and genesis names this node a validator: it will only follow",
+                limit="the validator's key",
+                remedy="name the key, unless the members have replaced this validator since",
+            )
+        return
+    yield from _check_mode(config.signing_key, "signing_key")
+    if expected is not None and expected != key.public_key.encoded:
+        yield warning(
+            "signing_key",
+            "is not the key that genesis names for this node: it votes only if the members changed it since",
+            value=key.key_id.hex(),
+            remedy="compare with `tanpo validator list`",
         )
 
 
-def _check_pair(certificate: bytes, private_key: bytes) -> None:
+def read_valid_until(path: Path, key: str) -> datetime:
+    """Return when a certificate expires. Raises `UsageError` if it cannot be read."""
+    return _load_certificate(read_pem(path, key, ("CERTIFICATE",)), key).not_valid_after_utc
+
+
+def _check_holder(config: NodeConfig, genesis: Genesis, pem: bytes) -> Iterator[Finding]:
+    try:
+        holder = read_holder(pem, load_authorities(genesis))
+    except LedgerError as error:
+        yield fault(
+            "tls.certificate",
+            f"is not accepted: {error.message}",
+            value=error.value or config.tls.certificate,
+            limit=error.limit,
+            remedy=_ISSUE_REMEDY,
+        )
+        return
+    expected = Caller(member=MemberId(config.member), role=Role.NODE, name=config.node)
+    if holder.caller != expected:
+        yield fault("tls.certificate", "names another holder", value=holder.caller, limit=expected)
+
+
+def _check_leaf(config: NodeConfig, leaf: x509.Certificate) -> Iterator[Finding]:
+    host_name = compute_host_name(MemberId(config.member), config.node)
+    names = _list_host_names(leaf)
+    if host_name not in names:
+        yield fault(
+            "tls.certificate",
+            "does not have the host name that peers and clients expect",
+            value=", ".join(names) or "none",
+            limit=host_name,
+            remedy=_ISSUE_REMEDY,
+        )
+    if not _may_serve(leaf):
+        yield fault(
+            "tls.certificate",
+            "is not for server authentication",
+            value="extended key usage without serverAuth",
+            limit="clientAuth and serverAuth",
+            remedy=_ISSUE_REMEDY,
+        )
+    yield from _check_time("tls.certificate", leaf.not_valid_before_utc, leaf.not_valid_after_utc)
+
+
+def _check_time(key: str, valid_from: datetime, valid_until: datetime) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    if now > valid_until:
+        yield fault(
+            key,
+            "has expired",
+            value=valid_until.isoformat(),
+            limit=f"later than {now.isoformat(timespec='seconds')}",
+            remedy=f"{_ISSUE_REMEDY}, or set this machine's clock",
+        )
+    elif now < valid_from:
+        yield fault(
+            key,
+            "is not valid yet",
+            value=valid_from.isoformat(),
+            limit=f"earlier than {now.isoformat(timespec='seconds')}",
+            remedy="set the clock of this machine, or of the one that issued it, and wait",
+        )
+    elif valid_until - now < EXPIRY_WARNING:
+        yield warning(
+            key,
+            f"expires in {(valid_until - now).days} days",
+            value=valid_until.isoformat(),
+            limit=f"more than {EXPIRY_WARNING.days} days",
+            remedy=f"{_ISSUE_REMEDY}, and run `tanpo cert rotate`",
+        )
+
+
+def _check_pair(private_key: bytes, leaf: x509.Certificate | None) -> Iterator[Finding]:
     try:
         key = serialization.load_pem_private_key(private_key, password=None)
     except (ValueError, TypeError):
-        raise _wrong("tls.key", "is not an unencrypted private key", "", "PKCS#8 PEM") from None
-    if key.public_key() != _load_certificate(certificate, "tls.certificate").public_key():
-        raise _wrong("tls.key", "does not belong to tls.certificate", "", "the key of that certificate")
+        yield fault("tls.key", "is not an unencrypted private key", limit="PKCS#8 PEM")
+        return
+    if leaf is not None and key.public_key() != leaf.public_key():
+        yield fault("tls.key", "does not belong to tls.certificate", limit="the key of that certificate")
+
+
+def _check_mode(path: Path, key: str) -> Iterator[Finding]:
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        yield warning(
+            key,
+            "is readable by others",
+            value=f"mode {mode:04o}",
+            limit="mode 0600",
+            remedy=f"chmod 600 {path}",
+        )
+
+
+def _list_host_names(leaf: x509.Certificate) -> list[str]:
+    try:
+        alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return []
+    return alternatives.get_values_for_type(x509.DNSName)
+
+
+def _may_serve(leaf: x509.Certificate) -> bool:
+    try:
+        purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    return ExtendedKeyUsageOID.SERVER_AUTH in purposes
 
 
 def _load_certificate(pem: bytes, key: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)
     except ValueError:
-        raise _wrong(key, "is not a certificate", "", "a PEM certificate") from None
+        raise fault(key, "is not a certificate", limit="a PEM certificate").error from None
 
 
-def _read_key(path: Path, key: str) -> bytes:
-    data = read_pem(path, key, _KEY_MARKERS)
-    if path.stat().st_mode & 0o077:
-        _LOG.warning("private key is readable by others", key=key, path=str(path), remedy=f"chmod 600 {path}")
-    return data
-
-
-def _wrong(key: str, why: str, value: object, limit: object) -> UsageError:
-    return UsageError(Reason.CONFIGURATION, f"{key} {why}", value=value, limit=limit, remedy=f"correct {key}")
+def _fingerprint(certificate: x509.Certificate) -> str:
+    digest = certificate.fingerprint(hashes.SHA256()).hex()
+    return f"{certificate.subject.rfc4514_string()}, SHA-256 {digest[:16]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from tanpo.ledger.errors import Reason, UsageError
@@ -9,6 +10,7 @@ from tanpo.ledger.genesis import Genesis, genesis_from_json
 from tanpo.ledger.types import MemberId
 from tanpo.node.config import NodeConfig
 from tanpo.node.credentials import NodeCredentials
+from tanpo.node.findings import Finding, fault, raise_first, warning
 from tanpo.node.roster import compute_name
 from tanpo.node.tls import load_channel_credentials
 from tanpo.node.transport import PeerAddress
@@ -33,37 +35,42 @@ def find_peers(config: NodeConfig, genesis: Genesis, credentials: NodeCredential
     """Return every other node that the configuration gives an address of, be it a validator or not (yet).
 
     Raises:
-        UsageError: with CONFIGURATION, a peer is listed twice, of no member, or this node itself.
+        UsageError: with CONFIGURATION, a peer is of no member.
     """
     authorities = {member.member: member.ca_certificate for member in genesis.members}
-    known = {compute_name(MemberId(config.member), config.node)}
-    peers: list[PeerAddress] = []
+    raise_first(check_peers(config, genesis))
+    return [
+        PeerAddress(
+            member=MemberId(peer.member),
+            node=peer.node,
+            address=peer.address,
+            credentials=load_channel_credentials(
+                authorities[MemberId(peer.member)], credentials.certificate, credentials.private_key
+            ),
+        )
+        for peer in config.peers
+    ]
+
+
+def check_peers(config: NodeConfig, genesis: Genesis) -> Iterator[Finding]:
+    """Find what is wrong with the peers, of which each is another node by what the file alone tells."""
+    members = {member.member for member in genesis.members}
+    places: dict[str, str] = {}
     for position, peer in enumerate(config.peers):
         name = compute_name(peer.member, peer.node)
-        if MemberId(peer.member) not in authorities:
-            raise _wrong_peers(f"peers.{position} is of no member of this network", name)
-        if name in known:
-            raise _wrong_peers(f"peers.{position} is this node itself, or listed before", name)
-        known.add(name)
-        tls = load_channel_credentials(
-            authorities[MemberId(peer.member)], credentials.certificate, credentials.private_key
-        )
-        peers.append(
-            PeerAddress(
-                member=MemberId(peer.member),
-                node=peer.node,
-                address=peer.address,
-                credentials=tls,
+        if MemberId(peer.member) not in members:
+            yield fault(
+                f"peers.{position}",
+                f"is of no member of this network: {name}",
+                value=name,
+                limit=f"nodes of {', '.join(sorted(members))}",
+                remedy="correct the [[peers]] sections",
             )
-        )
-    return peers
-
-
-def _wrong_peers(why: str, value: str) -> UsageError:
-    return UsageError(
-        Reason.CONFIGURATION,
-        f"{why}: {value}",
-        value=value,
-        limit="other nodes of members, each once",
-        remedy="correct the [[peers]] sections",
-    )
+        if peer.address in places:
+            yield warning(
+                f"peers.{position}.address",
+                f"is that of {places[peer.address]} too: one of them cannot be reached there",
+                value=peer.address,
+                limit="an address for each node",
+            )
+        places.setdefault(peer.address, name)

@@ -14,13 +14,14 @@ from tanpo.api.v1 import network_pb2
 from tanpo.ledger.errors import InvariantViolation
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import MemberId
+from tanpo.node.binding import explain_bind
 from tanpo.node.clock import Clock
 from tanpo.node.config import NodeConfig, split_address
 from tanpo.node.credentials import NodeCredentials
 from tanpo.node.identity import CallerVerifier
 from tanpo.node.metrics import CONTENT_TYPE, Metrics
 from tanpo.node.ops import OpsServer
-from tanpo.node.servers import bind_server, explain_bind
+from tanpo.node.servers import bind_server
 from tanpo.node.services.guard import Access, Context, Guard, Policy
 from tanpo.node.tls import CLIENT_MESSAGE_BYTES_MAX, compute_server_options, load_server_credentials
 

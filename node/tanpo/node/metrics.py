@@ -36,6 +36,8 @@ class Metrics:
         self._add_execution(registry)
         self._add_peers(registry)
         self._add_snapshots(registry)
+        self._add_clock(registry)
+        self._add_backups(registry)
         self._add_calls(registry)
         self._add_certificates(registry)
 
@@ -154,6 +156,20 @@ class Metrics:
         )
         self.join_chunks_missing = Gauge(
             "tanpo_join_chunks_missing", "Those of them that are still to be fetched", registry=registry
+        )
+
+    def _add_clock(self, registry: CollectorRegistry) -> None:
+        self.clock_skew_seconds = Gauge(
+            "tanpo_clock_skew_seconds",
+            "How far this machine's clock is ahead of the peers' clocks, at least; negative if behind",
+            registry=registry,
+        )
+
+    def _add_backups(self, registry: CollectorRegistry) -> None:
+        self.backup_seconds = Gauge(
+            "tanpo_backup_timestamp_seconds",
+            "When the latest backup was read to its end, Unix seconds, 0 if none is known",
+            registry=registry,
         )
 
     def _add_calls(self, registry: CollectorRegistry) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +14,17 @@ import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tanpo.api.v1 import admin_pb2_grpc, ledger_pb2_grpc, network_pb2_grpc, peer_pb2_grpc
-from tanpo.ledger.errors import LedgerError, Reason, UsageError
+from tanpo.ledger.errors import LedgerError
 from tanpo.ledger.types import MemberId
+from tanpo.node.backup_record import BackupRecord, save_record
+from tanpo.node.binding import explain_bind, find_bind_error
 from tanpo.node.clock import Clock
+from tanpo.node.clock_watch import ClockWatch
 from tanpo.node.config import NodeConfig, split_address
 from tanpo.node.credentials import NodeCredentials
+from tanpo.node.data_checks import find_record_path
 from tanpo.node.identity import CallerVerifier
-from tanpo.node.logs import LogControl
+from tanpo.node.logs import LogControl, get_logger
 from tanpo.node.metrics import CONTENT_TYPE, Metrics
 from tanpo.node.ops import OpsServer
 from tanpo.node.services.admin import AdminService
@@ -41,6 +43,7 @@ from tanpo.node.tls import (
     load_server_credentials,
 )
 from tanpo.node.transport import GrpcTransport, Inbox, build_hello
+from tanpo.storage.backup import Origin
 
 HEALTH: Final = "grpc.health.v1.Health"
 CLIENT_ACCESS: Final = {
@@ -59,6 +62,8 @@ every validator that lives repeats itself twice in one."""
 STREAMS_PER_CONNECTION_MAX: Final = 1000
 STOP_GRACE_S: Final = 1.0
 
+_LOG: Final = get_logger("servers")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
@@ -74,6 +79,7 @@ class Parts:
     log_control: LogControl
     version: str
     clock: Clock
+    clock_watch: ClockWatch
     on_fatal: Callable[[BaseException], None]
 
 
@@ -87,8 +93,7 @@ class Servers:
             peers=parts.transport,
             roster=parts.core.roster,
             silence_s=SILENCE_TIMEOUTS * parts.config.timing.base_timeout_ms / 1000,
-            certificate_until_s=parts.credentials.valid_until.timestamp(),
-            read_clock_s=lambda: parts.clock.wall_ms() / 1000,
+            explain_own=self._explain_own,
         )
         self._client_guard = self._make_guard(CLIENT_ACCESS)
         self._peer_guard = self._make_guard(PEER_ACCESS)
@@ -163,6 +168,7 @@ class Servers:
                 readiness=self.readiness,
                 policy=self._make_policy(CLIENT_ACCESS),
                 log_control=parts.log_control,
+                on_backup=self._note_backup,
             ),
             server,
         )
@@ -185,6 +191,7 @@ class Servers:
                 on_frame=parts.transport.note_heard,
                 desk=SnapshotDesk(parts.core.snapshots, time.monotonic),
                 get_height=lambda: parts.core.status().height,
+                read_clock_ms=parts.clock.wall_ms,
             ),
             server,
         )
@@ -192,28 +199,27 @@ class Servers:
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         return server
 
+    def _explain_own(self) -> list[str]:
+        parts = self._parts
+        expired_s = parts.clock.wall_ms() / 1000 - parts.credentials.valid_until.timestamp()
+        expired = (
+            f"our TLS certificate expired {expired_s:.0f} s ago: peers refuse it" if expired_s > 0 else ""
+        )
+        return [why for why in (expired, parts.clock_watch.explain()) if why]
+
+    def _note_backup(self, origin: Origin) -> None:
+        created_ms = self._parts.clock.wall_ms()
+        self._parts.metrics.backup_seconds.set(created_ms / 1000)
+        record = BackupRecord(height=origin.height, block_hash=origin.block_hash, created_ms=created_ms)
+        try:
+            save_record(find_record_path(self._parts.config), record)
+        except LedgerError as error:
+            # The backup itself is whole, and the node has not lost anything.
+            _LOG.warning("backup not noted", why=error.message, height=origin.height)
+
     def _render_metrics(self) -> bytes:
         self._parts.metrics.is_ready.set(self.readiness.is_ready)
         return self._parts.metrics.render()
-
-
-def explain_bind(key: str, address: str, error: OSError) -> LedgerError:
-    """Return what to tell an operator whose port cannot be bound."""
-    if error.errno == errno.EADDRINUSE:
-        return UsageError(
-            Reason.PORT_IN_USE,
-            f"{key}: another process listens on {address}",
-            value=address,
-            limit="a free port",
-            remedy=f"stop that process (`ss -ltnp` names it) or change {key}",
-        )
-    return UsageError(
-        Reason.CONFIGURATION,
-        f"{key}: cannot listen on {address}: {os.strerror(error.errno or 0)}",
-        value=address,
-        limit="an address of this machine and a port it may use",
-        remedy=f"change {key}",
-    )
 
 
 def _make_server(guard: Guard, message_bytes_max: int) -> grpc.aio.Server:
@@ -230,20 +236,5 @@ def bind_server(server: grpc.aio.Server, key: str, address: str, tls: grpc.Serve
         return server.add_secure_port(address, tls)
     except RuntimeError:
         # gRPC does not say why; the operating system does.
-        raise explain_bind(key, address, _probe(address)) from None
-
-
-def _probe(address: str) -> OSError:
-    """Return why an address cannot be bound."""
-    host, port = split_address(address)
-    try:
-        family, kind, protocol, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(target)
-            probe.listen()
-    except socket.gaierror:
-        return OSError(errno.EADDRNOTAVAIL, "unknown host")
-    except OSError as error:
-        return error
-    return OSError(errno.EADDRNOTAVAIL, "refused by gRPC")
+        error = find_bind_error(address) or OSError(errno.EADDRNOTAVAIL, "refused by gRPC")
+        raise explain_bind(key, address, error) from None

@@ -90,6 +90,21 @@ def lock_folder(path: Path) -> int:
     return lock_file
 
 
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the folder's lock now. It changes nothing, and makes no folder."""
+    try:
+        lock_file = os.open(path / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock_file)
+    return False
+
+
 def sync_folder(path: Path) -> None:
     """Make the creation, removal or renaming of files in `path` survive a power cut."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

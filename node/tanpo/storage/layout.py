@@ -38,7 +38,10 @@ STATE_STOP: Final = b"T"
 EXECUTED_STOP: Final = b"C"
 RECEIPT_BYTES_MAX: Final = 1 << 30
 
-_FORMAT: Final = "tanpo-ledger 1"
+FORMAT_VERSION: Final = 1
+"""Of all that lies in a ledger's folder. Whatever an older version could not read right raises it."""
+
+_FORMAT_NAME: Final = "tanpo-ledger"
 _HASH_BYTES: Final = 32
 
 
@@ -153,7 +156,8 @@ def open_folder(path: Path, network_id: NetworkId) -> tuple[GuardFile, Progress]
     """Check that the folder belongs to the network, or make it so if it is new, and open its guard.
 
     Raises:
-        UsageError: it belongs to another network (GENESIS_MISMATCH). CorruptState: its files contradict.
+        UsageError: it belongs to another network (GENESIS_MISMATCH), or a newer version wrote it
+            (DATA_NEWER). CorruptState: its files contradict.
     """
     with guarded_io(path):
         stored = _read_network(path / NETWORK_NAME)
@@ -173,7 +177,8 @@ def read_progress(path: Path, network_id: NetworkId) -> Progress:
     """Return how far the ledger in a folder had got, without touching it.
 
     Raises:
-        UsageError: there is none (NOT_FOUND), or it belongs to another network (GENESIS_MISMATCH).
+        UsageError: there is none (NOT_FOUND), it belongs to another network (GENESIS_MISMATCH), or a newer
+            version wrote it (DATA_NEWER).
         CorruptState: its network or guard file does not verify.
     """
     with guarded_io(path):
@@ -237,20 +242,42 @@ def _create(path: Path, network_id: NetworkId) -> None:
 
 
 def _read_network(path: Path) -> NetworkId | None:
-    """Return the network in the file, or `None` if the file is missing or damaged."""
+    """Return the network in the file, or `None` if the file is missing or damaged.
+
+    Raises:
+        UsageError: a newer version wrote it (DATA_NEWER).
+    """
     if not path.exists():
         return None
     fields = path.read_bytes()[:256].split(b" ")
+    _check_format(path, fields)
     if len(fields) != 4 or not _is_hex(fields[2]):
         return None
     network_id = NetworkId(bytes.fromhex(fields[2].decode("ascii")))
     return network_id if b" ".join(fields) == _network_line(network_id) else None
 
 
+def _check_format(path: Path, fields: list[bytes]) -> None:
+    """Raise `UsageError` for a format later than this version's, if no flipped bit made it so."""
+    if len(fields) != 4 or not _is_hex(fields[2]) or not fields[1].isdigit() or len(fields[1]) > 9:
+        return
+    version, network_id = int(fields[1]), NetworkId(bytes.fromhex(fields[2].decode("ascii")))
+    if version > FORMAT_VERSION and b" ".join(fields) == _network_line(network_id, version):
+        raise UsageError(
+            Reason.DATA_NEWER,
+            f"{path.parent} was written by a newer version of tanpo",
+            value=f"format {version}",
+            limit=f"format {FORMAT_VERSION} or older",
+            remedy="start the version that wrote it, or a later one; nothing was changed",
+        )
+
+
 def _is_hex(text: bytes) -> bool:
     return len(text) == 2 * _HASH_BYTES and all(byte in b"0123456789abcdef" for byte in text)
 
 
-def _network_line(network_id: NetworkId) -> bytes:
-    digest = blake2b(network_id, digest_size=8).hexdigest()
-    return f"{_FORMAT} {network_id.hex()} {digest}\n".encode("ascii")
+def _network_line(network_id: NetworkId, version: int = FORMAT_VERSION) -> bytes:
+    # Of later versions the digest covers the number too: a damaged 1 must not pass for a newer format.
+    covered = network_id if version == 1 else b"%d %b" % (version, network_id)
+    digest = blake2b(covered, digest_size=8).hexdigest()
+    return f"{_FORMAT_NAME} {version} {network_id.hex()} {digest}\n".encode("ascii")

@@ -26,6 +26,7 @@ from tanpo.ledger.types import BlockHash, Epoch, Height, MemberId, StateRoot
 from tanpo.ledger.validators import Validator, ValidatorSet
 from tanpo.node.backups import BackupSource
 from tanpo.node.clock import Clock
+from tanpo.node.clock_watch import ClockWatch
 from tanpo.node.config import NodeConfig, TlsConfig
 from tanpo.node.credentials import NodeCredentials
 from tanpo.node.events import EventItem, EventRead
@@ -581,6 +582,9 @@ def _build(
             log_control=start_logging(LogLevel.INFO, logs),
             version="test",
             clock=Clock.system(),
+            clock_watch=ClockWatch(
+                find_peers=list, read_clock_ms=Clock.system().wall_ms, precision_ms=500, metrics=metrics
+            ),
             on_fatal=fatal.append,
         )
     )

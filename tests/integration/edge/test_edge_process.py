@@ -5,156 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import shutil
 import signal
 import socket
 import sys
-import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from asyncio.subprocess import PIPE
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
-import grpc.aio
 import pytest
 import structlog
 from tanpo.api.v1 import ledger_pb2, ledger_pb2_grpc, network_pb2, network_pb2_grpc
 from tanpo.ledger.errors import UsageError
-from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, genesis_to_json
+from tanpo.ledger.genesis import Genesis, Parameters, genesis_to_json
 from tanpo.ledger.keys import PrivateKey
-from tanpo.ledger.transaction import Call, build_transaction, sign_envelope
-from tanpo.ledger.types import MemberId
+from tanpo.ledger.transaction import Call
 from tanpo.ledger.validators import Validator
-from tanpo.node.app import ExitCode, init_node, run_node
-from tanpo.node.config import NodeConfig, TlsConfig, render_config
-from tanpo.node.identity import Role
-from tanpo.node.pki import create_authority, issue_certificate
-from tanpo.node.promises import create_promises
-from tanpo.node.tls import load_channel_credentials
+from tanpo.node.app import init_node, run_node
+from tanpo.node.exits import ExitCode
+from tanpo.testing.site import SOLO, START_TIMEOUT_S, Site, read_until
 
-START_TIMEOUT_S = 60
 WORK_BLOCKS = 30
 WORK_ROUNDS = 60_000
-SOLO = MemberId("solo")
-
-NOTES = """
-notes: Map[str, str]
-
-
-@entry
-def write(name: str, text: str) -> None:
-    notes[name] = text
-    emit("Written", name=name)
-
-
-@entry
-def work(rounds: int) -> int:
-    total = 0
-    for number in range(rounds):
-        total += number
-    return total
-"""
-
-
-class Site:
-    """One member with one validator: its files, and its configuration as a text to be changed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.authority = create_authority(SOLO, "testnet")
-        self.signing_key, self.key = PrivateKey.generate(), PrivateKey.generate()
-        self.genesis = Genesis(
-            network="testnet",
-            time_ms=time.time_ns() // 1_000_000,
-            parameters=Parameters(),
-            members=(
-                Member(
-                    member=SOLO,
-                    name="Solo",
-                    lei="",
-                    roles=(),
-                    ca_certificate=self.authority.certificate_pem,
-                    keys=(self.key.public_key.encoded,),
-                ),
-            ),
-            validators=(Validator(member=SOLO, node="n1", public_key=self.signing_key.public_key.encoded),),
-            contracts=(InstalledContract(name="notes", source=NOTES, arguments=()),),
-        )
-        node = issue_certificate(self.authority, Role.NODE, "n1")
-        self.client = issue_certificate(self.authority, Role.CLIENT, "desk")
-        self.write("genesis.json", genesis_to_json(self.genesis).encode())
-        self.write("ca.pem", self.authority.certificate_pem)
-        self.write("node.pem", node.certificate)
-        self.write("node.key", node.private_key)
-        self.write("signing.key", self.signing_key.to_pem())
-        create_promises(self.genesis, folder / "data")
-        self.config = render_config(
-            NodeConfig(
-                member=SOLO,
-                node="n1",
-                data_dir=Path("data"),
-                genesis=Path("genesis.json"),
-                listen="127.0.0.1:0",
-                peer_listen="127.0.0.1:0",
-                ops_listen="127.0.0.1:0",
-                tls=TlsConfig(ca=Path("ca.pem"), certificate=Path("node.pem"), key=Path("node.key")),
-                signing_key=Path("signing.key"),
-            )
-        )
-
-    def write(self, name: str, content: bytes) -> None:
-        path = self.folder / name
-        path.write_bytes(content)
-        path.chmod(0o600)
-
-    async def start(self) -> Process:
-        """Start the node's process."""
-        self.write("node.toml", self.config.encode())
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TANPO_")}
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tanpo.node", str(self.folder / "node.toml"), stderr=PIPE, env=environment
-        )
-
-    def run_to_end(self, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
-        """Run a node that cannot start, in this process: its exit code and its last line."""
-        self.write("node.toml", self.config.encode())
-        code = run_node(self.folder / "node.toml")
-        return code, json.loads(capsys.readouterr().err.splitlines()[-1])
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[tuple[Process, dict[str, Any]]]:
-        """Run a node: its process, and the line that names its ports."""
-        process = await self.start()
-        try:
-            yield process, await read_until(process, "serving")
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-
-    def channel(self, port: int) -> grpc.aio.Channel:
-        credentials = load_channel_credentials(
-            self.authority.certificate_pem, self.client.certificate, self.client.private_key
-        )
-        return grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials)
-
-    def envelope(self, request_id: str) -> bytes:
-        return self.seal(request_id, Call.create("notes", "write", {"name": request_id, "text": "x"}))
-
-    def seal(self, request_id: str, call: Call) -> bytes:
-        transaction = build_transaction(
-            network_id=self.genesis.network_id,
-            member=SOLO,
-            request_id=request_id,
-            valid_until_ms=time.time_ns() // 1_000_000 + 600_000,
-            gas_limit=1_000_000,
-            signers=[self.key.key_id],
-            call=call,
-        )
-        return sign_envelope(self.genesis.network_id, [transaction], [self.key]).encoded
 
 
 @pytest.fixture
@@ -172,16 +45,10 @@ def restore_logging() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-async def read_until(process: Process, event: str) -> dict[str, Any]:
-    """Return the first line of the log that tells of an event."""
-    assert process.stderr is not None
-    async with asyncio.timeout(START_TIMEOUT_S):
-        async for line in process.stderr:
-            fields: dict[str, Any] = json.loads(line)
-            assert fields["level"] != "error", fields
-            if fields["event"] == event:
-                return fields
-    raise AssertionError(f"the node ended without {event!r}")
+def run_to_end(site: Site, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+    """Run a node that cannot start, in this process: its exit code and its last line."""
+    code = run_node(site.write_config())
+    return code, json.loads(capsys.readouterr().err.splitlines()[-1])
 
 
 async def test_node_commits_stops_on_sigterm_and_remembers(site: Site) -> None:
@@ -210,14 +77,15 @@ async def test_a_node_that_was_not_prepared_signs_nothing_until_it_is(site: Site
     try:
         assert process.stderr is not None
         async with asyncio.timeout(START_TIMEOUT_S):
-            lines = [json.loads(await process.stderr.readline()) for _ in range(4)]
+            amnesia = json.loads(await process.stderr.readline())
+            while not amnesia["event"].startswith("amnesia"):
+                amnesia = json.loads(await process.stderr.readline())
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == ExitCode.OK
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    [amnesia] = [line for line in lines if line["event"].startswith("amnesia")]
     assert "tanpo node init" in amnesia["remedy"]
     assert not (site.folder / "data" / "consensus").exists()
 
@@ -341,7 +209,7 @@ async def run_audit(site: Site, *options: str) -> tuple[int | None, dict[str, An
 
 def test_a_validator_alone_cannot_rejoin(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.config = site.config.replace("may_rejoin = false", "may_rejoin = true")
-    code, line = site.run_to_end(capsys)
+    code, line = run_to_end(site, capsys)
     assert (code, line["value"], line["limit"]) == (ExitCode.CONFIGURATION, "0 others", "1 or more")
 
 
@@ -349,7 +217,7 @@ async def test_second_process_on_the_same_data_is_refused(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with site.running():
-        code, line = await asyncio.to_thread(site.run_to_end, capsys)
+        code, line = await asyncio.to_thread(run_to_end, site, capsys)
     assert (code, line["reason"]) == (ExitCode.DATA_LOCKED, "DATA_LOCKED")
     assert line["remedy"]
 
@@ -361,7 +229,7 @@ def test_port_in_use_is_named(site: Site, key: str, capsys: pytest.CaptureFixtur
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         site.config = site.config.replace(f'\n{key} = "127.0.0.1:0"', f'\n{key} = "{address}"')
-        code, line = site.run_to_end(capsys)
+        code, line = run_to_end(site, capsys)
     assert (code, line["reason"], line["value"]) == (ExitCode.PORT_IN_USE, "PORT_IN_USE", address)
     assert key in line["why"]
 
@@ -374,7 +242,7 @@ async def test_data_of_another_network_is_refused(
         await process.wait()
     document = json.loads((tmp_path / "genesis.json").read_text())
     site.write("genesis.json", json.dumps(document | {"network": "other"}).encode())
-    code, line = await asyncio.to_thread(site.run_to_end, capsys)
+    code, line = await asyncio.to_thread(run_to_end, site, capsys)
     assert (code, line["reason"]) == (ExitCode.GENESIS_MISMATCH, "GENESIS_MISMATCH")
 
 
@@ -383,8 +251,8 @@ def test_genesis_in_the_future_means_a_wrong_clock(
 ) -> None:
     document = json.loads((tmp_path / "genesis.json").read_text())
     site.write("genesis.json", json.dumps(document | {"time_ms": 2**41}).encode())
-    code, line = site.run_to_end(capsys)
-    assert (code, line["reason"]) == (ExitCode.CONFIGURATION, "CONFIGURATION")
+    code, line = run_to_end(site, capsys)
+    assert (code, line["reason"]) == (ExitCode.CLOCK_WRONG, "CLOCK_WRONG")
     assert "clock" in line["why"]
 
 
@@ -405,7 +273,7 @@ def test_wrong_configuration_is_named(
 ) -> None:
     assert old in site.config
     site.config = site.config.replace(old, new)
-    code, line = site.run_to_end(capsys)
+    code, line = run_to_end(site, capsys)
     assert (code, line["reason"]) == (ExitCode.CONFIGURATION, "CONFIGURATION")
     assert why in line["why"]
 

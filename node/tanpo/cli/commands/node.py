@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import typer
-from tanpo.cli.commands import backup
-from tanpo.cli.options import ProfileOption
+from tanpo.cli.commands import backup, config
+from tanpo.cli.options import ConfigArgument, ProfileOption
 from tanpo.cli.output import Format, OutputOption, print_fields
 
 app = typer.Typer(help="One node.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(backup.app, name="backup")
-
-ConfigArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="The node's TOML file.")]
+app.add_typer(config.app, name="config")
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from tanpo.api.v1 import admin_pb2, admin_pb2_grpc
@@ -12,6 +12,7 @@ from tanpo.node.services.guard import Context, Policy
 from tanpo.node.services.ledger import compute_wait
 from tanpo.node.services.ports import NodePort, PeerSource
 from tanpo.node.services.readiness import Readiness
+from tanpo.storage.backup import Origin
 from typing_extensions import override
 
 _LOG: Final = get_logger("admin")
@@ -28,12 +29,14 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         readiness: Readiness,
         policy: Policy,
         log_control: LogControl,
+        on_backup: Callable[[Origin], None],
     ) -> None:
         self._core = core
         self._peers = peers
         self._readiness = readiness
         self._policy = policy
         self._log_control = log_control
+        self._on_backup = on_backup
         self._copying = asyncio.Lock()
 
     @override
@@ -95,6 +98,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
             for name, data in source.parts:
                 yield admin_pb2.BackupPart(data=admin_pb2.BackupData(name=name, data=data))
                 await asyncio.sleep(0)
+            self._on_backup(origin)
 
     @override
     async def Drain(self, request: admin_pb2.DrainRequest, context: Context) -> admin_pb2.DrainResponse:

@@ -42,6 +42,7 @@ class PeerService(peer_pb2_grpc.PeerServicer):
         on_frame: Callable[[str], None],
         desk: SnapshotDesk,
         get_height: Callable[[], int],
+        read_clock_ms: Callable[[], int],
     ) -> None:
         self._own_name = own_name
         self._inbox = inbox
@@ -52,6 +53,7 @@ class PeerService(peer_pb2_grpc.PeerServicer):
         self._on_frame = on_frame
         self._desk = desk
         self._get_height = get_height
+        self._read_clock_ms = read_clock_ms
         self._streams: dict[str, asyncio.Task[None] | None] = {}
         self._milestones = Milestones()
 
@@ -111,6 +113,14 @@ class PeerService(peer_pb2_grpc.PeerServicer):
         self, request: peer_pb2.GetSnapshotChunkRequest, context: Context
     ) -> peer_pb2.GetSnapshotChunkResponse:
         return self._desk.get_chunk(self._name_caller(context), request.digest, request.position)
+
+    @override
+    async def GetVitals(self, request: peer_pb2.GetVitalsRequest, context: Context) -> peer_pb2.NodeVitals:
+        return peer_pb2.NodeVitals(
+            clock_ms=self._read_clock_ms(),
+            software_version=self._hello.software_version,
+            height=self._get_height(),
+        )
 
     def _name_caller(self, context: Context) -> str:
         return self._compute_sender(self._policy.identify(context))

@@ -12,7 +12,11 @@ from tanpo.node.transport import PeerState
 
 
 class Readiness:
-    """Answers "ready?" from the state of the core and the links."""
+    """Answers "ready?" from the state of the core and the links.
+
+    `explain_own` tells what is the matter with this node itself, its certificate or its clock: no obstacle,
+    but a likely cause of those there are.
+    """
 
     def __init__(
         self,
@@ -21,15 +25,13 @@ class Readiness:
         peers: PeerSource,
         roster: Roster,
         silence_s: float,
-        certificate_until_s: float,
-        read_clock_s: Callable[[], float],
+        explain_own: Callable[[], Sequence[str]],
     ) -> None:
         self._core = core
         self._peers = peers
         self._roster = roster
         self._silence_s = silence_s
-        self._certificate_until_s = certificate_until_s
-        self._read_clock_s = read_clock_s
+        self._explain_own = explain_own
         self._refusing = ""
 
     def refuse(self, why: str) -> None:
@@ -50,8 +52,7 @@ class Readiness:
             obstacles.append(stalled)
         if obstacles:
             obstacles += [_explain_link(name, known.get(name)) for name in missing]
-            if (expired_s := self._read_clock_s() - self._certificate_until_s) > 0:
-                obstacles.append(f"our TLS certificate expired {expired_s:.0f} s ago: peers refuse it")
+            obstacles += self._explain_own()
         if stalled and not stalled.startswith(OWN_REASONS):
             obstacles += [silence for state in states if (silence := self._find_silence(state))]
         # Apart from the rest: that an operator drained the node is no reason to name links, and hides none.

@@ -290,3 +290,45 @@ class GetSnapshotChunkResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetSnapshotChunkResponse: _TypeAlias = GetSnapshotChunkResponse  # noqa: Y015
+
+@_typing.final
+class GetVitalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetVitalsRequest: _TypeAlias = GetVitalsRequest  # noqa: Y015
+
+@_typing.final
+class NodeVitals(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLOCK_MS_FIELD_NUMBER: _builtins.int
+    SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    clock_ms: _builtins.int
+    """Unix time by the node's clock as it answers."""
+    software_version: _builtins.str
+    height: _builtins.int
+    """Its latest executed block."""
+    def __init__(
+        self,
+        *,
+        clock_ms: _builtins.int = ...,
+        software_version: _builtins.str = ...,
+        height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_ms", b"clock_ms", "height", b"height", "software_version", b"software_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeVitals: _TypeAlias = NodeVitals  # noqa: Y015

@@ -57,6 +57,11 @@ class PeerStub:
                 request_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotChunkRequest.SerializeToString,
                 response_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotChunkResponse.FromString,
                 _registered_method=True)
+        self.GetVitals = channel.unary_unary(
+                '/tanpo.api.v1.Peer/GetVitals',
+                request_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetVitalsRequest.SerializeToString,
+                response_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.NodeVitals.FromString,
+                _registered_method=True)
 
 
 class PeerServicer:
@@ -92,6 +97,13 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetVitals(self, request, context):
+        """What operators of other nodes compare with their own: clocks above all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -114,6 +126,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.GetSnapshotChunk,
                     request_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotChunkRequest.FromString,
                     response_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotChunkResponse.SerializeToString,
+            ),
+            'GetVitals': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVitals,
+                    request_deserializer=tanpo_dot_api_dot_v1_dot_peer__pb2.GetVitalsRequest.FromString,
+                    response_serializer=tanpo_dot_api_dot_v1_dot_peer__pb2.NodeVitals.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -227,6 +244,33 @@ class Peer:
             '/tanpo.api.v1.Peer/GetSnapshotChunk',
             tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotChunkRequest.SerializeToString,
             tanpo_dot_api_dot_v1_dot_peer__pb2.GetSnapshotChunkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVitals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tanpo.api.v1.Peer/GetVitals',
+            tanpo_dot_api_dot_v1_dot_peer__pb2.GetVitalsRequest.SerializeToString,
+            tanpo_dot_api_dot_v1_dot_peer__pb2.NodeVitals.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,8 @@ class PeerStub:
     GetSnapshot: _grpc.UnaryUnaryMultiCallable[_peer_pb2.GetSnapshotRequest, _peer_pb2.GetSnapshotResponse]
     GetSnapshotChunk: _grpc.UnaryUnaryMultiCallable[_peer_pb2.GetSnapshotChunkRequest, _peer_pb2.GetSnapshotChunkResponse]
     """Each caller gets so many bytes a second; beyond that a call is refused (MEMBER_QUOTA) and to be repeated."""
+    GetVitals: _grpc.UnaryUnaryMultiCallable[_peer_pb2.GetVitalsRequest, _peer_pb2.NodeVitals]
+    """What operators of other nodes compare with their own: clocks above all."""
 
 @_typing.type_check_only
 class PeerAsyncStub(PeerStub):
@@ -61,6 +63,8 @@ class PeerAsyncStub(PeerStub):
     GetSnapshot: _aio.UnaryUnaryMultiCallable[_peer_pb2.GetSnapshotRequest, _peer_pb2.GetSnapshotResponse]  # type: ignore[assignment]
     GetSnapshotChunk: _aio.UnaryUnaryMultiCallable[_peer_pb2.GetSnapshotChunkRequest, _peer_pb2.GetSnapshotChunkResponse]  # type: ignore[assignment]
     """Each caller gets so many bytes a second; beyond that a call is refused (MEMBER_QUOTA) and to be repeated."""
+    GetVitals: _aio.UnaryUnaryMultiCallable[_peer_pb2.GetVitalsRequest, _peer_pb2.NodeVitals]  # type: ignore[assignment]
+    """What operators of other nodes compare with their own: clocks above all."""
 
 class PeerServicer(metaclass=_abc_1.ABCMeta):
     """Node to node. Each node opens one stream to every node it has the address of, and sends on it. Answers travel
@@ -99,5 +103,13 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_peer_pb2.GetSnapshotChunkResponse, _abc.Awaitable[_peer_pb2.GetSnapshotChunkResponse]]:
         """Each caller gets so many bytes a second; beyond that a call is refused (MEMBER_QUOTA) and to be repeated."""
+
+    @_abc_1.abstractmethod
+    def GetVitals(
+        self,
+        request: _peer_pb2.GetVitalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.NodeVitals, _abc.Awaitable[_peer_pb2.NodeVitals]]:
+        """What operators of other nodes compare with their own: clocks above all."""
 
 def add_PeerServicer_to_server(servicer: PeerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

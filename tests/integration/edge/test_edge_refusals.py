@@ -1,0 +1,278 @@
+"""A node that must not start: one clear line, a remedy, a documented exit code, and nothing is touched.
+
+Each case runs the node as a process, and the check that operators run beforehand must say the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from hashlib import blake2b, sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tanpo.api.v1 import ledger_pb2, ledger_pb2_grpc
+from tanpo.cli.backup import create_backup
+from tanpo.node.backup_record import RECORD_NAME, BackupRecord, save_record
+from tanpo.node.checking import check_node
+from tanpo.node.clock import Clock
+from tanpo.node.exits import ExitCode
+from tanpo.node.identity import Role
+from tanpo.node.pki import issue_certificate
+from tanpo.testing.chaos.damage import mount_small_disk, unmount
+from tanpo.testing.site import START_TIMEOUT_S, Site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def read_only(site: Site) -> Iterator[None]:
+    """The data directory on a volume that cannot be written, or of which this user may not write anything."""
+    data = site.folder / "data"
+    if os.geteuid() != 0:
+        data.chmod(0o500)
+        yield
+        data.chmod(0o700)
+        return
+    mount = shutil.which("mount") or "mount"
+    bound = subprocess.run([mount, "--bind", data, data], check=False, capture_output=True)
+    if bound.returncode != 0:
+        pytest.skip(f"root may not mount here, so no volume can be read-only: {bound.stderr.decode()}")
+    try:
+        subprocess.run([mount, "-o", "remount,ro,bind", data], check=True)
+        yield
+    finally:
+        subprocess.run([shutil.which("umount") or "umount", data], check=True)
+
+
+@pytest.fixture
+def full(site: Site) -> Iterator[None]:
+    """The data directory on a volume without room."""
+    data = site.folder / "data"
+    if not mount_small_disk(data, 8):
+        pytest.skip("a small disk cannot be mounted here: it takes root, and leave to mount")
+    yield
+    unmount(data)
+
+
+def run_to_end(site: Site) -> tuple[int, list[dict[str, Any]]]:
+    """Run a node that cannot start: its exit code, and the errors in its log."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TANPO_")}
+    ended = subprocess.run(
+        [sys.executable, "-m", "tanpo.node", site.write_config()],
+        env=environment,
+        capture_output=True,
+        timeout=START_TIMEOUT_S,
+        check=False,
+    )
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    return ended.returncode, [line for line in lines if line["level"] == "error"]
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """Every file below a folder, and what it holds."""
+    return {
+        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def refuse(site: Site, code: ExitCode, *said: str) -> dict[str, Any]:
+    """See that the node does not start, and that the check says the same; return the line."""
+    path = site.write_config()
+    before = digest(site.folder)
+    report = check_node(path, Clock.system().wall_ms())
+    ended, errors = run_to_end(site)
+
+    assert (ended, len(errors)) == (code, 1), errors
+    (line,) = errors
+    assert (line["event"], line["exit_code"]) == ("cannot go on", code)
+    assert line["remedy"], line
+    for text in said:
+        assert text in json.dumps(line), line
+    assert report.exit_code == code, report.findings
+    assert digest(site.folder) == before
+    return line
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("node.key", "tls.key"), ("node.pem", "tls.certificate"), ("signing.key", "signing_key")],
+)
+def test_missing_secret(site: Site, name: str, key: str) -> None:
+    (site.folder / name).unlink()
+
+    line = refuse(site, ExitCode.CONFIGURATION, key, name, "No such file")
+
+    assert line["value"] == str(site.folder / name)
+
+
+def test_wrong_value_and_everything_else_that_is_wrong(site: Site) -> None:
+    site.change("base_timeout_ms = 1000", "base_timeout_ms = 0")
+    site.change('log_level = "info"', 'log_level = "loud"')
+    (site.folder / "node.key").unlink()
+
+    refuse(site, ExitCode.CONFIGURATION, "log_level", "loud", "(and 2 more: see `tanpo node config check`)")
+
+    shown = subprocess.run(
+        [sys.executable, "-m", "tanpo.cli", "node", "config", "check", site.write_config(), "-o", "json"],
+        capture_output=True,
+        check=False,
+    )
+    told = json.loads(shown.stdout)
+    assert (shown.returncode, told["ok"], told["exit_reason"]) == (2, False, "CONFIGURATION")
+    assert [found["key"] for found in told["findings"]] == ["log_level", "timing.base_timeout_ms", "tls.key"]
+    assert all(found["limit"] and found["remedy"] for found in told["findings"])
+
+
+def test_certificate_that_expired(site: Site) -> None:
+    expired = issue_certificate(site.authority, Role.NODE, "n1", valid_for=timedelta(seconds=1))
+    site.write("node.pem", expired.certificate)
+    site.write("node.key", expired.private_key)
+
+    refuse(site, ExitCode.CONFIGURATION, "tls.certificate has expired", "tanpo cert issue")
+
+
+def test_certificate_for_clients_only(site: Site) -> None:
+    client = issue_certificate(site.authority, Role.CLIENT, "n1")
+    site.write("node.pem", client.certificate)
+    site.write("node.key", client.private_key)
+
+    refuse(site, ExitCode.CONFIGURATION, "names another holder", "client solo/n1")
+
+    report = check_node(site.write_config(), Clock.system().wall_ms())
+    said = " ".join(found.error.message for found in report.faults)
+    assert "host name that peers and clients expect" in said
+    assert "not for server authentication" in said
+
+
+def test_genesis_of_another_network(site: Site) -> None:
+    document = json.loads((site.folder / "genesis.json").read_text())
+    site.write("genesis.json", json.dumps(document | {"network": "other"}).encode())
+
+    refuse(site, ExitCode.GENESIS_MISMATCH, "belongs to network", site.genesis.network_id.hex())
+
+
+def test_authority_of_another_network(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = Site(tmp_path_factory.mktemp("other"))
+    site.write("ca.pem", other.authority.certificate_pem)
+
+    refuse(site, ExitCode.GENESIS_MISMATCH, "is not the CA that genesis names for solo")
+
+
+def test_clock_before_the_genesis(site: Site) -> None:
+    document = json.loads((site.folder / "genesis.json").read_text())
+    site.write("genesis.json", json.dumps(document | {"time_ms": 2**41}).encode())
+    shutil.rmtree(site.folder / "data")
+
+    refuse(site, ExitCode.CLOCK_WRONG, "behind the network's genesis", "NTP")
+
+
+@pytest.mark.parametrize("key", ["listen", "peer_listen", "ops_listen"])
+def test_port_in_use(site: Site, key: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        site.change(f'\n{key} = "127.0.0.1:0"', f'\n{key} = "{address}"')
+        refuse(site, ExitCode.PORT_IN_USE, f"{key}: another process listens on {address}")
+
+
+@pytest.mark.usefixtures("read_only")
+def test_volume_that_cannot_be_written(site: Site) -> None:
+    refuse(site, ExitCode.DATA_UNWRITABLE, "data_dir cannot be written", str(site.folder / "data"))
+
+
+@pytest.mark.usefixtures("full")
+def test_volume_without_room(site: Site) -> None:
+    refuse(site, ExitCode.DISK_FULL, "is full", str(site.folder / "data"))
+
+
+def write_network(site: Site, version: int, covered: Callable[[int, bytes], bytes]) -> None:
+    """Let the data directory say that it has another format."""
+    network_id = site.genesis.network_id
+    check = blake2b(covered(version, network_id), digest_size=8).hexdigest()
+    (site.folder / "data" / "network").write_text(f"tanpo-ledger {version} {network_id.hex()} {check}\n")
+
+
+def test_data_of_a_newer_version(site: Site) -> None:
+    write_network(site, 7, lambda version, network_id: b"%d %b" % (version, network_id))
+
+    refuse(site, ExitCode.DATA_NEWER, "written by a newer version", "format 7", "format 1 or older")
+
+
+def test_a_damaged_format_is_no_newer_version(site: Site) -> None:
+    write_network(site, 3, lambda version, network_id: network_id)
+
+    refuse(site, ExitCode.DATA_CORRUPT, "missing or damaged")
+
+
+async def commit(site: Site, request_id: str) -> None:
+    """Start the node, commit a transaction, and stop it."""
+    async with site.running() as (process, serving):
+        async with site.channel(serving["port"]) as channel:
+            stub: Any = ledger_pb2_grpc.LedgerStub(channel)
+            request = ledger_pb2.SubmitRequest(envelope=site.envelope(request_id))
+            (outcome,) = (await stub.Submit(request, timeout=START_TIMEOUT_S)).outcomes
+            assert outcome.state == ledger_pb2.Outcome.COMMITTED
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == ExitCode.OK
+
+
+async def test_data_that_is_older_than_the_backup(site: Site) -> None:
+    data, old = site.folder / "data", site.folder / "old"
+    site.change('signing_key = "signing.key"', 'signing_key = "signing.key"\nbackup_record = "last.json"')
+    await commit(site, "first")
+    shutil.copytree(data, old)
+    await commit(site, "second")
+    manifest = create_backup(
+        site.folder / "backup",
+        profile=None,
+        config=site.write_config(),
+        passphrase_file=None,
+        with_keys=False,
+    )
+    assert manifest.origin.height > 1
+    shutil.rmtree(data)
+    old.rename(data)
+    before = digest(data / "blocks")
+
+    code, (line,) = run_to_end(site)
+
+    assert (code, line["reason"]) == (ExitCode.DATA_OLDER, "DATA_OLDER")
+    assert "remove that file" in line["remedy"]
+    assert digest(data / "blocks") == before
+    report = check_node(site.write_config(), Clock.system().wall_ms())
+    assert any("may be older than the latest backup" in found.error.message for found in report.findings)
+    (site.folder / "last.json").unlink()
+    await commit(site, "third")
+
+
+async def test_a_check_beside_a_running_node_finds_no_fault_and_disturbs_nothing(site: Site) -> None:
+    async with site.running():
+        report = check_node(site.folder / "node.toml", Clock.system().wall_ms())
+        assert (report.is_in_use, report.faults) == (True, ())
+        code, (line,) = run_to_end(site)
+        assert (code, line["reason"]) == (ExitCode.DATA_LOCKED, "DATA_LOCKED")
+
+
+def test_a_record_of_a_backup_that_is_damaged_is_as_good_as_none(site: Site) -> None:
+    path = site.folder / "data" / RECORD_NAME
+    save_record(path, BackupRecord(height=9, block_hash="00", created_ms=1))
+    path.write_bytes(path.read_bytes()[:-8])
+
+    report = check_node(site.write_config(), Clock.system().wall_ms())
+
+    assert report.findings == ()
