@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ from tanpo.node.dialling import find_peers, load_genesis
 from tanpo.node.exits import ExitCode, compute_exit_code
 from tanpo.node.identity import CallerVerifier
 from tanpo.node.join_app import join_if_behind
+from tanpo.node.lagging import REST_S, FarBehind, open_watch
 from tanpo.node.logs import LogControl, LogLevel, get_logger, start_logging
 from tanpo.node.mempool import MempoolLimits
 from tanpo.node.metrics import Metrics
@@ -88,20 +90,63 @@ def run_node(config_path: Path, clock: Clock | None = None, *, may_rejoin: bool 
     return ExitCode.OK
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Base:
+    """What stays while a process runs, whatever becomes of its ledger."""
+
+    config: NodeConfig
+    genesis: Genesis
+    verifier: CallerVerifier
+    credentials: NodeCredentials
+    peers: Sequence[PeerAddress]
+    metrics: Metrics
+    log_control: LogControl
+    clock: Clock
+
+
 async def _run(
     config: NodeConfig, genesis: Genesis, log_control: LogControl, clock: Clock, stop: StopRequest
 ) -> None:
     verifier = CallerVerifier.from_genesis(genesis)
     credentials = load_credentials(config, genesis, verifier)
-    peers = find_peers(config, genesis, credentials)
     metrics = Metrics()
+    base = _Base(
+        config=config,
+        genesis=genesis,
+        verifier=verifier,
+        credentials=credentials,
+        peers=find_peers(config, genesis, credentials),
+        metrics=metrics,
+        log_control=log_control,
+        clock=clock,
+    )
     metrics.certificate_expiry_seconds.set(credentials.valid_until.timestamp())
     record = find_record(find_record_path(config))
     if record is not None:
         metrics.backup_seconds.set(record.created_ms / 1000)
-    await _verify_clock(peers, clock)
-    await join_if_behind(config, genesis, credentials, metrics, stop)
-    core = _open_core(config, genesis, credentials, metrics, clock, stop)
+    await _verify_clock(base.peers, clock)
+    pause_s = 0.0
+    while True:
+        has_joined = await join_if_behind(config, genesis, credentials, metrics, stop)
+        try:
+            await _run_on(base, stop, pause_s=0.0 if has_joined else pause_s)
+            return
+        except FarBehind as found:
+            # All that was open is closed: the next round is a start (ADR 20).
+            _LOG.warning("far behind", height=found.height, snapshot=found.snapshot_height)
+            stop.listen()
+            gc.unfreeze()
+            pause_s = REST_S
+
+
+async def _run_on(base: _Base, stop: StopRequest, *, pause_s: float) -> None:
+    """Run a node on the ledger that it has, until it is told to stop.
+
+    Raises:
+        FarBehind: it is to join by a snapshot first; everything is closed. For `pause_s` it does not ask.
+    """
+    config, clock, metrics = base.config, base.clock, base.metrics
+    core = _open_core(config, base.genesis, base.credentials, metrics, clock, stop)
     try:
         verify_not_older(find_record_path(config), core.executed_height)
         stop.check()
@@ -113,9 +158,9 @@ async def _run(
                 fatal.set_exception(error)
 
         transport = GrpcTransport(
-            peers=peers,
+            peers=base.peers,
             roster=core.roster,
-            network_id=genesis.network_id,
+            network_id=base.genesis.network_id,
             version=software_version,
             metrics=metrics,
             on_fatal=on_fatal,
@@ -125,21 +170,21 @@ async def _run(
             core=core,
             inbox=core.attach(transport),
             transport=transport,
-            credentials=credentials,
-            verifier=verifier,
+            credentials=base.credentials,
+            verifier=base.verifier,
             metrics=metrics,
-            log_control=log_control,
+            log_control=base.log_control,
             version=software_version,
             clock=clock,
             clock_watch=ClockWatch(
-                find_peers=lambda: peers,
+                find_peers=lambda: base.peers,
                 read_clock_ms=clock.wall_ms,
                 precision_ms=config.timing.precision_ms,
                 metrics=metrics,
             ),
             on_fatal=on_fatal,
         )
-        await _serve(core, parts, fatal, stop)
+        await _serve(core, parts, fatal, stop, pause_s)
     finally:
         core.close()
 
@@ -179,22 +224,27 @@ async def _verify_clock(peers: Sequence[PeerAddress], clock: Clock) -> None:
         raise error
 
 
-async def _serve(core: Core, parts: Parts, fatal: asyncio.Future[None], request: StopRequest) -> None:
-    """Serve until a signal, or until something must stop the process: then raise it."""
+async def _serve(
+    core: Core, parts: Parts, fatal: asyncio.Future[None], request: StopRequest, pause_s: float
+) -> None:
+    """Serve until a signal, or until something must stop the node: then raise it."""
     servers = Servers(parts)
     await servers.start()
-    stop = _catch_signals()
+    stop = _catch_signals(request)
     if request.is_asked:
         stop.set()
     running = asyncio.create_task(core.run(), name="core")
     stopping = asyncio.create_task(stop.wait(), name="stop")
-    watching = asyncio.create_task(parts.clock_watch.run(), name="clock")
+    watches = (
+        asyncio.create_task(parts.clock_watch.run(), name="clock"),
+        asyncio.create_task(_watch_lag(core, parts, servers, pause_s), name="lag"),
+    )
     try:
         await parts.transport.start(parts.inbox)
         _tune_collector()
         _log_start(parts, servers, core)
-        await asyncio.wait((running, stopping, watching, fatal), return_when=asyncio.FIRST_COMPLETED)
-        _raise_failure(running, watching, fatal)
+        await asyncio.wait((running, stopping, *watches, fatal), return_when=asyncio.FIRST_COMPLETED)
+        _raise_failure(running, *watches, fatal)
         servers.readiness.refuse("the node is stopping")
         _LOG.info("stopping", pending_transactions=core.status().pending_transactions)
         draining = asyncio.create_task(wait_drained(core, DRAIN_TIMEOUT_S))
@@ -204,9 +254,22 @@ async def _serve(core: Core, parts: Parts, fatal: asyncio.Future[None], request:
     finally:
         await servers.stop()
         await parts.transport.stop()
-        for task in (running, stopping, watching):
+        for task in (running, stopping, *watches):
             task.cancel()
-        await asyncio.gather(running, stopping, watching, return_exceptions=True)
+        await asyncio.gather(running, stopping, *watches, return_exceptions=True)
+
+
+async def _watch_lag(core: Core, parts: Parts, servers: Servers, pause_s: float) -> None:
+    """Raise `FarBehind` when this node is to join by a snapshot."""
+    async with open_watch(
+        parts.config,
+        core.genesis,
+        parts.credentials,
+        parts.metrics,
+        get_height=lambda: core.status().height,
+        tell=servers.readiness.note_lag,
+    ) as watch:
+        await watch.run(pause_s)
 
 
 def _raise_failure(*tasks: asyncio.Future[None]) -> None:
@@ -215,11 +278,17 @@ def _raise_failure(*tasks: asyncio.Future[None]) -> None:
             task.result()
 
 
-def _catch_signals() -> asyncio.Event:
+def _catch_signals(request: StopRequest) -> asyncio.Event:
     stop = asyncio.Event()
+
+    def on_signal() -> None:
+        # It may find this node on its way to join.
+        request.ask()
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, on_signal)
     return stop
 
 

@@ -18,7 +18,8 @@ from tanpo.node.dialling import find_peers, load_genesis
 from tanpo.node.identity import CallerVerifier
 from tanpo.node.join_peers import SnapshotPeer
 from tanpo.node.join_servers import JoinParts, JoinServers
-from tanpo.node.joining import Joined, Joining, Offers
+from tanpo.node.joining import Joined, Joining
+from tanpo.node.lagging import explain_obstacle, is_far_behind
 from tanpo.node.logs import LogLevel, get_logger, start_logging
 from tanpo.node.metrics import Metrics
 from tanpo.node.stopping import StopRequest
@@ -44,9 +45,9 @@ def join_node(config_path: Path) -> Joined:
 
 async def join_if_behind(
     config: NodeConfig, genesis: Genesis, credentials: NodeCredentials, metrics: Metrics, stop: StopRequest
-) -> None:
+) -> bool:
     """Join if more blocks are missing than the configuration allows, or if there is no peer that has the next
-    one.
+    one. Return whether it did.
 
     What cannot be had is no failure here: the node starts with what it has, and catches up block by block.
 
@@ -54,14 +55,18 @@ async def join_if_behind(
         UsageError: the data directory is in use. CorruptState: the disk refuses. Unavailable: it is full.
     """
     if not config.peers:
-        return
+        return False
     async with _opened(config, genesis, credentials, metrics, stop) as (joining, own_height):
         try:
             offers = await joining.find_offers()
         except Unavailable:
-            return
+            return False
         if not is_far_behind(own_height, offers, config.snapshots.join_behind_blocks):
-            return
+            return False
+        obstacle = explain_obstacle(config.data_dir)
+        if obstacle:
+            _LOG.warning("not joined: going on block by block", why=obstacle)
+            return False
         _LOG.info(
             "far behind",
             height=own_height,
@@ -79,21 +84,11 @@ async def join_if_behind(
             if error.reason is Reason.DISK_FULL:
                 raise
             _LOG.warning("not joined: going on block by block", why=error.message)
+            return False
         finally:
             await servers.stop()
-
-
-def is_far_behind(own_height: Height, offers: Offers, limit: int) -> bool:
-    """Return whether a node is to join by a snapshot: it then holds what comes after, and no more what came
-    before.
-
-    So it is done where the operator allows it, by a `limit` above 0, or where there is no other way: all
-    peers answered, and none has the next block.
-    """
-    if not offers.candidates or offers.candidates[0].height <= own_height:
-        return False
-    is_beyond_limit = 0 < limit < offers.candidates[0].height - own_height
-    return is_beyond_limit or (offers.is_complete and own_height + 1 < offers.first_height)
+        metrics.joins.inc()
+        return True
 
 
 async def _join(config: NodeConfig, genesis: Genesis, credentials: NodeCredentials) -> Joined:

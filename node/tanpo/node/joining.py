@@ -89,7 +89,7 @@ class Candidate:
 class Offers:
     """What the peers said: the snapshots, the best first, and the first block that any of them has.
 
-    `is_complete`: all peers answered.
+    `is_complete`: all peers answered but those that are banned.
     """
 
     candidates: list[Candidate]
@@ -166,7 +166,7 @@ class Joining:
         return Offers(
             candidates=candidates,
             first_height=Height(min(firsts)),
-            is_complete=len(firsts) == len(self._peers),
+            is_complete=len(firsts) == len(asked),
         )
 
     async def run(self, own_height: Height) -> Joined:
@@ -199,7 +199,7 @@ class Joining:
         raise failure
 
     async def _join(self, candidate: Candidate, started: float) -> Joined:
-        snapshot = await self._fetch_head(candidate)
+        snapshot = await self.prove(candidate)
         folder = self._data_dir / JOINING_NAME
         builder = SnapshotBuilder.open(folder, snapshot.manifest)
         copy = SnapshotCopy(folder / SNAPSHOTS_NAME, snapshot.manifest)
@@ -224,8 +224,12 @@ class Joining:
         )
         return joined
 
-    async def _fetch_head(self, candidate: Candidate) -> SnapshotHead:
-        """Return a snapshot whose root is proved, from the first peer that can prove it."""
+    async def prove(self, candidate: Candidate) -> SnapshotHead:
+        """Return the head of a snapshot, its root proved from the genesis by one of those who offer it.
+
+        Raises:
+            Unavailable: none of them proves it.
+        """
         for peer in candidate.peers:
             if peer.name in self._banned:
                 continue

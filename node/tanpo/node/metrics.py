@@ -151,6 +151,9 @@ class Metrics:
         self.snapshot_height = Gauge(
             "tanpo_snapshot_height", "Height of the latest snapshot offered, 0 if none", registry=registry
         )
+        self.joins = Counter(
+            "tanpo_joins", "Times this process joined by a snapshot without being told to", registry=registry
+        )
         self.join_chunks = Gauge(
             "tanpo_join_chunks", "Chunks of the snapshot that this node joins by", registry=registry
         )

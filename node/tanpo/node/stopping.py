@@ -26,6 +26,10 @@ class StopRequest:
     def __init__(self) -> None:
         self.is_asked = False
 
+    def ask(self) -> None:
+        """Ask it to end."""
+        self.is_asked = True
+
     def check(self) -> None:
         """Raise `Stopped` if it was."""
         if self.is_asked:
@@ -35,13 +39,19 @@ class StopRequest:
     def caught(self) -> Iterator[None]:
         """Let signals set the flag until this ends; in the main thread, which alone hears of signals."""
         numbers = SIGNALS if current_thread() is main_thread() else ()
-        former = {number: signal.signal(number, self._note) for number in numbers}
+        former = {number: signal.getsignal(number) for number in numbers}
+        self.listen()
         try:
             yield
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
 
+    def listen(self) -> None:
+        """Hear signals again that something else heard meanwhile, as within `caught`."""
+        for number in SIGNALS if current_thread() is main_thread() else ():
+            signal.signal(number, self._note)
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        self.is_asked = True
+        self.ask()

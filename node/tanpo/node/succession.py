@@ -10,6 +10,7 @@ from tanpo.consensus import (
     Roots,
     Timing,
 )
+from tanpo.consensus.record import decode_record
 from tanpo.ledger.certificate import compute_signed_digest, decode_commit_proof
 from tanpo.ledger.errors import InvariantViolation
 from tanpo.ledger.genesis import Genesis
@@ -54,6 +55,7 @@ class Succession:
         self._may_rejoin = may_rejoin
         self._metrics = metrics
         self._has_forgotten = False
+        self._gap = ""
         self.replica: Replica | None = None
 
     def begin(self) -> Replica:
@@ -80,7 +82,7 @@ class Succession:
         replica = self.replica
         reason = None if replica is None else replica.explain_stall(self._roster.names)
         if replica is not None and reason is not None and replica.has_amnesia and not self._may_rejoin:
-            return f"{reason}; {AMNESIA_REMEDY}"
+            return f"{reason}; {self._gap}{AMNESIA_REMEDY}"
         return reason or ""
 
     def _make(self) -> Replica:
@@ -96,15 +98,29 @@ class Succession:
             base=place.base,
             may_rejoin=self._may_rejoin,
         )
+        image = self._promises.load()
+        self._gap = self._explain_gap(image.record)
         resumption = resume(
             config,
             self._read_tip(),
-            self._promises.load(),
+            image,
             has_forgotten=self._has_forgotten or self._promises.has_forgotten,
         )
         if resumption.write is not None:
             self._promises.save(resumption.write)
         return Replica(config, roster.validators, self._sign, self._payloads, resumption.start)
+
+    def _explain_gap(self, record: bytes | None) -> str:
+        """Return that this node joined within the epoch, knowing no promises that it made in it (D6)."""
+        base, beginning = self._place.base, self._execution.store.beginning.height
+        if base is None or beginning < base.height:
+            return ""
+        if record is not None and decode_record(record).epoch == self._place.epoch:
+            return ""
+        return (
+            f"this node joined at block {beginning}, after epoch {self._place.epoch} began, and cannot show "
+            "that it signed nothing in it; "
+        )
 
     def _sign(self, message: bytes) -> Signature:
         if self._signing_key is None:

@@ -296,6 +296,12 @@ def read_height(path: Path) -> Height:
     return Height(0) if image is None else Height(max(0, decode_progress(image.payload).executed_height))
 
 
+def count_replaced(path: Path) -> int:
+    """Return how many ledgers that were replaced lie in a folder."""
+    with guarded_io(path):
+        return sum(1 for _ in path.glob(f"{REPLACED_PREFIX}*"))
+
+
 def _choose_replaced(path: Path, height: Height) -> str:
     """Return a name that nothing in the folder has yet: what was replaced before stays."""
     names = (f"{REPLACED_PREFIX}{height}" + (f"-{again}" if again else "") for again in count())

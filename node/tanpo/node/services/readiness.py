@@ -32,7 +32,11 @@ class Readiness:
         self._roster = roster
         self._silence_s = silence_s
         self._explain_own = explain_own
-        self._refusing = ""
+        self._refusing = self._lag = ""
+
+    def note_lag(self, why: str) -> None:
+        """Hear why this node cannot get to where the others are; "" when nothing is in the way."""
+        self._lag = why
 
     def refuse(self, why: str) -> None:
         """Answer that this node admits nothing any more, and why."""
@@ -47,6 +51,8 @@ class Readiness:
         states = [known[name] for name in self._roster.others if name in known]
         missing = [name for name in self._roster.others if name not in known or not known[name].is_connected]
         obstacles = self._explain_missing(missing)
+        if self._lag:
+            obstacles.append(self._lag)
         stalled = self._core.status().stalled_reason
         if stalled:
             obstacles.append(stalled)
