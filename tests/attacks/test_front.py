@@ -57,7 +57,8 @@ def test_faults_that_break_their_promises_are_findings() -> None:
     assert find_flaw(faults, CONTRACT) == ""
     assert find_flaw(faults[::-1], CONTRACT) == "faults are out of order"
     assert "outside" in find_flaw((replace(faults[0], line=9),), CONTRACT)
-    assert "remedy" in find_flaw((replace(faults[0], remedy="pray"),), CONTRACT)
+    assert "remedy" in find_flaw((replace(faults[0], remedy=""),), CONTRACT)
+    assert "catalogue" in find_flaw((replace(faults[0], code="SIN"),), CONTRACT)
     assert "ASCII" in find_flaw((replace(faults[0], message="\xe9"),), CONTRACT)
 
 

@@ -6,6 +6,7 @@ import ast
 from typing import Final
 
 from tanpo.vm import ir
+from tanpo.vm.advice import advise_field
 from tanpo.vm.expressions import check_as, check_value
 from tanpo.vm.faults import list_names
 from tanpo.vm.scope import NOTHING_KNOWN, FunctionScope, Rule
@@ -47,7 +48,8 @@ def _compare(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Ex
         return NOTHING_KNOWN
     if any(isinstance(op, ast.In | ast.NotIn) for op in node.ops):
         if len(node.ops) > 1:
-            return scope.wrong("OPERATOR", node, "in is not chained with other comparisons", "in")
+            message, remedy = "in is not chained with other comparisons", "join two comparisons with and"
+            return scope.wrong("OPERATOR", node, message, "in", remedy=remedy)
         return _contains(scope, node)
     operators = tuple(_COMPARISONS.get(type(op), "") for op in node.ops)
     operands = [check_value(scope, node.left)]
@@ -57,7 +59,8 @@ def _compare(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Ex
     if UNKNOWN in [part.type for part in operands] or "" in operators:
         return ir.Op(BOOL, "compare", tuple(operands), operators)
     if any(op not in ("==", "!=") for op in operators) and not is_ordered(kind):
-        return scope.wrong("OPERATOR", node, f"{kind} has no order", str(kind))
+        remedy = "compare int, str, bytes or tuples of these"
+        return scope.wrong("OPERATOR", node, f"{kind} has no order", str(kind), remedy=remedy)
     if kind in (INT, BOOL) or (kind in (STR, BYTES) and all(op in ("==", "!=") for op in operators)):
         return ir.Op(BOOL, "compare", tuple(operands), operators)
     if len(operators) > 1:
@@ -77,7 +80,8 @@ def _find_membership(scope: FunctionScope, node: ast.Compare) -> ir.Expr:
         if isinstance(slot, ir.MapSlot):
             return ir.Op(BOOL, "state.has", (check_as(scope, node.left, slot.key),), slot.name)
         if isinstance(slot, ir.IndexSlot):
-            return scope.wrong("OPERATOR", node, "use .contains(group, member) on an Index", right.id)
+            remedy = f"use {right.id}.contains(group, member)"
+            return scope.wrong("OPERATOR", node, "in is not defined for an Index", right.id, remedy=remedy)
     container = check_value(scope, right)
     match container.type:
         case ListOf(item=kind):
@@ -89,9 +93,9 @@ def _find_membership(scope: FunctionScope, node: ast.Compare) -> ir.Expr:
         case _:
             if container.type == UNKNOWN:
                 return NOTHING_KNOWN
-            return scope.wrong(
-                "OPERATOR", node, f"in is not defined for {container.type}", str(container.type)
-            )
+            message, shown = f"in is not defined for {container.type}", str(container.type)
+            remedy = "write a list: x in [a, b]" if isinstance(container.type, TupleOf) else ""
+            return scope.wrong("OPERATOR", node, message, shown, remedy=remedy)
     return ir.Op(BOOL, f"contains.{name}", (check_as(scope, node.left, kind), container))
 
 
@@ -102,7 +106,11 @@ def _attribute(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.
         kind = _CONTEXT.get(node.attr)
         if kind is None:
             message = f"ctx has no {node.attr}; it has {', '.join(_CONTEXT)}"
-            return scope.wrong("FIELD", node, message, node.attr)
+            near = next((name for name in _CONTEXT if name == node.attr.lower()), "")
+            remedy = f"write ctx.{near}" if near else "use one of these"
+            if node.attr in ("now", "timestamp", "date"):
+                remedy = "use ctx.time, in milliseconds"
+            return scope.wrong("FIELD", node, message, node.attr, remedy=remedy)
         return ir.Op(kind, "ctx.signers" if node.attr == "signers" else "ctx", (), node.attr)
     base = check_value(scope, node.value)
     if isinstance(base.type, Record):
@@ -113,7 +121,8 @@ def _attribute(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.
         return scope.wrong("FIELD", node, f"{base.type} has no field {node.attr}; it has {known}", node.attr)
     if base.type == UNKNOWN:
         return NOTHING_KNOWN
-    return scope.wrong("FIELD", node, f"{base.type} has no fields", node.attr)
+    remedy = advise_field(base.type, scope.text(node.value), node.attr)
+    return scope.wrong("FIELD", node, f"{base.type} has no fields", node.attr, remedy=remedy)
 
 
 def _subscript(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
@@ -150,12 +159,16 @@ def _item(scope: FunctionScope, node: ast.Subscript, base: ir.Expr) -> ir.Expr:
             return scope.wrong("TUPLE_INDEX", node, f"index is not a literal from 0 to {len(items) - 1}")
     if base.type == UNKNOWN:
         return NOTHING_KNOWN
-    return scope.wrong("OPERATOR", node, f"{base.type} is not indexed", scope.text(node))
+    remedy = "index a list, dict, str, bytes, tuple or Map"
+    if isinstance(base.type, Record):
+        remedy = "use a field of the record, as in x.name"
+    return scope.wrong("OPERATOR", node, f"{base.type} is not indexed", scope.text(node), remedy=remedy)
 
 
 def _slice(scope: FunctionScope, node: ast.Subscript, base: ir.Expr, bounds: ast.Slice) -> ir.Expr:
     if not isinstance(base.type, ListOf) and base.type not in (STR, BYTES, UNKNOWN):
-        return scope.wrong("OPERATOR", node, f"{base.type} is not sliced", scope.text(node))
+        remedy = "slice a list, str or bytes; take the items of others one by one"
+        return scope.wrong("OPERATOR", node, f"{base.type} is not sliced", scope.text(node), remedy=remedy)
     parts = tuple(check_as(scope, part, INT) for part in (bounds.lower, bounds.upper) if part is not None)
     return ir.Op(base.type, "slice", (base, *parts), (bounds.lower is not None, bounds.upper is not None))
 

@@ -8,7 +8,16 @@ from typing import Final
 
 from tanpo.vm import ir
 from tanpo.vm.access import ACCESS_RULES
-from tanpo.vm.expressions import EXPRESSION_RULES, check_as, check_value
+from tanpo.vm.advice import (
+    SHAPES,
+    TYPE_CALLS,
+    advise_argument,
+    advise_builtin,
+    advise_map_method,
+    advise_method,
+    advise_whole,
+)
+from tanpo.vm.expressions import EXPRESSION_RULES, advise_name, check_as, check_value
 from tanpo.vm.faults import list_names
 from tanpo.vm.interface import Parameter
 from tanpo.vm.scope import NOTHING_KNOWN, RESERVED, FunctionScope, Rule
@@ -66,7 +75,22 @@ def check_call(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.
             return _call_method(scope, node, node.func)
         case ast.Attribute():
             return _call_method(scope, node, node.func)
+    check_values(scope, node)
     return scope.wrong("CALL", node, "only named functions and methods are called", scope.text(node.func))
+
+
+def check_values(scope: FunctionScope, node: ast.Call) -> None:
+    """Check what is given to a call that is refused, so that it hides no faults inside."""
+    for part in (*node.args, *(keyword.value for keyword in node.keywords)):
+        # A name that is no value belongs to what is refused, as in map(str, xs).
+        if not isinstance(part, ast.Name) or not (part.id in RESERVED or scope.module.is_taken(part.id)):
+            check_value(scope, part, UNKNOWN)
+
+
+def has_stars(node: ast.Call) -> bool:
+    """Tell whether a call has star forms, which the structure check has named."""
+    starred = any(isinstance(part, ast.Starred) for part in node.args)
+    return starred or any(keyword.arg is None for keyword in node.keywords)
 
 
 def root_of(expression: ir.Expr) -> ir.Expr:
@@ -82,11 +106,13 @@ def check_changeable(scope: FunctionScope, node: ast.AST, base: ir.Expr) -> bool
     if isinstance(root, ir.Local) or root.type == UNKNOWN:
         return True
     if isinstance(root, ir.Op) and root.op in ("state.get", "state.find"):
-        scope.fault(
-            "STATE_COPY", node, f"this changes a copy of {root.detail}, not the state", str(root.detail)
-        )
+        name = str(root.detail)
+        message = f"this changes a copy of {name}, not the state"
+        remedy = "" if root.args else f"state is copied on reading: x = {name}, change x, then {name} = x"
+        scope.fault("STATE_COPY", node, message, name, remedy=remedy)
     else:
-        scope.fault("ASSIGN_TARGET", node, "this changes a value that nothing holds")
+        remedy = "give it to a name first: x = ..., then change x"
+        scope.fault("ASSIGN_TARGET", node, "this changes a value that nothing holds", remedy=remedy)
     return False
 
 
@@ -95,7 +121,10 @@ def _call_name(scope: FunctionScope, node: ast.Call, name: str) -> ir.Expr:
     if name in module.functions:
         signature = module.functions[name]
         if signature.kind in ("init", "migrate"):
-            return scope.wrong("CALL", node, f"@{signature.kind} {name} is not called by the contract", name)
+            check_values(scope, node)
+            remedy = "move what both need into a plain function, and call that"
+            message = f"@{signature.kind} {name} is not called by the contract"
+            return scope.wrong("CALL", node, message, name, remedy=remedy)
         module.calls.setdefault(scope.signature.name, {}).setdefault(name, (node.lineno, node.col_offset))
         arguments = match_arguments(scope, node, signature.parameters, name)
         return (
@@ -108,11 +137,24 @@ def _call_name(scope: FunctionScope, node: ast.Call, name: str) -> ir.Expr:
     if name in STATEMENTS:
         return scope.wrong("STATEMENT_ONLY", node, f"{name} is a statement", name)
     if name not in RESERVED:
-        code = "CALL" if name in scope.types or module.is_taken(name) else "NAME_UNKNOWN"
-        return scope.wrong(code, node, f"{name} is not a function of this contract or of the dialect", name)
-    if node.keywords:
-        return scope.wrong("ARGUMENTS", node, f"{name} takes its arguments by position", name)
+        return _refuse_call(scope, node, name)
+    if node.keywords and not has_stars(node):
+        check_values(scope, node)
+        message, remedy = f"{name} takes its arguments by position", advise_builtin(name)
+        return scope.wrong("ARGUMENTS", node, message, name, remedy=remedy)
     return _call_builtin(scope, node, name)
+
+
+def _refuse_call(scope: FunctionScope, node: ast.Call, name: str) -> ir.Expr:
+    check_values(scope, node)
+    message = f"{name} is not a function of this contract or of the dialect"
+    if name in scope.module.broken or scope.types.get(name) == UNKNOWN:
+        return NOTHING_KNOWN
+    if isinstance(scope.module.slots.get(name), ir.MapSlot):
+        return scope.wrong("CALL", node, message, name, remedy=f"index it: {name}[key]")
+    if name in scope.types or scope.module.is_taken(name):
+        return scope.wrong("CALL", node, message, name)
+    return scope.wrong("NAME_UNKNOWN", node, message, name, remedy=advise_name(scope, name))
 
 
 def _known(kind: Type) -> ir.Expr:
@@ -134,33 +176,49 @@ def _call_builtin(scope: FunctionScope, node: ast.Call, name: str) -> ir.Expr:
         case "len" | "str" | "int" | "sorted" if len(node.args) == 1:
             return _call_conversion(scope, node, name)
         case "range":
-            return scope.wrong("CALL", node, "range stands only in a for loop or a list comprehension", name)
+            check_values(scope, node)
+            message, remedy = (
+                "range stands only in a for loop or a list comprehension",
+                "[i for i in range(n)]",
+            )
+            return scope.wrong("CALL", node, message, name, remedy=f"write a list comprehension: {remedy}")
         case "len" | "str" | "int" | "sorted" | "min" | "max":
-            return scope.wrong("ARGUMENTS", node, f"{name} takes another number of arguments", name)
-    return scope.wrong("CALL", node, f"{name} is not called", name)
+            check_values(scope, node)
+            message = f"{name} takes another number of arguments"
+            return scope.wrong("ARGUMENTS", node, message, name, remedy=advise_builtin(name))
+    check_values(scope, node)
+    return scope.wrong("CALL", node, f"{name} is not called", name, remedy=TYPE_CALLS.get(name, ""))
 
 
 def _call_conversion(scope: FunctionScope, node: ast.Call, name: str) -> ir.Expr:
-    if name == "str":
-        return ir.Op(STR, "str.int", (check_as(scope, node.args[0], INT),))
-    if name == "int":
-        return ir.Op(INT, "int.parse", (check_as(scope, node.args[0], STR),))
     value = check_value(scope, node.args[0])
     if value.type == UNKNOWN:
         return NOTHING_KNOWN
     match name, value.type:
+        case "str", Scalar(name="int"):
+            return ir.Op(STR, "str.int", (value,))
+        case "int", Scalar(name="str"):
+            return ir.Op(INT, "int.parse", (value,))
         case "len", ListOf() | DictOf() | Scalar(name="str" | "bytes"):
             return ir.Op(INT, "len", (value,))
         case "sorted", ListOf(item=item) if is_ordered(item):
             return ir.Op(value.type, "sort.list", (value,))
         case "sorted", DictOf(key=key) if is_ordered(key):
             return ir.Op(ListOf(key), "sort.dict", (value,))
-    return scope.wrong("TYPE_MISMATCH", node, f"{name} is not defined for {value.type}", name)
+    message = f"{name} is not defined for {value.type}"
+    remedy = advise_argument(name, value.type, scope.text(node.args[0]))
+    scope.fault("TYPE_MISMATCH", node.args[0], message, scope.text(node.args[0]), remedy=remedy)
+    return _known({"str": STR, "int": INT, "len": INT}.get(name, UNKNOWN))
 
 
 def _call_ratio(scope: FunctionScope, node: ast.Call, name: str, count: int) -> ir.Expr:
-    if len(node.args) != count + 1:
-        return scope.wrong("ARGUMENTS", node, f"{name} takes {count} numbers and a rounding mode", name)
+    if len(node.args) != count + 1 and not has_stars(node):
+        check_values(scope, node)
+        message = f"{name} takes {count} numbers and a rounding mode"
+        shape = ", ".join(("a", "b", "c")[:count])
+        return scope.wrong(
+            "ARGUMENTS", node, message, name, remedy=f'write {name}({shape}, "DOWN"), for example'
+        )
     mode = node.args[-1]
     if not isinstance(mode, ast.Constant) or mode.value not in ROUNDING_MODES:
         return scope.wrong("MODE", mode, "this is not a rounding mode", scope.text(mode))
@@ -196,7 +254,9 @@ def _call_handle(scope: FunctionScope, node: ast.Call, handle: str, name: str) -
 
 def _call_map(scope: FunctionScope, node: ast.Call, slot: ir.MapSlot, name: str) -> ir.Expr:
     if name != "get":
-        return scope.wrong("METHOD", node, f"a Map has no {name}; it has get(key, default)", name)
+        check_values(scope, node)
+        message, remedy = f"a Map has no {name}; it has get(key, default)", advise_map_method(slot.name, name)
+        return scope.wrong("METHOD", node, message, name, remedy=remedy)
     arguments = _check_positional(scope, node, (slot.key, slot.value), f"{slot.name}.get")
     return (
         ir.Op(slot.value, "state.find", arguments, slot.name) if arguments is not None else _known(slot.value)
@@ -212,9 +272,9 @@ def _call_index(scope: FunctionScope, node: ast.Call, slot: ir.IndexSlot, name: 
         "first": ((slot.group, INT), ListOf(slot.member)),
     }
     if name not in shapes:
-        return scope.wrong(
-            "METHOD", node, f"an Index has no {name}; it has {', '.join(_INDEX_METHODS)}", name
-        )
+        check_values(scope, node)
+        message = f"an Index has no {name}; it has {', '.join(_INDEX_METHODS)}"
+        return scope.wrong("METHOD", node, message, name, remedy=advise_whole(slot.name, slot))
     kinds, result = shapes[name]
     if name in ("add", "remove"):
         scope.note_write(node, f"writes {slot.name}")
@@ -247,7 +307,9 @@ def _call_method(scope: FunctionScope, node: ast.Call, target: ast.Attribute) ->
             return ir.Op(STR, "bytes.hex", (base,)) if arguments is not None else _known(STR)
         case _ if kind == UNKNOWN:
             return NOTHING_KNOWN
-    return scope.wrong("METHOD", node, f"{_describe(kind)} has no method {name}", name)
+    check_values(scope, node)
+    remedy = advise_method(kind, scope.text(target.value), name)
+    return scope.wrong("METHOD", node, f"{_describe(kind)} has no method {name}", name, remedy=remedy)
 
 
 def _describe(kind: Type) -> str:
@@ -268,9 +330,14 @@ def _describe(kind: Type) -> str:
 def _check_positional(
     scope: FunctionScope, node: ast.Call, kinds: tuple[Type, ...], name: str
 ) -> tuple[ir.Expr, ...] | None:
+    if has_stars(node):
+        return None
     if node.keywords or len(node.args) != len(kinds):
+        check_values(scope, node)
         wanted = ", ".join(str(kind) for kind in kinds) or "nothing"
-        scope.fault("ARGUMENTS", node, f"{name} takes by position: {wanted}", name)
+        owner, dot, last = name.rpartition(".")
+        remedy = f"write {owner}{dot}{SHAPES[last]}"
+        scope.fault("ARGUMENTS", node, f"{name} takes by position: {wanted}", name, remedy=remedy)
         return None
     return tuple(check_as(scope, part, kind) for part, kind in zip(node.args, kinds, strict=True))
 
@@ -279,6 +346,18 @@ def match_arguments(
     scope: FunctionScope, node: ast.Call, parameters: tuple[Parameter, ...], name: str
 ) -> tuple[ir.Expr, ...] | None:
     """Return one expression per parameter, in their order; positional arguments come first."""
+    if has_stars(node):
+        return None
+    arguments = _match(scope, node, parameters, name)
+    if arguments is None:
+        check_values(scope, node)
+        return None
+    return tuple(check_as(scope, arguments[parameter.name], parameter.type) for parameter in parameters)
+
+
+def _match(
+    scope: FunctionScope, node: ast.Call, parameters: tuple[Parameter, ...], name: str
+) -> dict[str, ast.expr] | None:
     given: dict[str, ast.expr] = {}
     names = [parameter.name for parameter in parameters]
     shape = list_names(f"{parameter.name}: {parameter.type}" for parameter in parameters) or "nothing"
@@ -288,16 +367,15 @@ def match_arguments(
     given.update(zip(names, node.args, strict=False))
     for keyword in node.keywords:
         if keyword.arg is None or keyword.arg not in names or keyword.arg in given:
-            scope.fault(
-                "ARGUMENTS", keyword, f"{name} takes {shape}; {keyword.arg} is unknown or repeated", name
-            )
+            known = "given twice" if keyword.arg in given else "unknown"
+            scope.fault("ARGUMENTS", keyword, f"{name} takes {shape}; {keyword.arg} is {known}", name)
             return None
         given[keyword.arg] = keyword.value
     missing = [item for item in names if item not in given]
     if missing:
         scope.fault("ARGUMENTS", node, f"{name} takes {shape}; missing: {list_names(missing)}", name)
         return None
-    return tuple(check_as(scope, given[parameter.name], parameter.type) for parameter in parameters)
+    return given
 
 
 RULES: Final[dict[type[ast.expr], Rule]] = {**EXPRESSION_RULES, **ACCESS_RULES, ast.Call: check_call}

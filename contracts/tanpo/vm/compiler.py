@@ -86,7 +86,7 @@ def _check(
     tree = parse(source)
     if tree is None:
         for wrong in find_syntax_faults(source):
-            faults.add("SYNTAX", wrong.line, wrong.column, wrong.message, wrong.text)
+            faults.add("SYNTAX", wrong.line, wrong.column, wrong.message, wrong.text, wrong.remedy)
         return None
     if not check_structure(tree, faults):
         return None

@@ -7,18 +7,16 @@ from dataclasses import replace
 from typing import Final
 
 from tanpo.vm import ir
+from tanpo.vm.advice import advise_type
+from tanpo.vm.constants import fold
 from tanpo.vm.faults import list_names
 from tanpo.vm.interface import Parameter
-from tanpo.vm.limits import INT_MAX, RECORD_FIELDS_MAX, TEXT_SIZE_MAX, VARIABLES_MAX
+from tanpo.vm.limits import RECORD_FIELDS_MAX, VARIABLES_MAX
 from tanpo.vm.scope import RESERVED, ModuleScope, Signature
 from tanpo.vm.structure import REFUSED
 from tanpo.vm.types import (
-    BOOL,
-    BYTES,
-    INT,
     NOTHING,
     SCALARS,
-    STR,
     UNKNOWN,
     DictOf,
     ListOf,
@@ -30,6 +28,29 @@ from tanpo.vm.types import (
 )
 
 _KINDS: Final = ("entry", "view", "init", "migrate")
+_STATEMENTS: Final[dict[type[ast.stmt], str]] = {
+    ast.If: "if",
+    ast.For: "for",
+    ast.While: "while",
+    ast.Expr: "a call or a value",
+    ast.AugAssign: "a change of a value",
+    ast.Delete: "del",
+    ast.Pass: "pass",
+    ast.Return: "return",
+    ast.Break: "break",
+    ast.Continue: "continue",
+}
+_DECORATORS: Final[dict[str, str]] = {
+    "external": "@entry",
+    "public": "@entry",
+    "payable": "@entry",
+    "call": "@entry",
+    "pure": "@view",
+    "readonly": "@view",
+    "constructor": "@init",
+    "upgrade": "@migrate",
+}
+"""What other contract languages call the decorators of this one."""
 
 
 def declare_module(scope: ModuleScope, tree: ast.Module) -> None:
@@ -46,11 +67,21 @@ def declare_module(scope: ModuleScope, tree: ast.Module) -> None:
             _declare_annotated(scope, node)
         elif isinstance(node, ast.Assign):
             _declare_constant(scope, node)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            # Named once, where it stands, and not again at every use.
+            scope.broken.update(dict.fromkeys(list_imported(node)))
         elif type(node).__name__ not in REFUSED:
-            scope.fault("DECLARATION", node, f"{type(node).__name__} may not stand at top level")
+            written = _STATEMENTS.get(type(node), "this statement")
+            scope.fault("DECLARATION", node, f"{written} may not stand at top level")
     for function in functions:
         _declare_function(scope, function)
     _check_kinds(scope, tree)
+
+
+def list_imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """Return the names that an import would bind, without those of the dialect."""
+    names = [part.asname or part.name.partition(".")[0] for part in node.names]
+    return [name for name in names if name not in RESERVED]
 
 
 def check_name(scope: ModuleScope, name: str, node: ast.AST) -> bool:
@@ -80,8 +111,6 @@ def _resolve(scope: ModuleScope, node: ast.expr) -> Type:
             if record is not None:
                 scope.foreign.add(record)
                 return record
-        case ast.Attribute(value=ast.Name(id=handle)) if handle in scope.broken:
-            return UNKNOWN
         case ast.Subscript(value=ast.Name(id="list"), slice=item):
             return ListOf(_resolve(scope, item))
         case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, value])):
@@ -90,9 +119,25 @@ def _resolve(scope: ModuleScope, node: ast.expr) -> Type:
             parts = items.elts if isinstance(items, ast.Tuple) else [items]
             if parts:
                 return TupleOf(tuple(_resolve(scope, part) for part in parts))
+    if _is_named_elsewhere(scope, node):
+        return UNKNOWN
     text = scope.text(node)
-    scope.fault("TYPE", node, f"{text} is not a type known here", text)
+    scope.fault("TYPE", node, f"{text} is not a type known here", text, remedy=advise_type(node))
     return UNKNOWN
+
+
+def _is_named_elsewhere(scope: ModuleScope, node: ast.expr) -> bool:
+    """Tell whether the fault of an annotation is noted where it comes from: an import, a handle, a None."""
+    match node:
+        case (
+            ast.Name(id=name)
+            | ast.Attribute(value=ast.Name(id=name))
+            | ast.Subscript(value=ast.Name(id=name))
+        ):
+            return name in scope.broken
+        case ast.Constant(value=None) | ast.BinOp(right=ast.Constant(value=None)):
+            return True
+    return False
 
 
 def _resolve_dict(scope: ModuleScope, key: ast.expr, value: ast.expr) -> Type:
@@ -105,27 +150,49 @@ def _resolve_dict(scope: ModuleScope, key: ast.expr, value: ast.expr) -> Type:
 
 def _declare_record(scope: ModuleScope, node: ast.ClassDef) -> None:
     if [part.id if isinstance(part, ast.Name) else "" for part in node.decorator_list] != ["record"]:
-        scope.fault("DECORATOR", node, f"class {node.name} needs exactly the decorator @record", node.name)
+        message, remedy = (
+            f"class {node.name} needs exactly the decorator @record",
+            "write @record, and no other",
+        )
+        scope.fault("DECORATOR", node, message, node.name, remedy=remedy)
     if node.bases or node.keywords:
         scope.fault("INHERITANCE", node, f"record {node.name} inherits", node.name)
     fields: dict[str, Type] = {}
     body = node.body[1:] if _is_text(node.body[0]) else node.body
+    methods = [part for part in body if isinstance(part, ast.FunctionDef | ast.ClassDef)]
     for part in body:
-        match part:
-            case ast.AnnAssign(target=ast.Name(id=name), value=None) if (
-                name not in fields and len(fields) < RECORD_FIELDS_MAX
-            ):
-                fields[name] = resolve_type(scope, part.annotation)
-            case _:
-                message = f"record {node.name}: this is no new typed field, or one beyond {RECORD_FIELDS_MAX}"
-                scope.fault("RECORD_FIELD", part, message)
-    if not fields:
+        if part not in methods:
+            _declare_field(scope, node.name, part, fields)
+    if not fields and not methods:
         scope.fault("RECORD_FIELD", node, f"record {node.name} has no fields", node.name)
     if check_name(scope, node.name, node):
         record = Record(scope.contract, node.name, tuple(fields.items()))
         if scope.bound(node, record) == UNKNOWN:
             record = Record(scope.contract, node.name, tuple((name, UNKNOWN) for name in fields))
         scope.records[node.name] = record
+
+
+def _declare_field(scope: ModuleScope, record: str, part: ast.stmt, fields: dict[str, Type]) -> None:
+    message, remedy = f"record {record}: this is no typed field", ""
+    match part:
+        case ast.AnnAssign(target=ast.Name(id=name)) if name in fields:
+            message, remedy = (
+                f"record {record}: {name} is declared twice",
+                "give each field a name of its own",
+            )
+        case ast.AnnAssign(target=ast.Name(id=name)) if len(fields) < RECORD_FIELDS_MAX:
+            fields[name] = resolve_type(scope, part.annotation)
+            if part.value is None:
+                return
+            message = f"record {record}: field {name} has a value"
+            remedy = "leave the value out, and give it where a record is made"
+        case ast.AnnAssign(target=ast.Name()):
+            message = f"record {record} has more than {RECORD_FIELDS_MAX} fields"
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            remedy = f"write {name} and its type, as in {name}: int, without a value"
+            if len(fields) < RECORD_FIELDS_MAX:
+                fields.setdefault(name, UNKNOWN)
+    scope.fault("RECORD_FIELD", part, message, remedy=remedy)
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -145,7 +212,7 @@ def _declare_annotated(scope: ModuleScope, node: ast.AnnAssign) -> None:
         return
     if node.value is not None:
         kind = resolve_type(scope, node.annotation)
-        constant = _fold(scope, node.value)
+        constant = fold(scope, node.value)
         if constant.type != kind and UNKNOWN not in (constant.type, kind):
             scope.fault(
                 "TYPE_MISMATCH", node, f"constant {name} is {kind} but its value is {constant.type}", name
@@ -155,6 +222,13 @@ def _declare_annotated(scope: ModuleScope, node: ast.AnnAssign) -> None:
         _declare_container(scope, name, node.annotation, node.annotation.value.id)
     else:
         _declare_slot(scope, node, ir.Variable(name, resolve_type(scope, node.annotation)))
+
+
+_CONTAINERS: Final[dict[str, str]] = {
+    "Contract": 'write Contract["name"], the name of an installed contract in quotes',
+    "Map": "write Map[K, V], the types of key and value",
+    "Index": "write Index[G, M], the types of group and member",
+}
 
 
 def _declare_container(scope: ModuleScope, name: str, node: ast.Subscript, container: str) -> None:
@@ -176,7 +250,8 @@ def _declare_container(scope: ModuleScope, name: str, node: ast.Subscript, conta
                 scope, node, ir.IndexSlot(name, _resolve_key(scope, group), _resolve_key(scope, member))
             )
         case (("Contract" | "Map" | "Index"), _):
-            scope.fault("STATE_TYPE", node, f"{scope.text(node)} is not a declaration of the dialect")
+            message = f"{scope.text(node)} is not a declaration of the dialect"
+            scope.fault("STATE_TYPE", node, message, remedy=_CONTAINERS[container])
             scope.broken[name] = None
         case _:
             _declare_slot(scope, node, ir.Variable(name, resolve_type(scope, node)))
@@ -201,86 +276,12 @@ def _declare_constant(scope: ModuleScope, node: ast.Assign) -> None:
     if not isinstance(target, ast.Name):
         scope.fault("DECLARATION", node, "only a plain name is declared at top level")
     elif check_name(scope, target.id, node):
-        scope.constants[target.id] = replace(_fold(scope, node.value), name=target.id)
-
-
-def _fold(scope: ModuleScope, node: ast.expr) -> ir.Const:
-    """Return the value of a constant expression."""
-    match node:
-        case ast.Constant(value=bool() | int() | str() | bytes()):
-            return literal(scope, node)
-        case ast.Name(id=name) if name in scope.constants:
-            return scope.constants[name]
-        case ast.Tuple(elts=[_, *_]):
-            parts = [_fold(scope, part) for part in node.elts]
-            kind = scope.bound(node, TupleOf(tuple(part.type for part in parts)))
-            return ir.Const(kind, tuple(part.value for part in parts) if kind != UNKNOWN else 0)
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            inner = _fold(scope, operand)
-            if inner.type == INT and isinstance(inner.value, int):
-                return ir.Const(INT, -inner.value)
-        case ast.BinOp(left=left, op=operator, right=right):
-            folded = _fold_binary(operator, _fold(scope, left), _fold(scope, right))
-            if folded is not None:
-                return folded
-    scope.fault("CONSTANT", node, "this is not a constant expression")
-    return ir.Const(UNKNOWN, 0)
-
-
-def _fold_binary(operator: ast.operator, left: ir.Const, right: ir.Const) -> ir.Const | None:
-    if UNKNOWN in (left.type, right.type):
-        return ir.Const(UNKNOWN, 0)
-    if left.type != INT or right.type != INT:
-        return None
-    a, b = left.value, right.value
-    if not isinstance(a, int) or not isinstance(b, int):
-        return None
-    match operator:
-        case ast.Add():
-            value = a + b
-        case ast.Sub():
-            value = a - b
-        case ast.Mult():
-            value = a * b
-        case ast.FloorDiv() if b != 0:
-            value = a // b
-        case _:
-            return None
-    return ir.Const(INT, value) if abs(value) <= INT_MAX else None
-
-
-def literal(scope: ModuleScope, node: ast.Constant) -> ir.Const:
-    """Return a literal, refused if it is outside the limits of its type."""
-    value = node.value
-    match value:
-        case bool():
-            return ir.Const(BOOL, value)
-        case int():
-            if value > INT_MAX:
-                scope.fault("LITERAL_RANGE", node, "number is above 2**255 - 1", str(value))
-            return ir.Const(INT, value)
-        case str():
-            size, kind = len(value.encode("utf-8")), STR
-        case bytes():
-            size, kind = len(value), BYTES
-        case _:
-            return ir.Const(UNKNOWN, 0)
-    if size > TEXT_SIZE_MAX:
-        scope.fault("LITERAL_RANGE", node, f"literal of {size} bytes is longer than {TEXT_SIZE_MAX}")
-    return ir.Const(kind, value)
+        scope.constants[target.id] = replace(fold(scope, node.value), name=target.id)
 
 
 def _declare_function(scope: ModuleScope, node: ast.FunctionDef) -> None:
     kind = _kind_of(scope, node)
-    parameters: dict[str, Type] = {}
-    for argument in node.args.args:
-        if argument.arg in parameters:
-            scope.fault("DUPLICATE", argument, f"parameter {argument.arg} is declared twice", argument.arg)
-        if argument.annotation is None:
-            scope.fault("ANNOTATION", argument, f"parameter {argument.arg} has no type", argument.arg)
-            parameters[argument.arg] = UNKNOWN
-        else:
-            parameters[argument.arg] = resolve_type(scope, argument.annotation)
+    parameters = _declare_parameters(scope, node.args)
     returns: Type = NOTHING
     if node.returns is not None and not (
         isinstance(node.returns, ast.Constant) and node.returns.value is None
@@ -290,26 +291,72 @@ def _declare_function(scope: ModuleScope, node: ast.FunctionDef) -> None:
         scope.fault(
             "INIT", node, f"@{kind} {node.name} has a result, or parameters that it must not have", node.name
         )
-    if check_name(scope, node.name, node):
-        scope.functions[node.name] = Signature(
-            name=node.name,
-            kind=kind,
-            parameters=tuple(Parameter(name=name, type=part) for name, part in parameters.items()),
-            returns=returns,
-            node=node,
-        )
+    name = node.name
+    if not check_name(scope, name, node):
+        # Its body is checked all the same, under a name that no author can write.
+        name = f"{len(scope.functions)} {name}"
+    scope.functions[name] = Signature(
+        name=name,
+        kind=kind,
+        parameters=tuple(Parameter(name=name, type=part) for name, part in parameters.items()),
+        returns=returns,
+        node=node,
+    )
+
+
+def _declare_parameters(scope: ModuleScope, node: ast.arguments) -> dict[str, Type]:
+    """Return the type of each parameter, of refused forms too: using them is no further fault."""
+    parameters: dict[str, Type] = {}
+    for argument in list_parameters(node):
+        if argument.arg in parameters:
+            scope.fault("DUPLICATE", argument, f"parameter {argument.arg} is declared twice", argument.arg)
+        elif argument.annotation is None:
+            message = f"parameter {argument.arg} has no type"
+            scope.fault(
+                "ANNOTATION",
+                argument,
+                message,
+                argument.arg,
+                remedy=f"write its type, as in {argument.arg}: int",
+            )
+            parameters[argument.arg] = UNKNOWN
+        else:
+            kind = resolve_type(scope, argument.annotation)
+            parameters[argument.arg] = kind if argument in node.args else UNKNOWN
+    return parameters
+
+
+def list_parameters(node: ast.arguments) -> list[ast.arg]:
+    """Return every parameter in the order written, those of refused forms too."""
+    starred = [part for part in (node.vararg, node.kwarg) if part is not None]
+    return sorted(
+        [*node.posonlyargs, *node.args, *node.kwonlyargs, *starred],
+        key=lambda part: (part.lineno, part.col_offset),
+    )
 
 
 def _kind_of(scope: ModuleScope, node: ast.FunctionDef) -> str:
     if not node.decorator_list:
         return "helper"
-    decorator = node.decorator_list[0]
-    if len(node.decorator_list) == 1 and isinstance(decorator, ast.Name) and decorator.id in _KINDS:
-        return decorator.id
-    scope.fault(
-        "DECORATOR", node, f"function {node.name} has a decorator that is not known", scope.text(decorator)
-    )
-    return "helper"
+    first, *others = node.decorator_list
+    known = isinstance(first, ast.Name) and first.id in _KINDS
+    if others and known:
+        message = f"function {node.name} has more than one decorator"
+        scope.fault("DECORATOR", others[0], message, remedy="keep one of them")
+    elif not known:
+        message = f"function {node.name} has a decorator that is not known"
+        scope.fault("DECORATOR", first, message, remedy=_advise_decorator(first))
+    return first.id if isinstance(first, ast.Name) and known else "helper"
+
+
+def _advise_decorator(node: ast.expr) -> str:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _KINDS:
+        return f"write @{node.func.id} without brackets"
+    if isinstance(node, ast.Name) and node.id.lower() in _KINDS:
+        return f"write @{node.id.lower()}"
+    if isinstance(node, ast.Name) and node.id in _DECORATORS:
+        return f"write {_DECORATORS[node.id]}"
+    return ""
 
 
 def _check_kinds(scope: ModuleScope, tree: ast.Module) -> None:
@@ -320,5 +367,8 @@ def _check_kinds(scope: ModuleScope, tree: ast.Module) -> None:
             for node in tree.body:
                 if isinstance(node, ast.FunctionDef) and node.name in others:
                     scope.fault("INIT", node, f"another function has @{kind} too", kind)
-    if "entry" not in kinds and "view" not in kinds:
+    decorated = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    meant = sum(1 for node in decorated if node.decorator_list)
+    # A function whose decorator is refused was meant to be one; that has been said.
+    if "entry" not in kinds and "view" not in kinds and meant == kinds.count("init") + kinds.count("migrate"):
         scope.fault("NO_ENTRY", tree, "the contract has neither an entry point nor a view", scope.contract)

@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from tanpo.vm import ir
+from tanpo.vm.calls import check_values
 from tanpo.vm.expressions import check_as, check_value
 from tanpo.vm.faults import list_names
 from tanpo.vm.limits import NAME_CHARACTERS_MAX
@@ -22,7 +23,12 @@ def check_fail(scope: FunctionScope, node: ast.Call, name: str, out: list[ir.Sta
     """Append a `require` or `abort`."""
     count = 2 if name == "require" else 1
     if len(node.args) != count:
-        scope.fault("ARGUMENTS", node, f"{name} takes {'a condition and ' * (count - 1)}a literal code", name)
+        shape = '(condition, "CODE")' if count == 2 else '("CODE")'
+        message = f"{name} takes {'a condition and ' * (count - 1)}a literal code"
+        scope.fault("ARGUMENTS", node, message, name, remedy=f"write {name}{shape}; other values by name")
+        check_values(scope, node)
+        if name == "abort":
+            scope.assigned = None
         return
     test = check_as(scope, node.args[0], BOOL) if name == "require" else None
     code = node.args[-1]
@@ -62,7 +68,10 @@ def check_emit(scope: FunctionScope, node: ast.Call, out: list[ir.Statement]) ->
     scope.note_write(node, "emits an event")
     name = node.args[0].value if len(node.args) == 1 and isinstance(node.args[0], ast.Constant) else None
     if not isinstance(name, str) or not _EVENT.match(name) or len(name) > NAME_CHARACTERS_MAX:
-        scope.fault("EVENT", node, "emit takes a literal name and named fields", scope.text(node))
+        message = "emit takes a literal name and named fields"
+        remedy = 'write emit("Name", field=value): a name of letters, digits and underscores, fields by name'
+        scope.fault("EVENT", node, message, scope.text(node), remedy=remedy)
+        check_values(scope, node)
         return
     fields = _named_values(scope, node)
     shape = tuple(sorted((field, value.type) for field, value in fields))

@@ -6,10 +6,12 @@ import ast
 from typing import Final
 
 from tanpo.vm import gas, ir
-from tanpo.vm.declare import literal
+from tanpo.vm.advice import NAMES, TYPE_CALLS, advise_conversion, advise_operator, advise_whole
+from tanpo.vm.constants import literal
 from tanpo.vm.scope import NOTHING_KNOWN, RESERVED, FunctionScope, Rule
 from tanpo.vm.types import (
     BOOL,
+    BYTES,
     INT,
     NOTHING,
     STR,
@@ -49,6 +51,9 @@ _SIGNS: Final = {
 }
 
 
+_FILL: Final = "fill the dict key by key, in a loop"
+
+
 def check(scope: FunctionScope, node: ast.expr, wanted: Type | None = None) -> ir.Expr:
     """Return the expression in typed form. `wanted` gives empty lists and dicts their type."""
     rule = scope.rules.get(type(node))
@@ -63,8 +68,11 @@ def check_as(scope: FunctionScope, node: ast.expr, kind: Type) -> ir.Expr:
     if isinstance(expression.type, Nothing) and kind != NOTHING:
         return scope.wrong("NO_VALUE", node, "this call returns nothing", scope.text(node))
     if not agrees(expression.type, kind):
-        code = "CONDITION" if kind == BOOL else "TYPE_MISMATCH"
-        return scope.wrong(code, node, f"{kind} is called for, this is {expression.type}", scope.text(node))
+        text, message = scope.text(node), f"{kind} is called for, this is {expression.type}"
+        if kind == BOOL:
+            return scope.wrong("CONDITION", node, message, text)
+        remedy = advise_conversion(expression.type, kind, text)
+        return scope.wrong("TYPE_MISMATCH", node, message, text, remedy=remedy)
     return expression
 
 
@@ -92,13 +100,20 @@ def check_source(scope: FunctionScope, node: ast.expr) -> tuple[ir.Expr, Type]:
             return source, INT
         case kind if kind == UNKNOWN:
             return source, UNKNOWN
-    scope.fault("TYPE_MISMATCH", node, f"a loop cannot run over {source.type}", scope.text(node))
+    remedy = ""
+    if source.type == INT:
+        remedy = f"count with range({scope.text(node)})"
+    elif isinstance(source.type, TupleOf):
+        remedy = "write a list, [a, b], or take the items one by one"
+    message = f"a loop cannot run over {source.type}"
+    scope.fault("TYPE_MISMATCH", node, message, scope.text(node), remedy=remedy)
     return NOTHING_KNOWN, UNKNOWN
 
 
 def _check_range(scope: FunctionScope, node: ast.Call) -> ir.Expr:
     if node.keywords or len(node.args) not in (1, 2):
-        return scope.wrong("ARGUMENTS", node, "range takes one or two numbers", "range")
+        remedy = "write range(stop) or range(start, stop), and multiply inside the loop for a step"
+        return scope.wrong("ARGUMENTS", node, "range takes one or two numbers", "range", remedy=remedy)
     bounds = tuple(check_as(scope, part, INT) for part in node.args)
     if len(bounds) == 1:
         bounds = (ir.Const(INT, 0), *bounds)
@@ -125,11 +140,35 @@ def _name(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
     slot = module.slots.get(name)
     if isinstance(slot, ir.Variable):
         return ir.Op(slot.type, "state.get", (), name)
-    if slot is not None or name in module.handles or name in module.functions or name in module.records:
-        return scope.wrong("CALL", node, f"{name} is not a value: index it, or call it", name)
-    if name in RESERVED:
-        return scope.wrong("CALL", node, f"{name} is not a value", name)
-    return scope.wrong("NAME_UNKNOWN", node, f"name {name} is not known", name)
+    if slot is not None:
+        kind = "an Index" if isinstance(slot, ir.IndexSlot) else "a Map"
+        message = f"{name} is {kind} in the state, not a value"
+        return scope.wrong("CALL", node, message, name, remedy=advise_whole(name, slot))
+    if name in module.handles or name in module.functions or name in module.records or name in RESERVED:
+        return scope.wrong("CALL", node, f"{name} is not a value", name, remedy=_advise_use(scope, name))
+    return scope.wrong(
+        "NAME_UNKNOWN", node, f"name {name} is not known", name, remedy=advise_name(scope, name)
+    )
+
+
+def _advise_use(scope: FunctionScope, name: str) -> str:
+    """Return how something is used that is declared, but is no value."""
+    if name in scope.module.handles:
+        return f"call its entry points and views: {name}.entry(...)"
+    if name in scope.module.records:
+        return f"make a record from its fields: {name}(...)"
+    if name == "ctx":
+        return "take a part of it, as in ctx.sender or ctx.time"
+    return TYPE_CALLS.get(name, f"call it: {name}(...)")
+
+
+def advise_name(scope: FunctionScope, name: str) -> str:
+    """Return what to write instead of a name that is not known."""
+    elsewhere = scope.module.local_names.get(name)
+    if elsewhere is not None:
+        return f"{name} is a local of {elsewhere}: to keep it, declare it at top level, as in {name}: int"
+    near = scope.module.find_near(name, scope.types)
+    return NAMES.get(name, f"did you mean {near}? Else declare or assign the name first" if near else "")
 
 
 def _arithmetic(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
@@ -160,7 +199,8 @@ def combine(
             case ListOf():
                 return ir.Op(left.type, "concat.list", (left, right))
     sign = _SIGNS[op]
-    return scope.wrong("OPERATOR", node, f"{sign} is not defined for {left.type} and {right.type}", sign)
+    message = f"{sign} is not defined for {left.type} and {right.type}"
+    return scope.wrong("OPERATOR", node, message, sign, remedy=advise_operator(sign, left.type, right.type))
 
 
 def _unary(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
@@ -179,8 +219,31 @@ def _unary(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr
 def _logic(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:  # noqa: ARG001 - one shape
     if not isinstance(node, ast.BoolOp):
         return NOTHING_KNOWN
-    parts = tuple(check_as(scope, part, BOOL) for part in node.values)
-    return ir.Op(BOOL, "bool.and" if isinstance(node.op, ast.And) else "bool.or", parts)
+    written = "and" if isinstance(node.op, ast.And) else "or"
+    parts = tuple(check_value(scope, part, BOOL) for part in node.values)
+    wrong = [place for place, part in enumerate(parts) if not agrees(part.type, BOOL)]
+    if len(wrong) == len(parts) and written == "or":
+        # A default, as Python has it: one mistake, not one for each side.
+        kinds = " and ".join(dict.fromkeys(str(part.type) for part in parts))
+        remedy = "or gives no default: choose with a condition, as in a if len(a) > 0 else b"
+        return scope.wrong("CONDITION", node, f"or takes and gives bool, not {kinds}", remedy=remedy)
+    for place in wrong:
+        part = node.values[place]
+        message = f"{BOOL} is called for, this is {parts[place].type}"
+        scope.fault("CONDITION", part, message, scope.text(part))
+    return NOTHING_KNOWN if wrong else ir.Op(BOOL, f"bool.{written}", parts)
+
+
+def _walrus(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
+    """Let the name be known after it: the structure check has refused it."""
+    if not isinstance(node, ast.NamedExpr):
+        return NOTHING_KNOWN
+    value = check_value(scope, node.value, wanted)
+    name = node.target.id
+    if name not in RESERVED and not scope.module.is_taken(name):
+        scope.types.setdefault(name, value.type)
+        scope.mark(name)
+    return ir.Const(value.type, 0)
 
 
 def _choose(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
@@ -214,12 +277,13 @@ def _dict(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
             return ir.Op(wanted, "make.dict", ())
         if wanted == UNKNOWN:
             return NOTHING_KNOWN
-        return scope.wrong("EMPTY_TYPE", node, "an empty dict needs a declared type", "{}")
+        remedy = "annotate the name: d: dict[str, int] = {}"
+        return scope.wrong("EMPTY_TYPE", node, "an empty dict needs a declared type", "{}", remedy=remedy)
     kind = wanted if isinstance(wanted, DictOf) else None
     parts: list[ir.Expr] = []
     for key, value in zip(node.keys, node.values, strict=True):
         if key is None:
-            return scope.wrong("STAR", node, "** is not part of the dialect", "**")
+            return scope.wrong("STAR", node, "** is not part of the dialect", "**", remedy=_FILL)
         if kind is None:
             first, item = check_value(scope, key), check_value(scope, value)
             kind = DictOf(first.type, item.type)
@@ -237,7 +301,8 @@ def _tuple(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr
     if not isinstance(node, ast.Tuple):
         return NOTHING_KNOWN
     if not node.elts:
-        return scope.wrong("EMPTY_TYPE", node, "a tuple has at least one item", "()")
+        remedy = "give it an item, or use an empty list"
+        return scope.wrong("EMPTY_TYPE", node, "a tuple has at least one item", "()", remedy=remedy)
     kinds: tuple[Type | None, ...] = (None,) * len(node.elts)
     if isinstance(wanted, TupleOf) and len(wanted.items) == len(node.elts):
         kinds = wanted.items
@@ -254,7 +319,10 @@ def _format(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Exp
         if isinstance(value, ast.FormattedValue):
             part = check_value(scope, value.value)
             if part.type not in (STR, INT, UNKNOWN):
-                return scope.wrong("FORMAT", value, f"only str and int stand in braces, not {part.type}")
+                message = f"only str and int stand in braces, not {part.type}"
+                shown = value.value.id if isinstance(value.value, ast.Name) else ""
+                remedy = "use b.hex()" if part.type == BYTES else "compose the text of its parts"
+                return scope.wrong("FORMAT", value, message, shown, remedy=f"{remedy}, in a name of its own")
             parts.append(part if part.type == STR else ir.Op(STR, "str.int", (part,)))
         else:
             parts.append(check_as(scope, value, STR))
@@ -265,8 +333,8 @@ def _comprehension(scope: FunctionScope, node: ast.expr, wanted: Type | None) ->
     if not isinstance(node, ast.ListComp):
         return NOTHING_KNOWN
     clause = node.generators[0]
-    if not isinstance(clause.target, ast.Name):
-        return NOTHING_KNOWN
+    if not isinstance(clause.target, ast.Name) or len(node.generators) > 1:
+        return NOTHING_KNOWN  # the structure check has named it
     source, item = check_source(scope, clause.iter)
     name, hidden = clause.target.id, scope.next_hidden()
     if name in RESERVED or scope.module.is_taken(name):
@@ -297,5 +365,6 @@ EXPRESSION_RULES: Final[dict[type[ast.expr], Rule]] = {
     ast.Tuple: _tuple,
     ast.JoinedStr: _format,
     ast.ListComp: _comprehension,
+    ast.NamedExpr: _walrus,
 }
 """How most kinds of expression are checked; `tanpo.vm.access` and `tanpo.vm.calls` add the others."""

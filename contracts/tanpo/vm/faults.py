@@ -107,7 +107,7 @@ REMEDIES: Final[dict[str, str]] = {
     "STATEMENT_ONLY": "use it as a statement of its own",
     "LOOP_CONTROL": "use break and continue inside a loop",
 }
-"""Every code a fault can carry, and what to do about it."""
+"""Every code a fault can carry, and what to do about it unless the fault itself says it better."""
 
 
 NAMES_SHOWN: Final = 12
@@ -177,10 +177,13 @@ class FaultLog:
         self._faults: set[Fault] = set()
         self._lines = source.split("\n")
 
-    def add(self, code: str, line: int, column: int, message: str, construct: str = "") -> None:
+    def add(
+        self, code: str, line: int, column: int, message: str, construct: str = "", remedy: str = ""
+    ) -> None:
         """Note a fault; `column` counts from 0 as in Python's syntax trees.
 
-        Without a construct, what stands there in the source is named.
+        Without a construct, what stands there in the source is named. Without a remedy, that of the code
+        holds; give one where what to write instead is known better.
         """
         if construct == "":
             found = self._lines[line - 1][column:].strip() or self._lines[line - 1].strip() or "end of line"
@@ -191,9 +194,13 @@ class FaultLog:
             code=code,
             construct=clip(construct),
             message=clip(message),
-            remedy=REMEDIES[code],
+            remedy=clip(remedy) or REMEDIES[code],
         )
         self._faults.add(fault)
+
+    def cut(self, line: int, start: int, stop: int | None) -> str:
+        """Return a part of a line of the source, by columns that count from 0."""
+        return self._lines[line - 1][start:stop]
 
     def __bool__(self) -> bool:
         return bool(self._faults)

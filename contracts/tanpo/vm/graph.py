@@ -16,7 +16,7 @@ def check_graph(scope: ModuleScope) -> None:
             message = f"{name} starts a chain of {lengths[name]} calls; at most {CALL_CHAIN_MAX} are allowed"
             scope.fault("CALL_CHAIN", signature.node, message, name)
         if signature.kind == "view":
-            _check_view(scope, name)
+            _check_view(scope, name, signature.node.name)
 
 
 def _measure(scope: ModuleScope, name: str, path: tuple[str, ...], lengths: dict[str, int]) -> int:
@@ -35,13 +35,13 @@ def _measure(scope: ModuleScope, name: str, path: tuple[str, ...], lengths: dict
     return longest + 1
 
 
-def _check_view(scope: ModuleScope, view: str) -> None:
-    pending, seen = [view], {view}
+def _check_view(scope: ModuleScope, start: str, view: str) -> None:
+    pending, seen = [start], {start}
     while pending:
         name = pending.pop()
         if name in scope.writes:
             line, column, what = scope.writes[name]
-            through = f" through {name}" if name != view else ""
+            through = f" through {name}" if name != start else ""
             scope.faults.add("VIEW_WRITES", line, column, f"view {view} {what}{through}", view)
         for callee in scope.calls.get(name, {}):
             if callee not in seen:

@@ -35,6 +35,7 @@ _BYTE_ORDER_MARKS: Final = ("\ufeff", "\xef\xbb\xbf", "\xff\xfe", "\xfe\xff")
 _BROKEN_BRACES: Final = re.compile(r"\{[^}\n]*\}?|\}")
 _FIXED_ESCAPES: Final = "\\'\"nrt"
 _HEX: Final = "0123456789abcdefABCDEF"
+_CHARACTERS: Final = {"!": "write not, or != to compare", "?": "choose with a if condition else b"}
 _CLOSERS: Final = {")": "(", "]": "[", "}": "{"}
 
 
@@ -114,8 +115,8 @@ class _Scanner:
             character, line, column = self._brackets[-1]
             self._faults.add("SYNTAX", line, column, f"bracket {character!r} is never closed", character)
 
-    def _fault(self, code: str, message: str, construct: str = "") -> None:
-        self._faults.add(code, self._line, self._position - self._line_start, message, construct)
+    def _fault(self, code: str, message: str, construct: str = "", remedy: str = "") -> None:
+        self._faults.add(code, self._line, self._position - self._line_start, message, construct, remedy)
 
     def _start_line(self) -> None:
         start = self._position
@@ -237,7 +238,8 @@ class _Scanner:
             return True
         match = _OPERATOR.match(self._source, self._position)
         if not match:
-            self._fault("CHARACTER", f"character {character!r} has no meaning here", character)
+            message, remedy = f"character {character!r} has no meaning here", _CHARACTERS.get(character, "")
+            self._fault("CHARACTER", message, character, remedy)
             self._position += 1
             return True
         if match[0] == "." and self._source[self._position + 1 : self._position + 2].isdigit():
@@ -247,6 +249,8 @@ class _Scanner:
 
     def _scan_string(self, prefix: str) -> bool:
         is_known = prefix in ("", "b", "f")
+        if self._after_string and prefix and self._source[self._position - 1] in "'\"" and not is_known:
+            return self._refuse_quote()
         if not is_known:
             self._fault("STRING", f"string prefix {prefix!r} is not allowed", prefix)
         if self._after_string:
@@ -260,6 +264,17 @@ class _Scanner:
         self._position += 3 if triple else 1
         closer = quote * 3 if triple else quote
         return self._scan_body(closer, formatted=prefix == "f" and not triple, is_known=is_known)
+
+    def _refuse_quote(self) -> bool:
+        """Note a quote inside a text, after which the rest of the line would be misread, and skip that."""
+        self._position -= 1
+        message = "this quote ends the text, which goes on after it"
+        quote = self._source[self._position]
+        remedy = f"write \\{quote} inside the text, or put the text in the other kind of quotes"
+        self._fault("STRING", message, quote, remedy)
+        stop = self._source.find("\n", self._position)
+        self._position = len(self._source) if stop < 0 else stop
+        return True
 
     def _scan_body(self, closer: str, *, formatted: bool, is_known: bool) -> bool:
         start = self._position

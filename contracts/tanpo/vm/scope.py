@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from tanpo.vm import ir
+from tanpo.vm.advice import find_near
 from tanpo.vm.faults import FaultLog
 from tanpo.vm.interface import Interface, Parameter
 from tanpo.vm.limits import TYPE_DEPTH_MAX, TYPE_SIZE_FREE, TYPE_SIZE_MAX, TYPE_SIZES_MAX
@@ -52,6 +54,9 @@ RESERVED: Final = frozenset(
     ]
 )
 """Names that belong to the dialect: no contract may give them another meaning."""
+
+SEARCHES_MAX: Final = 20
+"""For how many unknown names a check looks for a near one."""
 
 RUNTIME_CODES: Final = frozenset(
     [
@@ -106,6 +111,8 @@ class ModuleScope:
     events: dict[str, tuple[tuple[str, Type], ...]] = field(default_factory=dict)
     imports: set[tuple[str, str, str]] = field(default_factory=set)
     foreign: set[Record] = field(default_factory=set)
+    local_names: dict[str, str] = field(default_factory=dict)
+    searches: int = 0
     calls: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     writes: dict[str, tuple[int, int, str]] = field(default_factory=dict)
 
@@ -113,6 +120,17 @@ class ModuleScope:
         """Tell whether a top-level declaration has this name."""
         places = (self.constants, self.records, self.slots, self.handles, self.functions, self.broken)
         return any(name in place for place in places)
+
+    def find_near(self, name: str, local_names: Iterable[str]) -> str:
+        """Return a name of this contract that one slip of the hand turns into `name`; empty if there is none.
+
+        Few names are looked for: a source can hold thousands of both.
+        """
+        self.searches += 1
+        if self.searches > SEARCHES_MAX:
+            return ""
+        places = (self.constants, self.records, self.slots, self.handles, self.functions)
+        return find_near(name, chain(local_names, *places, sorted(RESERVED)))
 
     def bound(self, node: ast.AST, kind: Type) -> Type:
         """Return the type, or `UNKNOWN` with a fault noted if it is deeper or larger than types may be."""
@@ -135,10 +153,10 @@ class ModuleScope:
         is_short = getattr(node, "end_lineno", line) == line
         return self.lines[line - 1][start : getattr(node, "end_col_offset", None) if is_short else None]
 
-    def fault(self, code: str, node: ast.AST, message: str, construct: str = "") -> None:
+    def fault(self, code: str, node: ast.AST, message: str, construct: str = "", *, remedy: str = "") -> None:
         """Note a fault at a node of the syntax tree."""
         line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
-        self.faults.add(code, line, column, message, construct or self.text(node))
+        self.faults.add(code, line, column, message, construct or self.text(node), remedy)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -154,17 +172,19 @@ class FunctionScope:
     hidden: int = 0
     shadows: dict[str, str] = field(default_factory=dict)
 
-    def fault(self, code: str, node: ast.AST, message: str, construct: str = "") -> None:
+    def fault(self, code: str, node: ast.AST, message: str, construct: str = "", *, remedy: str = "") -> None:
         """Note a fault at a node of the syntax tree."""
-        self.module.fault(code, node, message, construct)
+        self.module.fault(code, node, message, construct, remedy=remedy)
 
     def text(self, node: ast.AST) -> str:
         """Return the source text of a node, its first line if it has several."""
         return self.module.text(node)
 
-    def wrong(self, code: str, node: ast.AST, message: str, construct: str = "") -> ir.Expr:
+    def wrong(
+        self, code: str, node: ast.AST, message: str, construct: str = "", *, remedy: str = ""
+    ) -> ir.Expr:
         """Note a fault and return an expression of unknown type, so that the check goes on."""
-        self.fault(code, node, message, construct)
+        self.fault(code, node, message, construct, remedy=remedy)
         return NOTHING_KNOWN
 
     def mark(self, name: str) -> None:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeGuard
 
 from tanpo.vm import gas, ir
-from tanpo.vm.calls import RULES, check_changeable
-from tanpo.vm.declare import resolve_type
-from tanpo.vm.effects import check_emit, check_fail
-from tanpo.vm.expressions import check, check_as, check_source, check_value, combine
-from tanpo.vm.scope import RESERVED, FunctionScope, ModuleScope, Signature
-from tanpo.vm.types import (
-    BOOL,
-    NOTHING,
-    UNKNOWN,
-    DictOf,
-    ListOf,
-    TupleOf,
-    Type,
-    agrees,
+from tanpo.vm.assignments import (
+    annotate,
+    assign,
+    augment,
+    check_local,
+    declare_local,
+    delete,
+    expect_name,
 )
+from tanpo.vm.calls import RULES
+from tanpo.vm.declare import list_imported, list_parameters
+from tanpo.vm.effects import check_emit, check_fail
+from tanpo.vm.expressions import check, check_as, check_source
+from tanpo.vm.scope import FunctionScope, ModuleScope, Signature
+from tanpo.vm.types import BOOL, NOTHING, UNKNOWN, Type
 
 _Statements = list[ir.Statement]
 
@@ -29,17 +29,20 @@ _Statements = list[ir.Statement]
 def check_function(module: ModuleScope, signature: Signature) -> ir.FunctionBody:
     """Return a function in typed form; its faults are in the log of the module."""
     scope = FunctionScope(module=module, signature=signature, rules=RULES)
+    places = {part.arg: part for part in reversed(list_parameters(signature.node.args))}
     for parameter in signature.parameters:
-        if _check_local(scope, parameter.name, signature.node):
-            scope.types[parameter.name] = parameter.type
-            scope.mark(parameter.name)
+        check_local(scope, parameter.name, places[parameter.name])
+        scope.types[parameter.name] = parameter.type
+        scope.mark(parameter.name)
     body = signature.node.body
     if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
         body = body[1:]
     block = _check_block(scope, body)
     if scope.assigned is not None and signature.returns != NOTHING:
-        message = f"{signature.name} can end without returning {signature.returns}"
-        scope.fault("RETURN", signature.node, message, signature.name)
+        message = f"{signature.node.name} can end without returning {signature.returns}"
+        scope.fault("RETURN", signature.node, message, signature.node.name)
+    for name in scope.types:
+        module.local_names.setdefault(name, signature.node.name)
     return ir.FunctionBody(
         name=signature.name,
         kind=signature.kind,
@@ -48,16 +51,6 @@ def check_function(module: ModuleScope, signature: Signature) -> ir.FunctionBody
         returns=signature.returns,
         body=block,
     )
-
-
-def _check_local(scope: FunctionScope, name: str, node: ast.AST) -> bool:
-    if name in RESERVED:
-        scope.fault("RESERVED", node, f"{name} belongs to the dialect", name)
-        return False
-    if scope.module.is_taken(name):
-        scope.fault("DUPLICATE", node, f"{name} already has a meaning in this contract", name)
-        return False
-    return True
 
 
 def _check_block(scope: FunctionScope, body: list[ast.stmt]) -> ir.Block:
@@ -70,211 +63,6 @@ def _check_block(scope: FunctionScope, body: list[ast.stmt]) -> ir.Block:
         if rule is not None:
             rule(scope, node, statements)
     return ir.Block(tuple(statements), gas.price_block(statements))
-
-
-def _assign(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
-    if not isinstance(node, ast.Assign):
-        return
-    target = node.targets[0]
-    match target:
-        case ast.Name(id=name):
-            slot = scope.module.slots.get(name)
-            if isinstance(slot, ir.Variable):
-                scope.note_write(node, f"writes {name}")
-                out.append(ir.Store(node.lineno, name, None, check_as(scope, node.value, slot.type)))
-            elif name in scope.types:
-                out.append(ir.Assign(node.lineno, name, check_as(scope, node.value, scope.types[name])))
-                scope.mark(name)
-            else:
-                _assign_new(scope, node, name, check_value(scope, node.value), out)
-        case ast.Tuple():
-            _unpack(scope, node, target, out)
-        case _:
-            _assign_place(scope, node, target, out)
-
-
-def _assign_new(scope: FunctionScope, node: ast.stmt, name: str, value: ir.Expr, out: _Statements) -> None:
-    if name in scope.module.broken:
-        return
-    if name in scope.module.constants or name in scope.module.handles:
-        scope.fault("CONSTANT_ASSIGN", node, f"{name} cannot be assigned", name)
-    elif _check_local(scope, name, node):
-        scope.types[name] = value.type
-        scope.mark(name)
-        out.append(ir.Assign(node.lineno, name, value))
-
-
-def _unpack(scope: FunctionScope, node: ast.Assign, target: ast.Tuple, out: _Statements) -> None:
-    names = [part.id for part in target.elts if isinstance(part, ast.Name)]
-    value = check_value(scope, node.value)
-    if len(names) != len(target.elts) or len(set(names)) != len(names):
-        scope.fault(
-            "ASSIGN_TARGET", node, "a tuple is unpacked into different plain names", scope.text(target)
-        )
-        return
-    kinds = value.type.items if isinstance(value.type, TupleOf) else (UNKNOWN,) * len(names)
-    if len(kinds) != len(names) or (value.type != UNKNOWN and not isinstance(value.type, TupleOf)):
-        scope.fault("TYPE_MISMATCH", node, f"{value.type} is not unpacked into {len(names)} names")
-        kinds = (UNKNOWN,) * len(names)
-    for name, kind in zip(names, kinds, strict=True):
-        if not _declare_local(scope, node, name, kind):
-            return
-    out.append(ir.Unpack(node.lineno, tuple(names), value))
-
-
-def _declare_local(scope: FunctionScope, node: ast.stmt, name: str, kind: Type) -> bool:
-    """Give `name` the type, or check that it has it already; state cannot be a target here."""
-    if name not in scope.types:
-        if not _check_local(scope, name, node):
-            return False
-        scope.types[name] = kind
-    elif not agrees(kind, scope.types[name]):
-        scope.fault("TYPE_MISMATCH", node, f"{name} is {scope.types[name]}, this is {kind}", name)
-        return False
-    scope.mark(name)
-    return True
-
-
-def _assign_place(scope: FunctionScope, node: ast.Assign, target: ast.expr, out: _Statements) -> None:
-    slot = _find_map(scope, target)
-    if slot is not None and isinstance(target, ast.Subscript):
-        scope.note_write(node, f"writes {slot.name}")
-        value = check_as(scope, node.value, slot.value)
-        out.append(ir.Store(node.lineno, slot.name, check_as(scope, target.slice, slot.key), value))
-        return
-    place = _check_place(scope, target)
-    if place is None:
-        check(scope, node.value)
-        return
-    base, key, kind = place
-    out.append(_set(node.lineno, base, key, check_as(scope, node.value, kind)))
-
-
-def _find_map(scope: FunctionScope, target: ast.expr) -> ir.MapSlot | None:
-    if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
-        slot = scope.module.slots.get(target.value.id)
-        if isinstance(slot, ir.MapSlot):
-            return slot
-    return None
-
-
-_Place = tuple[ir.Expr, "ir.Expr | int", Type]
-
-
-def _check_place(scope: FunctionScope, target: ast.expr) -> _Place | None:
-    """Return base, key or field position, and type of a place inside a local value."""
-    if isinstance(target, ast.Attribute) and not (
-        isinstance(target.value, ast.Name) and target.value.id == "ctx"
-    ):
-        place = check(scope, target)
-        if isinstance(place, ir.Op) and place.op == "field" and isinstance(place.detail, int):
-            return (
-                (place.args[0], place.detail, place.type) if check_changeable(scope, target, place) else None
-            )
-        return None
-    if isinstance(target, ast.Subscript):
-        item = check(scope, target)
-        if isinstance(item, ir.Op) and item.op in ("item.list", "item.dict"):
-            return (item.args[0], item.args[1], item.type) if check_changeable(scope, target, item) else None
-        if item.type == UNKNOWN:
-            return None
-    scope.fault("ASSIGN_TARGET", target, "this cannot be assigned to", scope.text(target))
-    return None
-
-
-def _set(line: int, base: ir.Expr, key: ir.Expr | int, value: ir.Expr) -> ir.Statement:
-    if isinstance(key, int):
-        return ir.SetField(line, base, key, value)
-    return ir.SetItem(line, base, key, value)
-
-
-def _annotated(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
-    if not isinstance(node, ast.AnnAssign):
-        return
-    if not isinstance(node.target, ast.Name) or not _check_local(scope, node.target.id, node):
-        scope.fault("ASSIGN_TARGET", node, "only a new local name is annotated", scope.text(node.target))
-        return
-    name, kind = node.target.id, resolve_type(scope.module, node.annotation)
-    if name in scope.types:
-        scope.fault("DUPLICATE", node, f"{name} already has a type", name)
-        return
-    if node.value is not None:
-        out.append(ir.Assign(node.lineno, name, check_as(scope, node.value, kind)))
-        scope.types[name] = kind
-        scope.mark(name)
-    else:
-        scope.types[name] = kind
-
-
-def _augmented(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
-    if not isinstance(node, ast.AugAssign):
-        return
-    target, line = node.target, node.lineno
-    slot = _find_map(scope, target)
-    if slot is not None and isinstance(target, ast.Subscript):
-        scope.note_write(node, f"writes {slot.name}")
-        key = _hold(scope, line, check_as(scope, target.slice, slot.key), out)
-        old: ir.Expr = ir.Op(slot.value, "state.get", (key,), slot.name)
-        out.append(ir.Store(line, slot.name, key, _combine(scope, node, old)))
-    elif isinstance(target, ast.Name):
-        old = check_value(scope, target)
-        value = _combine(scope, node, old)
-        if isinstance(old, ir.Local):
-            out.append(ir.Assign(line, old.name, value))
-        elif isinstance(old, ir.Op):
-            scope.note_write(node, f"writes {target.id}")
-            out.append(ir.Store(line, target.id, None, value))
-        elif old.type != UNKNOWN:
-            scope.fault("CONSTANT_ASSIGN", node, f"{target.id} cannot be assigned", target.id)
-    else:
-        _augment_place(scope, node, out)
-
-
-def _augment_place(scope: FunctionScope, node: ast.AugAssign, out: _Statements) -> None:
-    place = _check_place(scope, node.target)
-    if place is None:
-        return
-    base = _hold(scope, node.lineno, place[0], out)
-    key, kind = place[1], place[2]
-    if isinstance(key, int):
-        old = ir.Op(kind, "field", (base,), key)
-    else:
-        key = _hold(scope, node.lineno, key, out)
-        old = ir.Op(kind, "item.list" if isinstance(base.type, ListOf) else "item.dict", (base, key))
-    out.append(_set(node.lineno, base, key, _combine(scope, node, old)))
-
-
-def _combine(scope: FunctionScope, node: ast.AugAssign, old: ir.Expr) -> ir.Expr:
-    value = combine(scope, node, node.op, old, check_value(scope, node.value, old.type))
-    if isinstance(old.type, ListOf):
-        # Python would change the list in place for every name that holds it; ours would make a new one.
-        return scope.wrong("OPERATOR", node, "+= is not defined for lists: append, or xs = xs + ys", "+=")
-    return value
-
-
-def _hold(scope: FunctionScope, line: int, value: ir.Expr, out: _Statements) -> ir.Expr:
-    """Keep `value` in a hidden local, so that it is evaluated once."""
-    if isinstance(value, ir.Const | ir.Local):
-        return value
-    name = scope.next_hidden()
-    out.append(ir.Assign(line, name, value))
-    return ir.Local(value.type, name)
-
-
-def _delete(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
-    if not isinstance(node, ast.Delete):
-        return
-    for target in node.targets:
-        slot = _find_map(scope, target)
-        if slot is not None and isinstance(target, ast.Subscript):
-            scope.note_write(node, f"writes {slot.name}")
-            out.append(ir.Erase(node.lineno, slot.name, check_as(scope, target.slice, slot.key)))
-            continue
-        place = _check_place(scope, target) if isinstance(target, ast.Subscript) else None
-        if place is not None and isinstance(place[0].type, DictOf) and not isinstance(place[1], int):
-            out.append(ir.DeleteItem(node.lineno, place[0], place[1]))
-        else:
-            scope.fault("ASSIGN_TARGET", node, "only keys of a Map or dict are deleted", scope.text(target))
 
 
 def _if(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
@@ -309,6 +97,8 @@ def _while(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
     scope.assigned = None if forever else before
     for state in breaks:
         scope.assigned = _join(scope.assigned, state)
+    if node.orelse:
+        _check_block(scope, node.orelse)
     cost = gas.LOOP + gas.price_expression(test) + body.cost
     out.append(ir.While(node.lineno, test, body, cost))
 
@@ -319,19 +109,33 @@ def _for(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
     source, item = check_source(scope, node.iter)
     before = scope.assigned
     if not isinstance(node.target, ast.Name):
-        scope.fault(
-            "ASSIGN_TARGET", node, "a loop runs over one name; unpack it inside", scope.text(node.target)
-        )
-        name = scope.next_hidden()
-        scope.types[name] = item
+        name = _refuse_target(scope, node, item)
     else:
         name = node.target.id
-        _declare_local(scope, node, name, item)
+        declare_local(scope, node, name, item)
     scope.loops.append([])
     body = _check_block(scope, node.body)
     scope.loops.pop()
     scope.assigned = before
+    _check_block(scope, node.orelse)
     out.append(ir.For(node.lineno, name, source, ir.Block(body.statements, body.cost + gas.LOOP)))
+
+
+def _refuse_target(scope: FunctionScope, node: ast.For, item: Type) -> str:
+    """Note a target that is no name, and return one that holds the items."""
+    names = [part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)]
+    for name in names:
+        expect_name(scope, name)
+    match node.iter:
+        case ast.Call(func=ast.Name(id="enumerate" | "zip") | ast.Attribute(attr="items")):
+            pass  # what is written instead of these runs over one name
+        case _:
+            message = "a loop runs over one name"
+            remedy = "name the item, for item in ..., and unpack it inside: a, b = item"
+            scope.fault("ASSIGN_TARGET", node.target, message, remedy=remedy)
+    hidden = scope.next_hidden()
+    scope.types[hidden] = item
+    return hidden
 
 
 def _jump(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
@@ -353,11 +157,22 @@ def _return(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
         if returns != NOTHING:
             scope.fault("RETURN", node, f"a value of type {returns} is to be returned")
     elif returns == NOTHING:
-        scope.fault("RETURN", node, f"{scope.signature.name} declares no result", scope.text(node.value))
+        _refuse_result(scope, node, node.value)
     else:
         value = check_as(scope, node.value, returns)
     scope.assigned = None
     out.append(ir.Return(node.lineno, value))
+
+
+def _refuse_result(scope: FunctionScope, node: ast.Return, value: ast.expr) -> None:
+    found = check(scope, value)
+    if isinstance(value, ast.Constant) and value.value is None:
+        return  # that there is no None is said where it stands
+    remedy = "declare the type of the result after the parameters, as in -> int, or write return alone"
+    if found.type not in (UNKNOWN, NOTHING):
+        remedy = f"declare the result after the parameters, -> {found.type}, or write return alone"
+    message = f"{scope.signature.node.name} declares no result"
+    scope.fault("RETURN", node, message, scope.text(value), remedy=remedy)
 
 
 def _expression(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
@@ -377,8 +192,61 @@ def _expression(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
     else:
         value = check(scope, call)
         if not isinstance(call, ast.Call) and value.type != UNKNOWN:
-            scope.fault("UNUSED_VALUE", node, "the value of this expression is not used", scope.text(call))
+            remedy = f"a single = assigns: {scope.text(call.left)} = ..." if _is_equation(call) else ""
+            message = "the value of this expression is not used"
+            scope.fault("UNUSED_VALUE", node, message, scope.text(call), remedy=remedy)
         out.append(ir.Evaluate(node.lineno, value))
+
+
+def _is_equation(node: ast.expr) -> TypeGuard[ast.Compare]:
+    return isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq)
+
+
+def _refused_try(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:  # noqa: ARG001 - one shape
+    """Check what stands inside, so that it hides no faults and its names are known after it."""
+    if not isinstance(node, ast.Try | ast.TryStar):
+        return
+    before = scope.assigned
+    _check_block(scope, [*node.body, *node.orelse])
+    after = scope.assigned
+    for handler in node.handlers:
+        scope.assigned = before
+        if handler.name is not None:
+            expect_name(scope, handler.name)
+        _check_block(scope, handler.body)
+        after = _join(after, scope.assigned)
+    scope.assigned = after
+    _check_block(scope, node.finalbody)
+
+
+def _refused_with(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:  # noqa: ARG001 - one shape
+    """Check what stands inside, as if it stood alone."""
+    if not isinstance(node, ast.With | ast.AsyncWith):
+        return
+    for item in node.items:
+        check(scope, item.context_expr)
+        if isinstance(item.optional_vars, ast.Name):
+            expect_name(scope, item.optional_vars.id)
+    _check_block(scope, node.body)
+
+
+def _refused_raise(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:  # noqa: ARG001 - one shape
+    """A path that ends here needs no result."""
+    scope.assigned = None
+
+
+def _refused_names(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:  # noqa: ARG001 - one shape
+    """Let the names that a refused statement would bind be known after it."""
+    match node:
+        case ast.Import() | ast.ImportFrom():
+            names = list_imported(node)
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            names = [name]
+        case _:
+            parts = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+            names = [part.id for part in parts if isinstance(part.ctx, ast.Store)]
+    for name in names:
+        expect_name(scope, name)
 
 
 def _pass(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
@@ -387,10 +255,10 @@ def _pass(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
 
 _Rule = Callable[[FunctionScope, ast.stmt, _Statements], None]
 _RULES: Final[dict[type[ast.stmt], _Rule]] = {
-    ast.Assign: _assign,
-    ast.AnnAssign: _annotated,
-    ast.AugAssign: _augmented,
-    ast.Delete: _delete,
+    ast.Assign: assign,
+    ast.AnnAssign: annotate,
+    ast.AugAssign: augment,
+    ast.Delete: delete,
     ast.If: _if,
     ast.While: _while,
     ast.For: _for,
@@ -399,4 +267,14 @@ _RULES: Final[dict[type[ast.stmt], _Rule]] = {
     ast.Return: _return,
     ast.Expr: _expression,
     ast.Pass: _pass,
+    ast.Try: _refused_try,
+    ast.TryStar: _refused_try,
+    ast.With: _refused_with,
+    ast.AsyncWith: _refused_with,
+    ast.Raise: _refused_raise,
+    ast.Import: _refused_names,
+    ast.ImportFrom: _refused_names,
+    ast.FunctionDef: _refused_names,
+    ast.ClassDef: _refused_names,
+    ast.Match: _refused_names,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Final, NamedTuple
 
+from tanpo.vm.advice import CONSTRUCTS, MODULES
 from tanpo.vm.faults import FaultLog
 from tanpo.vm.limits import EXPRESSION_DEPTH_MAX, STATEMENT_DEPTH_MAX
 
@@ -22,8 +23,6 @@ REFUSED: Final[dict[str, tuple[str, str]]] = {
     "Set": ("SET", "set"),
     "SetComp": ("SET", "set comprehension"),
     "DictComp": ("COMPREHENSION", "dict comprehension"),
-    "Is": ("IS", "is"),
-    "IsNot": ("IS", "is not"),
     "Pow": ("POWER", "**"),
     "Div": ("DIVISION", "/"),
     "MatMult": ("DIVISION", "@"),
@@ -111,6 +110,9 @@ _ALLOWED: Final = frozenset(
         "GtE",
         "In",
         "NotIn",
+        # refused with what they compare
+        "Is",
+        "IsNot",
     ]
 )
 
@@ -163,6 +165,7 @@ _RULED: Final = (
     ast.Constant,
     ast.keyword,
     ast.arguments,
+    ast.Compare,
     ast.For,
     ast.While,
     ast.Assign,
@@ -232,7 +235,8 @@ def _check_node(node: ast.AST, place: tuple[int, int], outer: _Surroundings, fau
     kind = type(node).__name__
     if kind in REFUSED:
         code, written = REFUSED[kind]
-        faults.add(code, *place, f"{written} is not part of the dialect", written)
+        remedy = _advise_import(node) if code == "IMPORT" else CONSTRUCTS.get(written, "")
+        faults.add(code, *place, f"{written} is not part of the dialect", written, remedy)
         return code not in ("LAMBDA", "MATCH", "GENERATOR")
     if kind not in _ALLOWED:
         faults.add("CONSTRUCT", *place, f"{kind} is not part of the dialect", kind)
@@ -246,10 +250,25 @@ def _check_node(node: ast.AST, place: tuple[int, int], outer: _Surroundings, fau
         # Each would add a frame to the stack, and some versions of CPython crash on deep nests.
         faults.add("COMPREHENSION", *place, "a list comprehension stands inside another")
         return False
+    if isinstance(node, ast.arguments):
+        _note_parameters(node, faults)
     fault = _find_fault(node)
     if fault:
-        faults.add(fault[0], *place, fault[1])
+        faults.add(fault[0], *place, fault[1], _cut(node, faults))
     return True
+
+
+def _cut(node: ast.AST, faults: FaultLog) -> str:
+    """Return the text of a node that stands on one line; empty for others."""
+    if isinstance(node, ast.expr | ast.keyword) and node.lineno == node.end_lineno:
+        return faults.cut(node.lineno, node.col_offset, node.end_col_offset)
+    return ""
+
+
+def _advise_import(node: ast.AST) -> str:
+    names = [part.name for part in node.names] if isinstance(node, ast.Import) else []
+    module = node.module or "" if isinstance(node, ast.ImportFrom) else names[0] if names else ""
+    return MODULES.get(module.partition(".")[0], "")
 
 
 def _find_fault(node: ast.AST) -> tuple[str, str] | None:
@@ -258,8 +277,8 @@ def _find_fault(node: ast.AST) -> tuple[str, str] | None:
             return _find_constant_fault(value)
         case ast.keyword(arg=None):
             return "STAR", "** is not part of the dialect"
-        case ast.arguments():
-            return _find_parameter_fault(node)
+        case ast.Compare():
+            return _find_identity_fault(node)
         case ast.For(orelse=[_, *_]) | ast.While(orelse=[_, *_]):
             return "LOOP_ELSE", "a loop has no else"
         case ast.Assign(targets=[_, _, *_]):
@@ -289,9 +308,30 @@ def _find_constant_fault(value: object) -> tuple[str, str] | None:
     return "CONSTRUCT", "this literal is not part of the dialect"
 
 
-def _find_parameter_fault(node: ast.arguments) -> tuple[str, str] | None:
-    if node.posonlyargs or node.vararg or node.kwonlyargs or node.kwarg:
-        return "STAR", "parameters are plain names; there are no * or / forms"
-    if node.defaults or node.kw_defaults:
-        return "DEFAULT", "parameters have no defaults"
+def _find_identity_fault(node: ast.Compare) -> tuple[str, str] | None:
+    for op, left, right in zip(node.ops, [node.left, *node.comparators], node.comparators, strict=False):
+        # That there is no None is said where it stands; to compare it in another way would not help.
+        if isinstance(op, ast.Is | ast.IsNot) and not _is_none(left) and not _is_none(right):
+            written = "is" if isinstance(op, ast.Is) else "is not"
+            return "IS", f"{written} is not part of the dialect"
     return None
+
+
+def _note_parameters(node: ast.arguments, faults: FaultLog) -> None:
+    """Note every form of parameter that is not plain, and every default, each where it stands."""
+    forms = [
+        ("/", node.posonlyargs[-1:]),
+        ("*", [node.vararg] if node.vararg else node.kwonlyargs[:1]),
+        ("**", [node.kwarg] if node.kwarg else []),
+    ]
+    for form, found in forms:
+        for part in found:
+            message = f"parameters are plain names; {form} is no part of the dialect"
+            faults.add(
+                "STAR", part.lineno, part.col_offset, message, part.arg, "name each parameter, plainly"
+            )
+    plain = [*node.posonlyargs, *node.args]
+    with_default = plain[len(plain) - len(node.defaults) :]
+    given = zip(node.kwonlyargs, node.kw_defaults, strict=True)
+    for part in (*with_default, *(part for part, default in given if default is not None)):
+        faults.add("DEFAULT", part.lineno, part.col_offset, f"parameter {part.arg} has a default", part.arg)

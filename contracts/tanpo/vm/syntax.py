@@ -9,8 +9,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
+
+from tanpo.vm.advice import find_near
+from tanpo.vm.faults import FAULTS_MAX
 
 _VERSION: Final = (3, 11)
 _PIECE: Final = re.compile(
@@ -34,6 +38,8 @@ _TAILS: Final[tuple[str, ...]] = (
     "\ndef f(): pass",
 )
 """What may have to follow a statement that opens something."""
+
+_BLOCKS: Final = "indent each block by four spaces more than the line that opens it, and its statements alike"
 
 _AFTER: Final[dict[str, frozenset[str]]] = {
     "elif": frozenset(("if", "elif")),
@@ -66,12 +72,13 @@ def _place_parts(tree: ast.Module) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SyntaxFault:
-    """A statement that is not valid: where it starts, what is wrong, and its first line."""
+    """A statement that is not valid: place, what is wrong, its first line, and a remedy if one is known."""
 
     line: int
     column: int
     message: str
     text: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +96,18 @@ class _Statement:
     def opens(self) -> bool:
         return self.text.endswith(":")
 
-    def refuse(self, message: str) -> SyntaxFault:
-        return SyntaxFault(self.line, self.indent, message, self.text.partition("\n")[0])
+    def refuse(self, message: str, remedy: str = "") -> SyntaxFault:
+        return SyntaxFault(self.line, self.indent, message, self.text.partition("\n")[0], remedy)
 
 
 def find_syntax_faults(source: str) -> list[SyntaxFault]:
     """Return what is wrong with a text that `parse` refused: at least one fault, in order."""
     statements = list(_split(source))
+    wrong = (statement for statement in statements if not _stands_alone(statement))
+    # No more are shown, and to look for a remedy takes as long as to find the fault.
     faults = [
-        statement.refuse("this statement is not valid Python")
-        for statement in statements
-        if not _stands_alone(statement)
+        statement.refuse("this statement is not valid Python", _find_remedy(statement))
+        for statement in islice(wrong, FAULTS_MAX)
     ]
     if faults:
         return faults
@@ -132,6 +140,46 @@ def _stands_alone(statement: _Statement) -> bool:
     return any(parse(lead + statement.text + tail) for tail in _TAILS)
 
 
+_SINGLE_EQUALS: Final = re.compile(r"(?<![=!<>:+*/%&|^-])=(?!=)")
+_STRINGS: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
+_WORDS: Final = ("return", "require", "while", "break", "continue", "abort", "elif", "else", "emit", "pass")
+_SLIPS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
+    (re.compile(r"^else +if\b"), "write elif"),
+    (re.compile(r"\+\+|--$"), "write x += 1 or x -= 1"),
+    (re.compile(r"==="), "compare with =="),
+    (re.compile(r"<>"), "compare with !="),
+    (re.compile(r"=>"), "write >= to compare"),
+    (re.compile(r"\bnew +\w"), "make a record by its name alone: Lot(...)"),
+    (re.compile(r"&&|\|\|"), "write and, or"),
+    (re.compile(r"(?<![\w.])0[0-9]"), "write the number without leading zeros"),
+    (
+        re.compile(r"^(?:let|var|const|int|str|bool|uint256?) +\w+ *="),
+        "write name = value, or name: type = value",
+    ),
+    (re.compile(r"^(?:function|func|fn|fun) +\w+ *\("), "write def name(parameter: type) -> type:"),
+    (re.compile(r"^[^=]*=$"), "write a value after the ="),
+)
+"""Common slips, and what other languages write; sought in statements that are no Python, outside strings."""
+
+
+def _find_remedy(statement: _Statement) -> str:
+    """Return what to write instead, if one change makes the statement valid or its slip is a common one."""
+    if not statement.opens and _stands_alone(replace(statement, text=statement.text + ":")):
+        return "put a colon at its end"
+    if statement.word in ("if", "elif", "while"):
+        compared = replace(statement, text=_SINGLE_EQUALS.sub("==", statement.text))
+        if _stands_alone(compared):
+            return "compare with ==; a single = assigns"
+    bare = _STRINGS.sub("''", statement.text)
+    for slip, remedy in _SLIPS:
+        if slip.search(bare):
+            return remedy
+    if " if " in statement.text and _stands_alone(replace(statement, text=f"{statement.text} else x")):
+        return "give the other value too: a if condition else b"
+    near = find_near(statement.word, _WORDS) if statement.word not in _WORDS else ""
+    return f"did you mean {near}?" if near else ""
+
+
 def _find_misplaced(statements: list[_Statement]) -> SyntaxFault | None:
     """Return the first statement that does not fit where it stands, each being valid on its own."""
     indents = [0]
@@ -140,12 +188,12 @@ def _find_misplaced(statements: list[_Statement]) -> SyntaxFault | None:
     for statement in statements:
         message = _check_indent(statement, previous, indents) or _check_order(statement, previous, before)
         if message:
-            return statement.refuse(message)
+            return statement.refuse(message, _BLOCKS if "indented" in message else "")
         before = {indent: word for indent, word in before.items() if indent < statement.indent}
         before[statement.indent] = statement.word
         previous = statement
     if previous is not None and (previous.opens or previous.word == "@"):
-        return previous.refuse("what this opens is missing")
+        return previous.refuse("what this opens is missing", "write the block, indented; pass if it is empty")
     return None
 
 

@@ -78,11 +78,11 @@ def find_flaw(faults: tuple[Fault, ...], source: bytes) -> str:
     """Return what is wrong with a list of faults, empty if nothing is."""
     lines = source.count(b"\n") + 1
     for fault in faults:
-        if REMEDIES.get(fault.code) != fault.remedy or not fault.message or not fault.construct:
-            return f"{fault.code} has no message, no construct or another remedy"
+        if fault.code not in REMEDIES or not (fault.remedy and fault.message and fault.construct):
+            return f"{fault.code} is not in the catalogue, or has no message, construct or remedy"
         if not (1 <= fault.line <= lines and fault.column >= 1):
             return f"{fault.code} at {fault.place}, outside of {lines} lines"
-        if not (fault.message + fault.construct).replace("…", "").isascii():
+        if not (fault.message + fault.construct + fault.remedy).replace("…", "").isascii():
             return f"{fault.code} has a message that is not ASCII"
     return "" if list(faults) == sorted(set(faults)) else "faults are out of order"
 
