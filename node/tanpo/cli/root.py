@@ -6,7 +6,7 @@ does because gRPC, cryptography and LevelDB are imported by the functions that n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import typer.core
@@ -26,7 +26,7 @@ from tanpo.cli.commands import (
     validator,
     verify,
 )
-from tanpo.cli.output import Reporting, open_streams
+from tanpo.cli.output import Format, Reporting, open_streams, print_json, print_text
 
 if TYPE_CHECKING:
     from typer._click.core import Context
@@ -56,12 +56,38 @@ def _find_given(cause: BaseException | None) -> object:
 app = typer.Typer(
     name="tanpo",
     cls=_Root,
-    help="A permissioned ledger on which institutions hold, pledge and swap tokenised assets.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    ctx: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print what is installed: distribution, Python, protocol, language."),
+    ] = False,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", help="With --version: text for people, or JSON on stdout.")
+    ] = Format.TABLE,
+) -> None:
+    """A permissioned ledger on which institutions hold, pledge and swap tokenised assets."""
+    if version:
+        from tanpo.cli.versions import describe_versions, write_versions
+
+        if output is Format.JSON:
+            print_json(describe_versions())
+        else:
+            print_text(write_versions())
+        raise typer.Exit
+    if output is not Format.TABLE:
+        message = "stands here for --version alone: give it after the command"
+        raise typer.BadParameter(message, ctx=ctx, param_hint="-o")
+
+
 app.add_typer(net.app, name="net")
 app.command("demo")(demo.demo)
 app.add_typer(tx.app, name="tx")

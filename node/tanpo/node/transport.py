@@ -24,11 +24,9 @@ from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.node.outbox import CALLER_LIMITS
 from tanpo.node.pki import compute_host_name
+from tanpo.node.protocol import PROTOCOL_VERSION
 from tanpo.node.roster import GUESTS_MAX, Roster, compute_name, find_crowding
 from tanpo.node.tls import compute_peer_channel_options
-
-PROTOCOL_VERSION: Final = 2
-"""Of the frames and messages between nodes; nodes of other versions are refused."""
 
 WELCOME_TIMEOUT_S: Final = 5.0
 BACKOFF_MIN_S: Final = 0.05

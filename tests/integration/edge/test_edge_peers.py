@@ -16,9 +16,10 @@ from tanpo.ledger.errors import InvariantViolation, PeerFault, Reason
 from tanpo.ledger.genesis import Genesis
 from tanpo.node.frames import FRAME_EVIDENCE_MAX, FRAME_MESSAGES_MAX
 from tanpo.node.metrics import Metrics
+from tanpo.node.protocol import PROTOCOL_VERSION
 from tanpo.node.roster import GUESTS_MAX
 from tanpo.node.tls import PEER_MESSAGE_BYTES_MAX
-from tanpo.node.transport import PROTOCOL_VERSION, GrpcTransport
+from tanpo.node.transport import GrpcTransport
 
 TIMEOUT_S = 10
 ALPHA, BETA = "alpha/n1", "beta/n1"

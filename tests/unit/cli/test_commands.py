@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
 from tanpo.cli.root import app
+from tanpo.node.protocol import PROTOCOL_VERSION
+from tanpo.testing.commands import run_tanpo_here
+from tanpo.vm import GAS_TABLE_VERSION, LANGUAGE_VERSION
 from typer.testing import CliRunner
 
 HEAVY = ("grpc", "cryptography", "google.protobuf", "plyvel", "pydantic", "rich", "tanpo.ledger")
@@ -39,6 +44,29 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stderr == "[]\n"
     for command in ("net", "demo", "tx", "query", "node", "key", "bench", "sim"):
         assert f"  {command}" in done.stdout
+
+
+def test_the_versions_are_those_of_what_is_installed() -> None:
+    shown = run_tanpo_here("--version")
+    assert shown.returncode == 0
+    name, about = shown.stdout.splitlines()
+    assert name == f"tanpo {version('tanpo')}"
+    told = json.loads(run_tanpo_here("--version", "-o", "json").stdout)
+    assert told == {
+        "tanpo": version("tanpo"),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "protocol_version": PROTOCOL_VERSION,
+        "language_version": LANGUAGE_VERSION,
+        "gas_table_version": GAS_TABLE_VERSION,
+    }
+    assert all(str(told[key]) in about for key in told if key != "tanpo")
+
+
+def test_the_form_of_the_output_is_said_after_the_command_that_prints_it() -> None:
+    refused = run_tanpo_here("-o", "json", "sim", "--help")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "give it after the command" in refused.stderr
 
 
 def test_a_key_is_generated_for_its_owner_only_and_never_overwritten(tmp_path: Path) -> None:
