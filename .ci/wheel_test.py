@@ -25,7 +25,7 @@ NEEDS_CHECKOUT = (
     "test_readme.py",
     "test_versions.py",
     "test_endings.py",
-    "test_first_contract.py",
+    "test_author_guides.py",
     "test_stubs.py",
     "test_second_verifier.py",
 )

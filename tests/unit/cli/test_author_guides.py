@@ -1,4 +1,4 @@
-"""The tutorial for authors does what it says: its files are written and its commands run, in its order."""
+"""The guides for authors do what they say: their files are written and their commands run, in their order."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ from pathlib import Path
 import pytest
 from tanpo.testing.commands import run_tanpo, run_tanpo_here
 
-GUIDE = (Path(__file__).resolve().parents[3] / "docs" / "first-contract.md").read_text()
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 BLOCK = re.compile(
     r"^(?:<!-- (?P<file>\S+) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL
 )
 
 
-def test_every_step_of_the_tutorial_comes_out_as_it_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("guide", "commands", "reported"),
+    [
+        ("first-contract.md", 8, ("escrow claim", "escrow escrow", "escrow refund")),
+        ("testing-contracts.md", 4, ("offers offer", "offers take", "instruments mint")),
+    ],
+)
+def test_every_step_of_a_guide_comes_out_as_it_says(
+    guide: str, commands: int, reported: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("pytest.ini").write_text("[pytest]\n")
     printed, code, ran = "", 0, 0
-    for block in BLOCK.finditer(GUIDE):
+    for block in BLOCK.finditer((DOCS / guide).read_text()):
         if block["kind"] == "python":
             Path(block["file"]).write_text(block["text"])
         elif block["kind"] == "text":
@@ -35,6 +42,6 @@ def test_every_step_of_the_tutorial_comes_out_as_it_says(
                 arguments = shlex.split(line.removeprefix("$ tanpo "))
                 done = (run_tanpo if "test" in arguments else run_tanpo_here)(*arguments)
                 printed, code, ran = done.stdout, done.returncode, ran + 1
-    assert (code, ran) == (0, 8)
-    for entry in ("claim", "escrow", "refund"):
-        assert f"escrow {entry} " in " ".join(printed.split())
+    assert (code, ran) == (0, commands), printed
+    for entry in reported:
+        assert f"{entry} " in " ".join(printed.split())
