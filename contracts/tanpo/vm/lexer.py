@@ -35,6 +35,10 @@ _BYTE_ORDER_MARKS: Final = ("\ufeff", "\xef\xbb\xbf", "\xff\xfe", "\xfe\xff")
 _BROKEN_BRACES: Final = re.compile(r"\{[^}\n]*\}?|\}")
 _FIXED_ESCAPES: Final = "\\'\"nrt"
 _HEX: Final = "0123456789abcdefABCDEF"
+_DUNDERS: Final = {
+    "__init__": "name it otherwise, as in setup, and write @init before it; a record has no functions",
+    "__name__": "leave it out: a contract is never run as a program",
+}
 _CHARACTERS: Final = {"!": "write not, or != to compare", "?": "choose with a if condition else b"}
 _CLOSERS: Final = {")": "(", "]": "[", "}": "{"}
 
@@ -182,9 +186,11 @@ class _Scanner:
 
     def _scan_name(self, name: str) -> bool:
         self._after_string = False
-        if "__" in name or len(name) > NAME_CHARACTERS_MAX:
-            message = f"name has a double underscore or more than {NAME_CHARACTERS_MAX} characters"
-            self._fault("NAME", message, name)
+        if "__" in name:
+            self._fault("NAME", "name has a double underscore", name, _DUNDERS.get(name, ""))
+        elif len(name) > NAME_CHARACTERS_MAX:
+            message = f"name of {len(name)} characters is longer than {NAME_CHARACTERS_MAX}"
+            self._fault("NAME", message, name, "choose a shorter name")
         if name == "elif":
             column = self._indents[-1]
             self._elifs[column] = self._elifs.get(column, 0) + 1

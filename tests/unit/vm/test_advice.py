@@ -115,6 +115,8 @@ ONCE: list[tuple[str, str, str, str]] = [
     ("x = a if a > 1", "1:1", "SYNTAX", "a if condition else b"),
     ("x = 007", "1:1", "SYNTAX", "leading zeros"),
     ("x = !a", "1:5", "CHARACTER", "write not"),
+    ("x = __name__", "1:5", "NAME", "never run as a program"),
+    (f"{'n' * 49} = a", "1:1", "NAME", "a shorter name"),
     # a refused construct binds its names, and is checked inside
     ("import datetime\nx = datetime.now()", "1:1", "IMPORT", "ctx.time"),
     (
