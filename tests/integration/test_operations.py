@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tanpo.cli.network import LocalNetwork
 from tanpo.cli.provision import plan_network
+from tanpo.cli.samples import load_catalog
+from tanpo.client import Client, load_profile
 from tanpo.node.exits import ExitCode
+from tanpo.testing.commands import read_json_here, run_tanpo_here
 
 WAIT_S = 60
 FAULTY_NODE = Path(__file__).parents[1] / "chaos" / "faulty_node.py"
@@ -46,3 +50,112 @@ def test_a_node_whose_clock_is_wrong_by_minutes_does_not_start(network: LocalNet
         assert f" s {side} " in line["why"]
         assert "NTP" in line["remedy"]
     network.start(["dealer-b"])
+
+
+def examine(network: LocalNetwork, member: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """What the doctor says of a member's node: the command's exit code, and each thing it looked at."""
+    done = run_tanpo_here("node", "doctor", str(network.folder.get_member(member).config), "-o", "json")
+    return done.returncode, {found["what"]: found for found in json.loads(done.stdout)}
+
+
+def operator(network: LocalNetwork, member: str) -> tuple[str, str]:
+    return "-p", str(network.folder.get_member(member).operator_profile)
+
+
+def test_the_doctor_finds_a_node_well_and_says_who_is_not(network: LocalNetwork) -> None:
+    code, found = examine(network, "dealer-a")
+
+    assert code == 0
+    assert {what: one["health"] for what, one in found.items() if one["health"] != "ok"} == {"backup": "warn"}
+    assert {what for what in found if what.startswith("peer ")} == {
+        f"peer {member}/node-1" for member in network.members if member != "dealer-a"
+    }
+
+    network.kill("custody-bank")
+    code, found = examine(network, "dealer-a")
+
+    assert code == 0
+    assert found["peer custody-bank/node-1"]["health"] == "warn"
+    assert "Connection refused" in found["peer custody-bank/node-1"]["detail"]
+    network.start(["custody-bank"])
+
+
+def test_the_doctor_needs_no_node_and_names_what_keeps_it_from_voting(network: LocalNetwork) -> None:
+    data = network.folder.get_member("custody-bank").data
+    network.stop(["custody-bank"])
+    (data / "consensus").rename(data.with_name("consensus"))
+    code, found = examine(network, "custody-bank")
+    data.with_name("consensus").rename(data / "consensus")
+
+    assert (code, found["votes"]["health"]) == (1, "fail")
+    assert "--rejoin" in found["votes"]["remedy"]
+    assert "nothing answers at" in found["node"]["detail"]
+    assert examine(network, "custody-bank")[0] == 0
+    network.start(["custody-bank"])
+
+
+def test_a_peer_whose_certificate_is_refused_is_named_with_the_reason(
+    network: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another node answers at that address: the name in its certificate is not the one expected."""
+    peers = [
+        {"member": one.member, "node": one.node, "address": network.get_node("dealer-b").peer_address}
+        for one in network.nodes
+        if one.member in ("trust-bank", "dealer-b")
+    ]
+    monkeypatch.setenv("TANPO_PEERS", json.dumps(peers))
+
+    _, found = examine(network, "dealer-a")
+
+    assert "its TLS certificate is refused" in found["peer trust-bank/node-1"]["detail"]
+    assert found["peer dealer-b/node-1"]["health"] == "ok"
+
+
+def test_a_backup_is_remembered_with_its_age(network: LocalNetwork, tmp_path: Path) -> None:
+    read_json_here("node", "backup", "create", str(tmp_path / "backup"), *operator(network, "trust-bank"))
+
+    _, found = examine(network, "trust-bank")
+
+    assert found["backup"]["health"] == "ok"
+    assert "0 hours old" in found["backup"]["detail"]
+
+
+def test_why_stalled_says_why_and_fails_until_it_is_over(network: LocalNetwork) -> None:
+    command = ("node", "why-stalled", *operator(network, "dealer-a"))
+    assert run_tanpo_here(*command).stdout == "nothing is stalled\n"
+
+    for member in ("trust-bank", "dealer-b"):
+        network.kill(member)
+    deadline = time.monotonic() + WAIT_S
+    while (done := run_tanpo_here(*command, "-o", "json")).returncode == 0:
+        assert time.monotonic() < deadline
+    network.start(["trust-bank", "dealer-b"])
+    network.wait_ready()
+
+    told = json.loads(done.stdout)
+    assert told["stalled"] is True
+    assert any("no quorum: 1 validators connected" in reason for reason in told["reasons"])
+    assert run_tanpo_here(*command).returncode == 0
+
+
+def test_the_log_level_changes_while_the_node_runs_and_a_transaction_can_be_followed(
+    network: LocalNetwork,
+) -> None:
+    files = network.folder.get_member("dealer-a")
+    command = ("node", "log-level", "-p", str(files.operator_profile))
+    assert read_json_here(*command, "debug") == {"level": "debug", "previous": "info"}
+    with Client(load_profile(files.profile)) as client:
+        template = load_catalog().get_instrument("usd-deposit").to_arguments()
+        sent = client.submit("instruments", "define", template)
+    assert read_json_here(*command, "info")["previous"] == "debug"
+    refused = run_tanpo_here(*command, "loud")
+    assert refused.returncode == 1
+    assert "debug, info, warning, error" in refused.stderr
+
+    logs = ("node", "logs", str(files.config), "--tx", sent.tx_id.hex())
+    raw = [json.loads(line) for line in run_tanpo_here(*logs, "-o", "json").stdout.splitlines()]
+    assert [line["event"] for line in raw] == ["admitted", "committed"]
+    assert all(isinstance(line["height"], int) and isinstance(line["term"], int) for line in raw)
+    shown = run_tanpo_here(*logs).stdout.splitlines()
+    assert len(shown) == 2
+    assert f"committed  height={raw[1]['height']} term=" in shown[1]

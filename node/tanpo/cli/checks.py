@@ -1,11 +1,13 @@
-"""How the checks of a node's configuration are printed."""
+"""How the checks of a node are printed: of its configuration, and of all the rest."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from tanpo.cli.output import Column, Format, build_table, print_json, print_table
+from tanpo.cli.output import Column, Format, build_table, print_json, print_rows, print_table
 from tanpo.node.checking import Report
+from tanpo.node.doctor import Symptom
 from tanpo.node.findings import Finding
 
 _COLUMNS: Final = (
@@ -14,6 +16,13 @@ _COLUMNS: Final = (
     Column(heading="What", key="message"),
     Column(heading="Value", key="value"),
     Column(heading="Allowed", key="limit"),
+    Column(heading="Remedy", key="remedy"),
+)
+
+_SYMPTOM_COLUMNS: Final = (
+    Column(heading="", key="health"),
+    Column(heading="What", key="what"),
+    Column(heading="Found", key="detail"),
     Column(heading="Remedy", key="remedy"),
 )
 
@@ -35,6 +44,15 @@ def print_report(output: Format, report: Report) -> None:
         return
     parts = [build_table(rows, _COLUMNS)] if rows else []
     print_table(*parts, _summarise(report))
+
+
+def print_symptoms(output: Format, symptoms: Sequence[Symptom]) -> None:
+    """Print what a doctor found, as a table or an array."""
+    rows = [
+        {"what": one.what, "health": str(one.health), "detail": one.detail, "remedy": one.remedy}
+        for one in symptoms
+    ]
+    print_rows(output, rows, _SYMPTOM_COLUMNS)
 
 
 def describe_finding(found: Finding) -> dict[str, Any]:

@@ -388,6 +388,17 @@ class AdminCalls:
     def __init__(self, link: AsyncLink) -> None:
         self._link = link
 
+    async def why_stalled(self) -> tuple[str, ...]:
+        """Return why nothing moves, each with its remedy in deploy/README.md; empty while all is well."""
+        return await self._link.run(requests.why_stalled(self._link.context))
+
+    async def set_log_level(self, level: str) -> str:
+        """Change how much the node logs: debug, info, warning or error. Return the level before.
+
+        Raises `UsageError` for any other level.
+        """
+        return await self._link.run(requests.set_log_level(self._link.context, level))
+
     async def drain(self) -> int:
         """Have the node lead no more and admit nothing more; return how many transactions still wait."""
         return await self._link.run(requests.drain(self._link.context))

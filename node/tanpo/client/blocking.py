@@ -376,6 +376,17 @@ class AdminCalls:
     def __init__(self, link: BlockingLink) -> None:
         self._link = link
 
+    def why_stalled(self) -> tuple[str, ...]:
+        """Return why nothing moves, each with its remedy in deploy/README.md; empty while all is well."""
+        return self._link.run(requests.why_stalled(self._link.context))
+
+    def set_log_level(self, level: str) -> str:
+        """Change how much the node logs: debug, info, warning or error. Return the level before.
+
+        Raises `UsageError` for any other level.
+        """
+        return self._link.run(requests.set_log_level(self._link.context, level))
+
     def drain(self) -> int:
         """Have the node lead no more and admit nothing more; return how many transactions still wait."""
         return self._link.run(requests.drain(self._link.context))

@@ -76,6 +76,8 @@ CONTRACTS: Final[Rpc[network.GetContractsRequest, network.GetContractsResponse]]
     "network", "GetContracts"
 )
 EVIDENCE: Final[Rpc[network.GetEvidenceRequest, network.GetEvidenceResponse]] = Rpc("network", "GetEvidence")
+WHY_STALLED: Final[Rpc[admin.WhyStalledRequest, admin.WhyStalledResponse]] = Rpc("admin", "WhyStalled")
+SET_LOG_LEVEL: Final[Rpc[admin.SetLogLevelRequest, admin.SetLogLevelResponse]] = Rpc("admin", "SetLogLevel")
 DRAIN: Final[Rpc[admin.DrainRequest, admin.DrainResponse]] = Rpc("admin", "Drain")
 
 TRANSACTIONS_MAX: Final = 1_000
@@ -276,6 +278,24 @@ def drain(context: Context) -> Plan[int]:
     request = admin.DrainRequest()
     return call(
         context.route, DRAIN, request, lambda answer: answer.pending_transactions, context.config.deadline_s
+    )
+
+
+def why_stalled(context: Context) -> Plan[tuple[str, ...]]:
+    """Return why nothing moves, as the one node of this client sees it; empty while all is well."""
+    check_single(context, "asking why nothing moves")
+    request = admin.WhyStalledRequest()
+    return call(
+        context.route, WHY_STALLED, request, lambda answer: tuple(answer.reasons), context.config.deadline_s
+    )
+
+
+def set_log_level(context: Context, level: str) -> Plan[str]:
+    """Change how much the one node of this client logs; return the level before."""
+    check_single(context, "a log level")
+    request = admin.SetLogLevelRequest(level=level)
+    return call(
+        context.route, SET_LOG_LEVEL, request, lambda answer: answer.previous, context.config.deadline_s
     )
 
 

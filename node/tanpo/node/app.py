@@ -73,6 +73,8 @@ def run_node(config_path: Path, clock: Clock | None = None, *, may_rejoin: bool 
         if may_rejoin:
             config = config.model_copy(update={"may_rejoin": True})
         log_control.set_level(config.log_level)
+        if config.log_file is not None:
+            log_control.log_to(config.log_file)
         for found in findings:
             error = found.error
             _LOG.warning(error.message, key=found.key, value=error.value, remedy=error.remedy)
@@ -86,8 +88,11 @@ def run_node(config_path: Path, clock: Clock | None = None, *, may_rejoin: bool 
         code = compute_exit_code(error)
         _log_end(error, code)
         return code
-    _LOG.info("stopped")
-    return ExitCode.OK
+    else:
+        _LOG.info("stopped")
+        return ExitCode.OK
+    finally:
+        log_control.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,8 +189,10 @@ async def _run_on(base: _Base, stop: StopRequest, *, pause_s: float) -> None:
             ),
             on_fatal=on_fatal,
         )
+        base.log_control.tell_position(core.read_position)
         await _serve(core, parts, fatal, stop, pause_s)
     finally:
+        base.log_control.tell_position(dict)
         core.close()
 
 

@@ -107,7 +107,7 @@ class NodeConfig(_Section):
     Without `signing_key` the node is an observer. `clients` are the members whose clients are served: its
     own when empty. `may_rejoin` lets a validator that lost what it promised sign again (D8): it is meant for
     one start, not for good. `execution` is where contracts run. `backup_record` is where the node notes its
-    latest backup, by default in the data directory.
+    latest backup, by default in the data directory. `log_file` gets the log beside stderr.
     """
 
     member: Name
@@ -122,6 +122,7 @@ class NodeConfig(_Section):
     backup_record: Path | None = None
     clients: tuple[Name, ...] = ()
     log_level: LogLevel = LogLevel.INFO
+    log_file: Path | None = None
     verify_threads: Annotated[int, Field(ge=0, le=16)] = 1
     may_rejoin: bool = False
     execution: ExecutionMode = ExecutionMode.IN_PROCESS
@@ -299,6 +300,7 @@ def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:
             "data_dir": folder / config.data_dir,
             "genesis": folder / config.genesis,
             "signing_key": config.signing_key and folder / config.signing_key,
+            "log_file": config.log_file and folder / config.log_file,
             "backup_record": config.backup_record and folder / config.backup_record,
             "clients": config.clients or (config.member,),
             "tls": TlsConfig(ca=folder / tls.ca, certificate=folder / tls.certificate, key=folder / tls.key),

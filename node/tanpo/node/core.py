@@ -34,6 +34,7 @@ from tanpo.node.execution import ExecutedBlock, Execution
 from tanpo.node.gateway import Gateway, committed_outcome
 from tanpo.node.intake import Intake
 from tanpo.node.keyring import KeyRing
+from tanpo.node.logs import get_logger
 from tanpo.node.mempool import Mempool, MempoolLimits, overtaken, reused_request
 from tanpo.node.metrics import Metrics
 from tanpo.node.opening import open_execution
@@ -58,6 +59,8 @@ EXPIRY_SLACK_MS: Final = 10_000
 """How long after its expiry by the wall clock a transaction is kept: clocks of leaders differ."""
 
 HOUSEKEEPING_S: Final = 0.5
+
+_LOG: Final = get_logger("core")
 
 
 class Transport(Links, Protocol):
@@ -293,6 +296,11 @@ class Core:
         self.snapshots.close()
         self._execution.store.close()
 
+    def read_position(self) -> dict[str, int]:
+        """Return where this node stands, for every line of its log."""
+        replica = self._succession.replica
+        return {"height": self.executed_height, **({} if replica is None else {"term": replica.term})}
+
     @property
     def executed_height(self) -> int:
         """How far the chain is executed; of use before there is a transport too."""
@@ -407,6 +415,7 @@ class Core:
         self.gateway.notice_removed()
         self._evidence.notice_committed(executed.decoded.evidence)
         self._outcomes.publish(outcomes)
+        _LOG.debug("committed", height=header.height, tx_ids=[tx_id.hex() for tx_id in committed])
         self.events.announce()
         self._preparation.notice(executed)
         self._count(executed)

@@ -20,6 +20,7 @@ from tanpo.node.admission import AdmissionWindow
 from tanpo.node.clock import Clock
 from tanpo.node.execution import Execution
 from tanpo.node.keyring import KeyRing
+from tanpo.node.logs import get_logger
 from tanpo.node.mempool import BlockUse, Mempool, reused_request
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeHub, OutcomeListener, OutcomeState
@@ -35,6 +36,9 @@ SCREENED_TOGETHER: Final = 16
 
 _REFUSALS: Final = (TransactionRejected, PeerFault, Unavailable)
 """What is the submitter's to know. Damaged data is not: it ends the process."""
+
+
+_LOG: Final = get_logger("gateway")
 
 
 class Gateway:
@@ -296,6 +300,7 @@ class Gateway:
         if admitted:
             self._metrics.admitted.inc(len(admitted))
             self._on_admitted(admitted)
+        _log_verdicts(fresh, verdicts)
 
     def _is_wanted(self, envelope: Envelope) -> bool:
         """Return whether a shared envelope is new here; the one that shared it needs no answer."""
@@ -309,6 +314,15 @@ class Gateway:
                 self._mempool.add(envelope, self._clock.monotonic_ms(), is_own=False)
         except _REFUSALS as error:
             self._metrics.rejected.labels(error.reason).inc()
+
+
+def _log_verdicts(fresh: Sequence[tuple[int, Envelope]], verdicts: Sequence[LedgerError | None]) -> None:
+    for position, envelope in fresh:
+        tx_ids, verdict = [tx.tx_id.hex() for tx in envelope.transactions], verdicts[position]
+        if verdict is None:
+            _LOG.debug("admitted", tx_ids=tx_ids)
+        else:
+            _LOG.debug("refused", tx_ids=tx_ids, reason=verdict.reason, why=verdict.message)
 
 
 def committed_outcome(

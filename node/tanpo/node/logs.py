@@ -5,15 +5,18 @@ Never log keys, payloads or bytes of a peer. The level can be changed while the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping, MutableMapping
 from enum import StrEnum
-from typing import Final, TextIO, cast
+from pathlib import Path
+from typing import Any, Final, TextIO, cast
 
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import FilteringBoundLogger, Processor, WrappedLogger
 from tanpo.ledger.errors import Reason, UsageError
 
 
@@ -55,12 +58,86 @@ class Milestones:
         return count if count & (count - 1) == 0 else 0
 
 
-class LogControl:
-    """The level of this process' logs."""
+class LogStream:
+    """Where lines go: to a stream and, once there is one, to a file besides.
 
-    def __init__(self, level: LogLevel, stream: TextIO) -> None:
+    The file may be moved away by whoever rotates logs: the next line makes a new one. It is a convenience, so
+    a disk that refuses a line stops nobody.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._path: Path | None = None
+        self._file: TextIO | None = None
+
+    def open_file(self, path: Path) -> None:
+        """Write to a file too from now on. Raises `OSError` if it cannot be opened."""
+        self._path = path
+        self._file = _open_log(path)
+
+    def write(self, text: str) -> int:
+        """Write a line, or a part of it."""
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                self._write_file(self._path, text)
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Let what was written be read."""
+        self._stream.flush()
+
+    def close_file(self) -> None:
+        """Write to the stream alone from now on."""
+        if self._file is not None:
+            self._file.close()
+        self._path = self._file = None
+
+    def _write_file(self, path: Path, text: str) -> None:
+        if self._file is None or not _is_same(self._file, path):
+            stale, self._file = self._file, None
+            if stale is not None:
+                stale.close()
+            self._file = _open_log(path)
+        self._file.write(text)
+
+
+class LogControl:
+    """The level of this process' logs, what every line tells besides, and the file they go to."""
+
+    def __init__(self, level: LogLevel, stream: LogStream) -> None:
         self._stream = stream
         self._level = level
+        self._read_position: Callable[[], Mapping[str, int]] = dict
+
+    def log_to(self, path: Path) -> None:
+        """Write to a file too.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+        try:
+            self._stream.open_file(path)
+        except OSError as error:
+            raise UsageError(
+                Reason.CONFIGURATION,
+                f"log_file: cannot write {path}: {error.strerror}",
+                value=path,
+                limit="a file in a folder that this user may write to",
+                remedy="correct log_file, or leave it out: the log goes to stderr",
+            ) from None
+
+    def close(self) -> None:
+        """Close the file; lines go on to the stream."""
+        self._stream.close_file()
+
+    def tell_position(self, read: Callable[[], Mapping[str, int]]) -> None:
+        """Add to every line where the node stands, unless the line tells of another place itself."""
+        self._read_position = read
+
+    def _add_position(
+        self, _logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        return {**self._read_position(), **event}
 
     @property
     def level(self) -> LogLevel:
@@ -73,9 +150,9 @@ class LogControl:
         self._level = level
         number = logging.getLevelNamesMapping()[level.upper()]
         structlog.configure(
-            processors=[*_SHARED, structlog.processors.JSONRenderer(default=str)],
+            processors=[*_SHARED, self._add_position, structlog.processors.JSONRenderer(default=str)],
             wrapper_class=structlog.make_filtering_bound_logger(number),
-            logger_factory=structlog.WriteLoggerFactory(file=self._stream),
+            logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, self._stream)),
             # Loggers look their level up at each line, so that this call reaches all of them.
             cache_logger_on_first_use=False,
         )
@@ -86,7 +163,7 @@ class LogControl:
 
 def start_logging(level: LogLevel, stream: TextIO | None = None) -> LogControl:
     """Send this process' logs, and those of its libraries, to `stream` (stderr)."""
-    chosen = stream or sys.stderr
+    chosen = LogStream(stream or sys.stderr)
     control = LogControl(level, chosen)
     handler = logging.StreamHandler(chosen)
     handler.setFormatter(
@@ -102,6 +179,18 @@ def start_logging(level: LogLevel, stream: TextIO | None = None) -> LogControl:
     root.handlers[:] = [handler]
     control.set_level(level)
     return control
+
+
+def _open_log(path: Path) -> TextIO:
+    # Line by line, so that whoever follows it sees each line when it is written.
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "w", 1)
+
+
+def _is_same(file: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def parse_level(name: str) -> LogLevel:

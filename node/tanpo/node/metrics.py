@@ -6,6 +6,8 @@ metrics are looked up once where that happens per transaction.
 
 from __future__ import annotations
 
+import platform
+from importlib.metadata import version
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -40,6 +42,7 @@ class Metrics:
         self._add_backups(registry)
         self._add_calls(registry)
         self._add_certificates(registry)
+        self._add_build(registry)
 
     def render(self) -> bytes:
         """Return everything in Prometheus' text format."""
@@ -56,6 +59,11 @@ class Metrics:
         self.has_amnesia = Gauge(
             "tanpo_has_amnesia",
             "1 while this validator may not sign: it forgot what it signed",
+            registry=registry,
+        )
+        self.is_validator = Gauge(
+            "tanpo_is_validator",
+            "1 while this epoch's validators name this node, with its key",
             registry=registry,
         )
         self.is_ready = Gauge("tanpo_is_ready", "1 while this node admits transactions", registry=registry)
@@ -185,6 +193,15 @@ class Metrics:
         self.streams = Gauge(  # method: Service/Method
             "tanpo_streams", "Streams open now", ["method"], registry=registry
         )
+
+    def _add_build(self, registry: CollectorRegistry) -> None:
+        build = Gauge(  # version: of tanpo; python: of the interpreter
+            "tanpo_build_info",
+            "Always 1; what runs is in the labels",
+            ["version", "python"],
+            registry=registry,
+        )
+        build.labels(version("tanpo"), platform.python_version()).set(1)
 
     def _add_certificates(self, registry: CollectorRegistry) -> None:
         self.certificate_expiry_seconds = Gauge(

@@ -156,6 +156,12 @@ def mark_forgotten(data_dir: Path, key: PrivateKey | None) -> None:
         sync_folder(data_dir)
 
 
+def is_marked_forgotten(path: Path, key: PrivateKey) -> bool:
+    """Return whether a mark beside the consensus store says that promises of this key are lost."""
+    mark = path / _FORGOTTEN_NAME
+    return mark.exists() and mark.read_bytes() == key.key_id.hex().encode("ascii")
+
+
 def verify_rejoin(validator_count: int) -> None:
     """Raise `UsageError` when the others are too few to tell a validator what it may have signed (D8)."""
     invariant(validator_count > 0, "a network without validators")

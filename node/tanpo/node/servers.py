@@ -218,7 +218,9 @@ class Servers:
             _LOG.warning("backup not noted", why=error.message, height=origin.height)
 
     def _render_metrics(self) -> bytes:
-        self._parts.metrics.is_ready.set(self.readiness.is_ready)
+        metrics, status = self._parts.metrics, self._parts.core.status()
+        metrics.is_ready.set(self.readiness.is_ready)
+        metrics.is_validator.set(not status.observer_reason)
         return self._parts.metrics.render()
 
 

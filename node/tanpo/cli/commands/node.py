@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from tanpo.cli.commands import backup, config
 from tanpo.cli.options import ConfigArgument, ProfileOption
-from tanpo.cli.output import Format, OutputOption, print_fields
+from tanpo.cli.output import Format, OutputOption, print_fields, print_text
 
 app = typer.Typer(help="One node.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(backup.app, name="backup")
@@ -135,6 +135,72 @@ def status(profile: ProfileOption, output: OutputOption = Format.TABLE) -> None:
     print_fields(output, describe_status(answer))
     if not answer.is_ready:
         raise typer.Exit(1)
+
+
+@app.command()
+def doctor(config: ConfigArgument, output: OutputOption = Format.TABLE) -> None:
+    """Look a node over: files, certificates, clock, disk, peers, backups, and the node itself if it runs.
+
+    Fails if anything is found that keeps it from its work.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from tanpo.cli.checks import print_symptoms
+    from tanpo.node.doctor import Health, examine_here
+
+    symptoms = examine_here(config)
+    print_symptoms(output, symptoms)
+    if any(one.health is Health.FAIL for one in symptoms):
+        raise typer.Exit(1)
+
+
+@app.command("why-stalled")
+def why_stalled(profile: ProfileOption, output: OutputOption = Format.TABLE) -> None:
+    """Say why nothing moves, as a node sees it; fail if there is a reason. It needs an operator's profile."""
+    from tanpo.client import Client, load_profile
+
+    with Client(load_profile(profile)) as client:
+        reasons = client.admin.why_stalled()
+    if output is Format.JSON:
+        print_fields(output, {"stalled": bool(reasons), "reasons": list(reasons)})
+    else:
+        print_text("\n".join(reasons) or "nothing is stalled")
+    if reasons:
+        raise typer.Exit(1)
+
+
+@app.command("log-level")
+def log_level(
+    level: Annotated[str, typer.Argument(metavar="LEVEL", help="debug, info, warning or error.")],
+    profile: ProfileOption,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Change how much a node logs, until it is restarted. It needs an operator's profile."""
+    from tanpo.client import Client, load_profile
+
+    with Client(load_profile(profile)) as client:
+        previous = client.admin.set_log_level(level)
+    print_fields(output, {"level": level, "previous": previous})
+
+
+@app.command()
+def logs(
+    config: ConfigArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the node writes.")] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="N", min=1, help="How many of the last lines that fit.")
+    ] = 50,
+    level: Annotated[
+        str, typer.Option("--level", help="Only lines as grave as this: debug, info, warning or error.")
+    ] = "debug",
+    tx: Annotated[str, typer.Option("--tx", metavar="ID", help="Only of this transaction.")] = "",
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Print the end of a node's log file, a line for each event; `-o json` prints the lines as they are."""
+    from tanpo.cli.node_logs import find_log, print_lines
+    from tanpo.node.config import load_config
+
+    path = find_log(config, load_config(config))
+    print_lines(path, count=lines, follow=follow, level=level, tx_id=tx, is_raw=output is Format.JSON)
 
 
 @app.command()
