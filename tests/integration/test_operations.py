@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from tanpo.cli.network import LocalNetwork
 from tanpo.cli.provision import plan_network
 from tanpo.cli.samples import load_catalog
-from tanpo.client import Client, load_profile
+from tanpo.client import Client, load_key, load_profile
 from tanpo.node.exits import ExitCode
 from tanpo.testing.commands import read_json_here, run_tanpo_here
 
@@ -159,3 +160,48 @@ def test_the_log_level_changes_while_the_node_runs_and_a_transaction_can_be_foll
     shown = run_tanpo_here(*logs).stdout.splitlines()
     assert len(shown) == 2
     assert f"committed  height={raw[1]['height']} term=" in shown[1]
+
+
+def test_a_debug_bundle_tells_all_but_secrets(network: LocalNetwork, tmp_path: Path) -> None:
+    files = network.folder.get_member("dealer-b")
+    keys = [files.pem("node")[1], files.validator_key]
+    scalars = [load_key(path).to_cryptography().private_numbers().private_value for path in keys]
+    planted = [keys[1].read_text(), f"DB_PASSWORD=hunter2 {scalars[0]:064x}"]
+    with files.log.open("a") as log:
+        log.writelines(json.dumps({"event": text, "level": "info"}) + "\n" for text in planted)
+    original = files.config.read_text()
+    files.config.write_text(f"{original}# passphrase = hunter2\n")
+    target = tmp_path / "bundle.tar.gz"
+    told = read_json_here("debug", "bundle", str(files.config), "--out", str(target))
+    again = run_tanpo_here("debug", "bundle", str(files.config), "--out", str(target))
+    files.config.write_text(f"{original}# passphrase = hunter2\nnode = 7\n")
+    wrong = tmp_path / "wrong.tar.gz"
+    read_json_here("debug", "bundle", str(files.config), "--out", str(wrong))
+    files.config.write_text(original)
+
+    assert again.returncode == 1
+    assert "File exists" in again.stderr
+    assert target.stat().st_mode & 0o777 == 0o600
+    texts = read_bundle(target)
+    assert sorted(texts) == told["entries"]
+    assert b"tanpo_height" in texts["metrics.txt"]
+    assert b"peer connected" in texts["node.log"]
+    assert json.loads(texts["votes.json"])["is_present"] is True
+    assert json.loads(texts["status.json"]) == {"answers": True, "why_stalled": []}
+    assert {one["what"] for one in json.loads(texts["doctor.json"])} >= {"clock", "disk", "votes"}
+    assert b"snapshots.node" in read_bundle(wrong)["config-check.json"]
+    for content in (*texts.values(), *read_bundle(wrong).values()):
+        assert b"-----BEGIN" not in content
+        assert b"hunter2" not in content
+        for path, scalar in zip(keys, scalars, strict=True):
+            assert scalar.to_bytes(32, "big") not in content
+            assert f"{scalar:x}".encode() not in content.lower()
+            for line in path.read_bytes().splitlines():
+                assert line not in content
+
+
+def read_bundle(path: Path) -> dict[str, bytes]:
+    """What is in a bundle, by name."""
+    with tarfile.open(path) as archive:
+        found = {one.name: archive.extractfile(one) for one in archive.getmembers()}
+        return {name.removeprefix("tanpo-debug/"): file.read() for name, file in found.items() if file}

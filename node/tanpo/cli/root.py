@@ -14,6 +14,7 @@ from tanpo.cli.commands import (
     authoring,
     bench,
     contract,
+    debug,
     demo,
     evidence,
     key,
@@ -103,6 +104,7 @@ contract.app.command("stubs")(authoring.stubs)
 app.add_typer(contract.app, name="contract")
 app.add_typer(key.app, name="key")
 app.add_typer(evidence.app, name="evidence")
+app.add_typer(debug.app, name="debug")
 app.add_typer(proof.receipt_app, name="receipt")
 app.add_typer(proof.app, name="proof")
 app.command("verify")(verify.verify)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from base64 import b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tanpo.ledger.keys import PrivateKey
+from tanpo.node.redaction import REDACTED, Redactor
+
+KEY = PrivateKey.generate()
+PEM = KEY.to_pem().decode()
+SCALAR = KEY.to_cryptography().private_numbers().private_value
+
+
+@pytest.fixture(scope="module")
+def redactor(tmp_path_factory: pytest.TempPathFactory) -> Redactor:
+    path = tmp_path_factory.mktemp("keys") / "a.key"
+    path.write_text(PEM)
+    return Redactor.of_files((path, path.with_name("none.key")))
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        (PEM, PEM.splitlines()[1]),
+        (PEM.replace("\n", "\\n"), PEM.splitlines()[1]),
+        (PEM.partition("-----END")[0], PEM.splitlines()[2]),
+        ("in the middle " + PEM.splitlines()[1] + " of a line", PEM.splitlines()[1]),
+        (f"d = {SCALAR:064x}", f"{SCALAR:064x}"),
+        (f"D={SCALAR:064X}", f"{SCALAR:064X}"),
+        (f"d is {SCALAR}", str(SCALAR)),
+        (b64encode(SCALAR.to_bytes(32, "big")).decode(), b64encode(SCALAR.to_bytes(32, "big")).decode()),
+        ('password = "hunter2 and more"', "hunter2"),
+        ("# passphrase: correct horse battery", "horse"),
+        ('{"why": "bad", "db_password": "hun\\"ter2", "x": 1}', "ter2"),
+        ("DB_PASSWORD=hunter2", "hunter2"),
+        ("Authorization: Bearer abcdef", "abcdef"),
+        ("postgres://tanpo:hunter2@host/db", "hunter2"),
+        ("api-key='hunter2'", "hunter2"),
+    ],
+)
+def test_secrets_are_taken_out_however_they_are_written(redactor: Redactor, text: str, secret: str) -> None:
+    assert secret in text
+    shown = redactor.redact(text)
+    assert secret not in shown
+    assert REDACTED in shown
+
+
+def test_what_is_no_secret_stays(redactor: Redactor) -> None:
+    text = 'key_id = "ab12", signing_key = "validator.key"\n{"event": "term", "height": 7}\ntls.key: a.key\n'
+    assert redactor.redact(text) == text
+
+
+@given(before=st.text(max_size=30), after=st.text(max_size=30))
+def test_a_line_of_a_key_is_found_wherever_it_is(before: str, after: str) -> None:
+    line = PEM.splitlines()[1]
+    assert line not in Redactor([line]).redact(before + line + after)
