@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from prometheus_client.parser import text_string_to_metric_families
+from tanpo.cli.layout import MemberFiles
 from tanpo.cli.network import LocalNetwork
 from tanpo.cli.provision import plan_network
 from tanpo.cli.samples import load_catalog
-from tanpo.client import Client, load_key, load_profile
+from tanpo.client import Client, Committed, Result, load_key, load_profile
+from tanpo.ledger.types import MemberId
 from tanpo.node.exits import ExitCode
+from tanpo.node.identity import Role
+from tanpo.node.ops_client import find_reading
+from tanpo.node.pki import Authority, issue_certificate
 from tanpo.testing.commands import read_json_here, run_tanpo_here
 
 WAIT_S = 60
@@ -205,3 +217,144 @@ def read_bundle(path: Path) -> dict[str, bytes]:
     with tarfile.open(path) as archive:
         found = {one.name: archive.extractfile(one) for one in archive.getmembers()}
         return {name.removeprefix("tanpo-debug/"): file.read() for name, file in found.items() if file}
+
+
+class Load:
+    """Commits transactions through a member's node, falling back to others, until it is told to stop."""
+
+    def __init__(self, network: LocalNetwork, member: str) -> None:
+        self._profile = network.folder.get_member(member).profile
+        self._member = member
+        self._stopping = threading.Event()
+        self.results: list[Result] = []
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join(WAIT_S)
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many more are committed."""
+        wanted, deadline = len(self.results) + count, time.monotonic() + WAIT_S
+        while len(self.results) < wanted and self.failure is None:
+            assert time.monotonic() < deadline
+            self._stopping.wait(0.02)
+
+    def _run(self) -> None:
+        template = load_catalog().get_instrument("usd-deposit").to_arguments()["instrument"]
+        assert isinstance(template, dict)
+        try:
+            with Client(load_profile(self._profile)) as client:
+                while not self._stopping.is_set():
+                    named = {**template, "id": f"usd-{self._member}-{len(self.results)}"}
+                    self.results.append(client.submit("instruments", "define", {"instrument": named}))
+        except BaseException as error:
+            self.failure = error
+            raise
+
+
+def read_serial(address: str, files: MemberFiles, authorities: Path) -> str:
+    """The serial number of the certificate that is shown at an address."""
+    context = ssl.create_default_context(cafile=authorities)
+    context.check_hostname = False
+    context.set_alpn_protocols(["h2"])
+    context.load_cert_chain(*files.pem("client"))
+    host, port = address.split(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=WAIT_S) as plain,
+        context.wrap_socket(plain) as secure,
+    ):
+        shown = secure.getpeercert(binary_form=True)
+    assert shown is not None
+    return f"{x509.load_der_x509_certificate(shown).serial_number:X}"
+
+
+def renew(network: LocalNetwork, member: str, folder: Path) -> str:
+    """Issue another certificate for a member's node and put it in place; return its serial number."""
+    files = network.folder.get_member(member)
+    ca, ca_key = files.pem("ca")
+    arguments = ("node", "node-1", "--member", member, "--ca", str(ca), "--ca-key", str(ca_key))
+    issued = read_json_here("cert", "issue", *arguments, "--out", str(folder / member))
+    for suffix, target in zip(("crt", "key"), files.pem("node"), strict=True):
+        (folder / member / f"node-1.{suffix}").replace(target)
+    serial: str = issued["serial"]
+    return serial
+
+
+def test_every_node_goes_over_to_another_certificate_under_load(
+    network: LocalNetwork, tmp_path: Path
+) -> None:
+    with ExitStack() as loads:
+        running = [loads.enter_context(Load(network, member)) for member in ("trust-bank", "dealer-a")]
+        for member in network.members:
+            files, place = network.folder.get_member(member), network.get_node(member)
+            reconnects = read_reconnects(place.ops_address)
+            serial = renew(network, member, tmp_path)
+            rotated = read_json_here("cert", "rotate", *operator(network, member))
+            again = read_json_here("cert", "rotate", *operator(network, member))
+
+            assert (rotated["rotated"], rotated["serial"]) == (True, serial)
+            assert (again["rotated"], again["serial"]) == (False, serial)
+            for address in (place.address, place.peer_address):
+                assert read_serial(address, files, network.folder.authorities) == serial
+            grown = {
+                peer: count - reconnects[peer] for peer, count in read_reconnects(place.ops_address).items()
+            }
+            assert len(grown) == len(network.members) - 1
+            assert set(grown.values()) == {1.0}, grown
+            for load in running:
+                load.wait_for(3)
+    for load in running:
+        assert load.failure is None
+        assert all(isinstance(result, Committed) for result in load.results)
+    network.wait_ready()
+
+
+def read_reconnects(ops_address: str) -> dict[str, float]:
+    """How often a node's link to each peer was opened."""
+    reading = find_reading(ops_address)
+    assert reading is not None
+    return {
+        sample.labels["peer"]: sample.value
+        for family in text_string_to_metric_families(reading.text)
+        for sample in family.samples
+        if sample.name == "tanpo_peer_reconnects_total"
+    }
+
+
+def test_a_certificate_that_peers_would_refuse_is_not_taken_over(
+    network: LocalNetwork, tmp_path: Path
+) -> None:
+    files, place = network.folder.get_member("dealer-b"), network.get_node("dealer-b")
+    before = read_serial(place.address, files, network.folder.authorities)
+    certificate, key = files.pem("node")
+    kept = certificate.read_bytes(), key.read_bytes()
+    other = network.folder.get_member("dealer-a").pem("node")
+    expired = issue_certificate(
+        Authority.load(MemberId("dealer-b"), *(path.read_bytes() for path in files.pem("ca"))),
+        Role.NODE,
+        "node-1",
+        valid_for=timedelta(seconds=1),
+    )
+    cases = [
+        (other[0].read_bytes(), other[1].read_bytes(), "names another holder"),
+        (expired.certificate, expired.private_key, "has expired"),
+        (kept[0], expired.private_key, "does not belong to tls.certificate"),
+        (b"nothing", kept[1], "holds no CERTIFICATE"),
+    ]
+    for wrong_certificate, wrong_key, why in cases:
+        certificate.write_bytes(wrong_certificate)
+        key.write_bytes(wrong_key)
+        done = run_tanpo_here("cert", "rotate", *operator(network, "dealer-b"))
+        assert (done.returncode, why in done.stderr) == (1, True), done.stderr
+        assert "the one before stays in use" in done.stderr
+    certificate.write_bytes(kept[0])
+    key.write_bytes(kept[1])
+
+    assert read_serial(place.address, files, network.folder.authorities) == before
+    network.wait_ready()

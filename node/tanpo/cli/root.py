@@ -13,6 +13,7 @@ import typer.core
 from tanpo.cli.commands import (
     authoring,
     bench,
+    cert,
     contract,
     debug,
     demo,
@@ -103,6 +104,7 @@ contract.app.command("gas")(authoring.gas)
 contract.app.command("stubs")(authoring.stubs)
 app.add_typer(contract.app, name="contract")
 app.add_typer(key.app, name="key")
+app.add_typer(cert.app, name="cert")
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(debug.app, name="debug")
 app.add_typer(proof.receipt_app, name="receipt")

@@ -27,6 +27,7 @@ from tanpo.client.results import (
     Outcome,
     QueryResult,
     Result,
+    RotatedCertificate,
     TransactionList,
     TransactionPosition,
     ValidatorsView,
@@ -398,6 +399,13 @@ class AdminCalls:
         Raises `UsageError` for any other level.
         """
         return await self._link.run(requests.set_log_level(self._link.context, level))
+
+    async def rotate_certificate(self) -> RotatedCertificate:
+        """Have the node take over the certificate and key in its files, without a restart.
+
+        Raises `UsageError` if something is wrong with them; the node then goes on with those before.
+        """
+        return await self._link.run(requests.rotate_certificate(self._link.context))
 
     async def drain(self) -> int:
         """Have the node lead no more and admit nothing more; return how many transactions still wait."""

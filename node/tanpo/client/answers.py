@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
-from tanpo.api.v1 import ledger_pb2, network_pb2
+from tanpo.api.v1 import admin_pb2, ledger_pb2, network_pb2
 from tanpo.client.results import (
     Committed,
     CommittedBlock,
@@ -20,6 +20,7 @@ from tanpo.client.results import (
     Pending,
     QueryResult,
     Rejected,
+    RotatedCertificate,
     TransactionList,
     TransactionPosition,
     Unknown,
@@ -349,6 +350,13 @@ def _read_interface(text: str) -> dict[str, Any]:
     if not isinstance(interface, dict):
         raise lying("an interface that is no JSON object")
     return interface
+
+
+def read_rotated_certificate(answer: admin_pb2.RotateCertificateResponse) -> RotatedCertificate:
+    """Return the certificate that a node shows now."""
+    return RotatedCertificate(
+        is_changed=answer.is_changed, serial=answer.serial, valid_until_ms=answer.valid_until_ms
+    )
 
 
 def _tx_id(value: bytes) -> TxId:

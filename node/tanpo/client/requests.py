@@ -26,6 +26,7 @@ from tanpo.client.results import (
     QueryResult,
     Rejected,
     Result,
+    RotatedCertificate,
     TransactionList,
     TransactionPosition,
     ValidatorsView,
@@ -78,6 +79,9 @@ CONTRACTS: Final[Rpc[network.GetContractsRequest, network.GetContractsResponse]]
 EVIDENCE: Final[Rpc[network.GetEvidenceRequest, network.GetEvidenceResponse]] = Rpc("network", "GetEvidence")
 WHY_STALLED: Final[Rpc[admin.WhyStalledRequest, admin.WhyStalledResponse]] = Rpc("admin", "WhyStalled")
 SET_LOG_LEVEL: Final[Rpc[admin.SetLogLevelRequest, admin.SetLogLevelResponse]] = Rpc("admin", "SetLogLevel")
+ROTATE: Final[Rpc[admin.RotateCertificateRequest, admin.RotateCertificateResponse]] = Rpc(
+    "admin", "RotateCertificate"
+)
 DRAIN: Final[Rpc[admin.DrainRequest, admin.DrainResponse]] = Rpc("admin", "Drain")
 
 TRANSACTIONS_MAX: Final = 1_000
@@ -297,6 +301,13 @@ def set_log_level(context: Context, level: str) -> Plan[str]:
     return call(
         context.route, SET_LOG_LEVEL, request, lambda answer: answer.previous, context.config.deadline_s
     )
+
+
+def rotate_certificate(context: Context) -> Plan[RotatedCertificate]:
+    """Have the one node of this client take over the certificate in its files."""
+    check_single(context, "rotating a certificate")
+    request = admin.RotateCertificateRequest()
+    return call(context.route, ROTATE, request, answers.read_rotated_certificate, context.config.deadline_s)
 
 
 def check_single(context: Context, what: str) -> None:

@@ -261,6 +261,16 @@ class NodeStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RotatedCertificate:
+    """The certificate that a node shows now: its serial number in hex, when it expires in Unix ms, and
+    whether another was in use before."""
+
+    is_changed: bool
+    serial: str
+    valid_until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ValidatorsView:
     """The validators of the current epoch by a node's word; proofs are checked against the genesis."""
 

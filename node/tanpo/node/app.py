@@ -20,7 +20,7 @@ from tanpo.node.clock import Clock
 from tanpo.node.clock_watch import ClockWatch
 from tanpo.node.config import NodeConfig, load_config
 from tanpo.node.core import Core, CoreSettings
-from tanpo.node.credentials import NodeCredentials, load_credentials, load_signing_key
+from tanpo.node.credentials import CurrentCredentials, NodeCredentials, load_credentials, load_signing_key
 from tanpo.node.data_checks import find_record_path
 from tanpo.node.dialling import find_peers, load_genesis
 from tanpo.node.exits import ExitCode, compute_exit_code
@@ -32,6 +32,7 @@ from tanpo.node.mempool import MempoolLimits
 from tanpo.node.metrics import Metrics
 from tanpo.node.promises import create_promises
 from tanpo.node.replaying import Watch, log_progress
+from tanpo.node.rotation import note_expiry
 from tanpo.node.servers import Parts, Servers
 from tanpo.node.services.admin import wait_drained
 from tanpo.node.stopping import SIGNALS, Stopped, StopRequest
@@ -102,11 +103,14 @@ class _Base:
     config: NodeConfig
     genesis: Genesis
     verifier: CallerVerifier
-    credentials: NodeCredentials
-    peers: Sequence[PeerAddress]
+    credentials: CurrentCredentials
     metrics: Metrics
     log_control: LogControl
     clock: Clock
+
+    def find_peers(self) -> list[PeerAddress]:
+        """Return the peers, with the certificate that this node shows now."""
+        return find_peers(self.config, self.genesis, self.credentials.value)
 
 
 async def _run(
@@ -114,25 +118,25 @@ async def _run(
 ) -> None:
     verifier = CallerVerifier.from_genesis(genesis)
     credentials = load_credentials(config, genesis, verifier)
+    current = CurrentCredentials(credentials)
     metrics = Metrics()
     base = _Base(
         config=config,
         genesis=genesis,
         verifier=verifier,
-        credentials=credentials,
-        peers=find_peers(config, genesis, credentials),
+        credentials=current,
         metrics=metrics,
         log_control=log_control,
         clock=clock,
     )
-    metrics.certificate_expiry_seconds.set(credentials.valid_until.timestamp())
+    note_expiry(metrics, config, credentials.valid_until)
     record = find_record(find_record_path(config))
     if record is not None:
         metrics.backup_seconds.set(record.created_ms / 1000)
-    await _verify_clock(base.peers, clock)
+    await _verify_clock(base.find_peers(), clock)
     pause_s = 0.0
     while True:
-        has_joined = await join_if_behind(config, genesis, credentials, metrics, stop)
+        has_joined = await join_if_behind(config, genesis, current.value, metrics, stop)
         try:
             await _run_on(base, stop, pause_s=0.0 if has_joined else pause_s)
             return
@@ -151,7 +155,7 @@ async def _run_on(base: _Base, stop: StopRequest, *, pause_s: float) -> None:
         FarBehind: it is to join by a snapshot first; everything is closed. For `pause_s` it does not ask.
     """
     config, clock, metrics = base.config, base.clock, base.metrics
-    core = _open_core(config, base.genesis, base.credentials, metrics, clock, stop)
+    core = _open_core(config, base.genesis, base.credentials.value, metrics, clock, stop)
     try:
         verify_not_older(find_record_path(config), core.executed_height)
         stop.check()
@@ -163,7 +167,7 @@ async def _run_on(base: _Base, stop: StopRequest, *, pause_s: float) -> None:
                 fatal.set_exception(error)
 
         transport = GrpcTransport(
-            peers=base.peers,
+            peers=base.find_peers(),
             roster=core.roster,
             network_id=base.genesis.network_id,
             version=software_version,
@@ -182,7 +186,7 @@ async def _run_on(base: _Base, stop: StopRequest, *, pause_s: float) -> None:
             version=software_version,
             clock=clock,
             clock_watch=ClockWatch(
-                find_peers=lambda: base.peers,
+                find_peers=base.find_peers,
                 read_clock_ms=clock.wall_ms,
                 precision_ms=config.timing.precision_ms,
                 metrics=metrics,
@@ -268,15 +272,26 @@ async def _serve(
 
 async def _watch_lag(core: Core, parts: Parts, servers: Servers, pause_s: float) -> None:
     """Raise `FarBehind` when this node is to join by a snapshot."""
-    async with open_watch(
-        parts.config,
-        core.genesis,
-        parts.credentials,
-        parts.metrics,
-        get_height=lambda: core.status().height,
-        tell=servers.readiness.note_lag,
-    ) as watch:
-        await watch.run(pause_s)
+    while True:
+        async with open_watch(
+            parts.config,
+            core.genesis,
+            parts.credentials.value,
+            parts.metrics,
+            get_height=lambda: core.status().height,
+            tell=servers.readiness.note_lag,
+        ) as watch:
+            tasks = (
+                asyncio.create_task(watch.run(pause_s)),
+                asyncio.create_task(parts.credentials.wait_replaced()),
+            )
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                _raise_failure(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _raise_failure(*tasks: asyncio.Future[None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,34 @@ class NodeCredentials:
     private_key: bytes
     valid_until: datetime
     signing_key: PrivateKey | None
+
+
+class CurrentCredentials:
+    """The credentials that a running node shows. They may be replaced: whoever connects next sees others."""
+
+    def __init__(self, value: NodeCredentials) -> None:
+        self._value = value
+        self._replaced = asyncio.Event()
+
+    @property
+    def value(self) -> NodeCredentials:
+        """The credentials now."""
+        return self._value
+
+    def replace(self, value: NodeCredentials) -> None:
+        """Show others from now on."""
+        self._value = value
+        self._replaced.set()
+        self._replaced = asyncio.Event()
+
+    async def wait_replaced(self) -> None:
+        """Wait until they are replaced: whoever holds connections for long opens them anew then."""
+        await self._replaced.wait()
+
+    def read_pair(self) -> tuple[bytes, bytes]:
+        """Return certificate and key as they are now; safe from any thread."""
+        value = self._value
+        return value.certificate, value.private_key
 
 
 def load_credentials(config: NodeConfig, genesis: Genesis, verifier: CallerVerifier) -> NodeCredentials:
@@ -145,6 +174,11 @@ def check_signing_key(config: NodeConfig, genesis: Genesis | None) -> Iterator[F
             value=key.key_id.hex(),
             remedy="compare with `tanpo validator list`",
         )
+
+
+def read_serial(certificate: bytes) -> str:
+    """Return the serial number of a PEM certificate that was checked, as openssl shows it."""
+    return f"{x509.load_pem_x509_certificate(certificate).serial_number:X}"
 
 
 def read_valid_until(path: Path, key: str) -> datetime:

@@ -204,8 +204,9 @@ class Metrics:
         build.labels(version("tanpo"), platform.python_version()).set(1)
 
     def _add_certificates(self, registry: CollectorRegistry) -> None:
-        self.certificate_expiry_seconds = Gauge(
+        self.certificate_expiry_seconds = Gauge(  # certificate: node | authority
             "tanpo_certificate_expiry_timestamp_seconds",
-            "When this node's certificate expires, Unix seconds",
+            "When a certificate of this node expires, Unix seconds",
+            ["certificate"],
             registry=registry,
         )

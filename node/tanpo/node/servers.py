@@ -21,12 +21,13 @@ from tanpo.node.binding import explain_bind, find_bind_error
 from tanpo.node.clock import Clock
 from tanpo.node.clock_watch import ClockWatch
 from tanpo.node.config import NodeConfig, split_address
-from tanpo.node.credentials import NodeCredentials
+from tanpo.node.credentials import CurrentCredentials
 from tanpo.node.data_checks import find_record_path
 from tanpo.node.identity import CallerVerifier
 from tanpo.node.logs import LogControl, get_logger
 from tanpo.node.metrics import CONTENT_TYPE, Metrics
 from tanpo.node.ops import OpsServer
+from tanpo.node.rotation import Rotation
 from tanpo.node.services.admin import AdminService
 from tanpo.node.services.guard import Access, Guard, Policy
 from tanpo.node.services.health import HealthService
@@ -40,9 +41,9 @@ from tanpo.node.tls import (
     CLIENT_MESSAGE_BYTES_MAX,
     PEER_MESSAGE_BYTES_MAX,
     compute_server_options,
-    load_server_credentials,
+    load_rotating_server_credentials,
 )
-from tanpo.node.transport import GrpcTransport, Inbox, build_hello
+from tanpo.node.transport import GrpcTransport, Inbox, build_hello, renew_links
 from tanpo.storage.backup import Origin
 
 HEALTH: Final = "grpc.health.v1.Health"
@@ -73,7 +74,7 @@ class Parts:
     core: NodePort
     inbox: Inbox
     transport: GrpcTransport
-    credentials: NodeCredentials
+    credentials: CurrentCredentials
     verifier: CallerVerifier
     metrics: Metrics
     log_control: LogControl
@@ -112,10 +113,8 @@ class Servers:
         Raises:
             UsageError: with PORT_IN_USE or CONFIGURATION, a port cannot be had.
         """
-        config, credentials = self._parts.config, self._parts.credentials
-        tls = load_server_credentials(
-            self._parts.core.genesis, credentials.certificate, credentials.private_key
-        )
+        config = self._parts.config
+        tls = load_rotating_server_credentials(self._parts.core.genesis, self._parts.credentials.read_pair)
         self.port = bind_server(self._client, "listen", config.listen, tls)
         self.peer_port = bind_server(self._peer, "peer_listen", config.peer_listen, tls)
         try:
@@ -169,6 +168,7 @@ class Servers:
                 policy=self._make_policy(CLIENT_ACCESS),
                 log_control=parts.log_control,
                 on_backup=self._note_backup,
+                rotate=self._make_rotation().rotate,
             ),
             server,
         )
@@ -176,6 +176,16 @@ class Servers:
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         reflection.enable_server_reflection(tuple(CLIENT_ACCESS), server)
         return server
+
+    def _make_rotation(self) -> Rotation:
+        parts = self._parts
+        return Rotation(
+            config=parts.config,
+            genesis=parts.core.genesis,
+            current=parts.credentials,
+            renew_links=lambda peers: renew_links(parts.transport.links, peers),
+            metrics=parts.metrics,
+        )
 
     def _make_peer_server(self) -> grpc.aio.Server:
         parts = self._parts
@@ -201,7 +211,7 @@ class Servers:
 
     def _explain_own(self) -> list[str]:
         parts = self._parts
-        expired_s = parts.clock.wall_ms() / 1000 - parts.credentials.valid_until.timestamp()
+        expired_s = parts.clock.wall_ms() / 1000 - parts.credentials.value.valid_until.timestamp()
         expired = (
             f"our TLS certificate expired {expired_s:.0f} s ago: peers refuse it" if expired_s > 0 else ""
         )

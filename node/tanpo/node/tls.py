@@ -6,7 +6,7 @@ trusts the CA of the one member it dials, under the host name that only that mem
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -61,6 +61,34 @@ def load_server_credentials(
     return grpc.ssl_server_credentials(
         [(private_key, certificate)], root_certificates=roots, require_client_auth=True
     )
+
+
+def load_rotating_server_credentials(
+    genesis: Genesis, read_pair: Callable[[], tuple[bytes, bytes]]
+) -> grpc.ServerCredentials:
+    """Return the same for a certificate and key that may change: each handshake shows those of then.
+
+    `read_pair` is called on threads of gRPC.
+    """
+    roots = b"\n".join(member.ca_certificate for member in genesis.members)
+
+    def configure(pair: tuple[bytes, bytes]) -> grpc.ServerCertificateConfiguration:
+        certificate, private_key = pair
+        return grpc.ssl_server_certificate_configuration(
+            [(private_key, certificate)], root_certificates=roots
+        )
+
+    pair = read_pair()
+    held = (pair, configure(pair))
+
+    def fetch() -> grpc.ServerCertificateConfiguration:
+        nonlocal held
+        pair = read_pair()
+        if pair != held[0]:
+            held = (pair, configure(pair))
+        return held[1]
+
+    return grpc.dynamic_ssl_server_credentials(held[1], fetch, require_client_authentication=True)
 
 
 def load_channel_credentials(

@@ -8,8 +8,9 @@ own costs 0.1 ms of CPU.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol
 
@@ -32,6 +33,8 @@ WELCOME_TIMEOUT_S: Final = 5.0
 BACKOFF_MIN_S: Final = 0.05
 BACKOFF_MAX_S: Final = 1.0
 CLOSE_TIMEOUT_S: Final = 1.0
+RENEWAL_TIMEOUT_S: Final = 5.0
+"""How long one link may take to come back with other credentials before the next one goes over too."""
 
 _LOG: Final = get_logger("peers")
 
@@ -106,6 +109,7 @@ class PeerLink:
         self._is_connected = False
         self._last_error = ""
         self._heard_at: float | None = None
+        self._renewal: asyncio.Future[None] | None = None
         self._now = asyncio.get_running_loop().time
         self._metrics = metrics
         self._on_change = on_change
@@ -118,6 +122,21 @@ class PeerLink:
     def retry_now(self) -> None:
         """Do not wait out the pause before the next attempt: the peer has just shown that it is up."""
         self._is_back.set()
+
+    async def renew(self, peer: PeerAddress) -> None:
+        """Go over to other credentials: end the stream when all was sent, and open another.
+
+        Returns when the other stands, or a peer that does not answer was given time.
+        """
+        self.peer = peer
+        self.retry_now()
+        if not self._is_connected:
+            return
+        self._renewal = asyncio.get_running_loop().create_future()
+        self.queue.has_work.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RENEWAL_TIMEOUT_S):
+                await self._renewal
 
     def note_heard(self) -> None:
         """Note that something came from the peer, on whichever stream."""
@@ -194,6 +213,9 @@ class PeerLink:
             while not reading.done():
                 self.queue.has_work.clear()
                 await self._flush(call)
+                if self._is_renewing:
+                    await self._end_writing(call, reading)
+                    return
                 await self.queue.has_work.wait()
             reading.result()
             await self._raise_end(call)
@@ -213,6 +235,16 @@ class PeerLink:
                 self._metrics.peer_faults.labels(self.peer.label).inc()
                 self._note_failure(f"sent what it should not: {fault}")
 
+    @property
+    def _is_renewing(self) -> bool:
+        return self._renewal is not None and not self._renewal.done()
+
+    async def _end_writing(self, call: Any, reading: asyncio.Task[None]) -> None:
+        """Let the peer read to the end of the stream: what is cancelled is lost on its way."""
+        with contextlib.suppress(asyncio.InvalidStateError):
+            await call.done_writing()
+        await asyncio.wait((reading,), timeout=CLOSE_TIMEOUT_S)
+
     async def _flush(self, call: Any) -> None:
         while (frame := self.queue.take()) is not None:
             try:
@@ -230,6 +262,8 @@ class PeerLink:
         self._is_connected = is_connected
         self._on_change()
         if is_connected:
+            if self._renewal is not None and not self._renewal.done():
+                self._renewal.set_result(None)
             self._metrics.peer_reconnects.labels(self.peer.label).inc()
             self._last_error = ""
             self.queue.has_work.set()
@@ -317,6 +351,11 @@ class GrpcTransport:
         self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
         self._on_fatal = on_fatal
+
+    @property
+    def links(self) -> Mapping[str, PeerLink]:
+        """The links that this node opened, by the peer's name."""
+        return self._links
 
     def send(self, to: str, message: bytes) -> None:
         """Queue a consensus message for a node; for ourselves or a stranger it is dropped."""
@@ -420,6 +459,13 @@ class GrpcTransport:
         if error is not None:
             # Without this link the node would go on, quietly, with one vote less.
             self._on_fatal(error)
+
+
+async def renew_links(links: Mapping[str, PeerLink], peers: Sequence[PeerAddress]) -> None:
+    """Go over to other credentials, one link after the other, so that a quorum stays connected."""
+    for peer in peers:
+        if peer.label in links:
+            await links[peer.label].renew(peer)
 
 
 def build_hello(network_id: NetworkId, version: str) -> peer_pb2.PeerHello:

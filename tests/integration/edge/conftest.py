@@ -26,7 +26,7 @@ from tanpo.node.backups import BackupSource
 from tanpo.node.clock import Clock
 from tanpo.node.clock_watch import ClockWatch
 from tanpo.node.config import NodeConfig, TlsConfig
-from tanpo.node.credentials import NodeCredentials
+from tanpo.node.credentials import CurrentCredentials, NodeCredentials
 from tanpo.node.events import EventItem, EventRead
 from tanpo.node.evidence import EvidenceRead
 from tanpo.node.identity import CallerVerifier
@@ -492,22 +492,21 @@ def _build(
         tls=TlsConfig(ca=folder, certificate=folder, key=folder),
         clients=clients,
     )
-    verifier = CallerVerifier.from_genesis(world.genesis)
-    if now is not None:
-        verifier = CallerVerifier(
-            {MemberId(name): world.authorities[name].certificate for name in MEMBERS}, now=now
-        )
+    authorities = {MemberId(name): world.authorities[name].certificate for name in MEMBERS}
+    verifier = CallerVerifier(authorities, now=now)
     servers = Servers(
         Parts(
             config=config,
             core=core,
             inbox=inbox,
             transport=transport,
-            credentials=NodeCredentials(
-                certificate=issued.certificate,
-                private_key=issued.private_key,
-                valid_until=holder.valid_until,
-                signing_key=None,
+            credentials=CurrentCredentials(
+                NodeCredentials(
+                    certificate=issued.certificate,
+                    private_key=issued.private_key,
+                    valid_until=holder.valid_until,
+                    signing_key=None,
+                )
             ),
             verifier=verifier,
             metrics=metrics,

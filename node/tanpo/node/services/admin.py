@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from tanpo.api.v1 import admin_pb2, admin_pb2_grpc
 from tanpo.node.logs import LogControl, get_logger, parse_level
+from tanpo.node.rotation import Rotated
 from tanpo.node.services.guard import Context, Policy
 from tanpo.node.services.ledger import compute_wait
 from tanpo.node.services.ports import NodePort, PeerSource
@@ -19,7 +20,7 @@ _LOG: Final = get_logger("admin")
 
 
 class AdminService(admin_pb2_grpc.AdminServicer):
-    """Peers, log level, drain, backup, and why nothing moves."""
+    """Peers, log level, drain, backup, certificates, and why nothing moves."""
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         policy: Policy,
         log_control: LogControl,
         on_backup: Callable[[Origin], None],
+        rotate: Callable[[], Awaitable[Rotated]],
     ) -> None:
         self._core = core
         self._peers = peers
@@ -37,6 +39,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         self._policy = policy
         self._log_control = log_control
         self._on_backup = on_backup
+        self._rotate = rotate
         self._copying = asyncio.Lock()
 
     @override
@@ -73,6 +76,18 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         operator = self._policy.identify(context)
         _LOG.warning("log level changed", level_now=level, previous=previous, operator=str(operator))
         return admin_pb2.SetLogLevelResponse(previous=previous)
+
+    @override
+    async def RotateCertificate(
+        self, request: admin_pb2.RotateCertificateRequest, context: Context
+    ) -> admin_pb2.RotateCertificateResponse:
+        _LOG.warning("rotating the certificate", operator=str(self._policy.identify(context)))
+        rotated = await self._rotate()
+        return admin_pb2.RotateCertificateResponse(
+            is_changed=rotated.is_changed,
+            serial=rotated.serial,
+            valid_until_ms=int(rotated.valid_until.timestamp() * 1000),
+        )
 
     @override
     async def StreamBackup(

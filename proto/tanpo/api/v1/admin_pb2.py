@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tanpo/api/v1/admin.proto\x12\x0ctanpo.api.v1\"\x12\n\x10ListPeersRequest\"<\n\x11ListPeersResponse\x12\'\n\x05peers\x18\x01 \x03(\x0b\x32\x18.tanpo.api.v1.PeerStatus\"\x95\x01\n\nPeerStatus\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x14\n\x0cis_connected\x18\x04 \x01(\x08\x12\x14\n\x0cqueued_bytes\x18\x05 \x01(\x04\x12\x18\n\x10\x64ropped_messages\x18\x06 \x01(\x04\x12\x12\n\nlast_error\x18\x07 \x01(\t\"\x13\n\x11WhyStalledRequest\"%\n\x12WhyStalledResponse\x12\x0f\n\x07reasons\x18\x01 \x03(\t\"#\n\x12SetLogLevelRequest\x12\r\n\x05level\x18\x01 \x01(\t\"\'\n\x13SetLogLevelResponse\x12\x10\n\x08previous\x18\x01 \x01(\t\"\x0e\n\x0c\x44rainRequest\"-\n\rDrainResponse\x12\x1c\n\x14pending_transactions\x18\x01 \x01(\r\"\x15\n\x13StreamBackupRequest\"l\n\nBackupPart\x12,\n\x06origin\x18\x01 \x01(\x0b\x32\x1a.tanpo.api.v1.BackupOriginH\x00\x12(\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x18.tanpo.api.v1.BackupDataH\x00\x42\x06\n\x04part\"\x9e\x01\n\x0c\x42\x61\x63kupOrigin\x12\x12\n\nnetwork_id\x18\x01 \x01(\x0c\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x12\n\nblock_hash\x18\x05 \x01(\x0c\x12\x12\n\nstate_root\x18\x06 \x01(\x0c\x12\x15\n\rreceipts_root\x18\x07 \x01(\x0c\x12\r\n\x05\x65poch\x18\x08 \x01(\x04\"(\n\nBackupData\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\x8b\x03\n\x05\x41\x64min\x12L\n\tListPeers\x12\x1e.tanpo.api.v1.ListPeersRequest\x1a\x1f.tanpo.api.v1.ListPeersResponse\x12O\n\nWhyStalled\x12\x1f.tanpo.api.v1.WhyStalledRequest\x1a .tanpo.api.v1.WhyStalledResponse\x12R\n\x0bSetLogLevel\x12 .tanpo.api.v1.SetLogLevelRequest\x1a!.tanpo.api.v1.SetLogLevelResponse\x12@\n\x05\x44rain\x12\x1a.tanpo.api.v1.DrainRequest\x1a\x1b.tanpo.api.v1.DrainResponse\x12M\n\x0cStreamBackup\x12!.tanpo.api.v1.StreamBackupRequest\x1a\x18.tanpo.api.v1.BackupPart0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tanpo/api/v1/admin.proto\x12\x0ctanpo.api.v1\"\x12\n\x10ListPeersRequest\"<\n\x11ListPeersResponse\x12\'\n\x05peers\x18\x01 \x03(\x0b\x32\x18.tanpo.api.v1.PeerStatus\"\x95\x01\n\nPeerStatus\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x14\n\x0cis_connected\x18\x04 \x01(\x08\x12\x14\n\x0cqueued_bytes\x18\x05 \x01(\x04\x12\x18\n\x10\x64ropped_messages\x18\x06 \x01(\x04\x12\x12\n\nlast_error\x18\x07 \x01(\t\"\x13\n\x11WhyStalledRequest\"%\n\x12WhyStalledResponse\x12\x0f\n\x07reasons\x18\x01 \x03(\t\"#\n\x12SetLogLevelRequest\x12\r\n\x05level\x18\x01 \x01(\t\"\'\n\x13SetLogLevelResponse\x12\x10\n\x08previous\x18\x01 \x01(\t\"\x0e\n\x0c\x44rainRequest\"-\n\rDrainResponse\x12\x1c\n\x14pending_transactions\x18\x01 \x01(\r\"\x1a\n\x18RotateCertificateRequest\"W\n\x19RotateCertificateResponse\x12\x12\n\nis_changed\x18\x01 \x01(\x08\x12\x16\n\x0evalid_until_ms\x18\x02 \x01(\x04\x12\x0e\n\x06serial\x18\x03 \x01(\t\"\x15\n\x13StreamBackupRequest\"l\n\nBackupPart\x12,\n\x06origin\x18\x01 \x01(\x0b\x32\x1a.tanpo.api.v1.BackupOriginH\x00\x12(\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x18.tanpo.api.v1.BackupDataH\x00\x42\x06\n\x04part\"\x9e\x01\n\x0c\x42\x61\x63kupOrigin\x12\x12\n\nnetwork_id\x18\x01 \x01(\x0c\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x12\n\nblock_hash\x18\x05 \x01(\x0c\x12\x12\n\nstate_root\x18\x06 \x01(\x0c\x12\x15\n\rreceipts_root\x18\x07 \x01(\x0c\x12\r\n\x05\x65poch\x18\x08 \x01(\x04\"(\n\nBackupData\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xf1\x03\n\x05\x41\x64min\x12L\n\tListPeers\x12\x1e.tanpo.api.v1.ListPeersRequest\x1a\x1f.tanpo.api.v1.ListPeersResponse\x12O\n\nWhyStalled\x12\x1f.tanpo.api.v1.WhyStalledRequest\x1a .tanpo.api.v1.WhyStalledResponse\x12R\n\x0bSetLogLevel\x12 .tanpo.api.v1.SetLogLevelRequest\x1a!.tanpo.api.v1.SetLogLevelResponse\x12@\n\x05\x44rain\x12\x1a.tanpo.api.v1.DrainRequest\x1a\x1b.tanpo.api.v1.DrainResponse\x12\x64\n\x11RotateCertificate\x12&.tanpo.api.v1.RotateCertificateRequest\x1a\'.tanpo.api.v1.RotateCertificateResponse\x12M\n\x0cStreamBackup\x12!.tanpo.api.v1.StreamBackupRequest\x1a\x18.tanpo.api.v1.BackupPart0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,14 +49,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DRAINREQUEST']._serialized_end=428
   _globals['_DRAINRESPONSE']._serialized_start=430
   _globals['_DRAINRESPONSE']._serialized_end=475
-  _globals['_STREAMBACKUPREQUEST']._serialized_start=477
-  _globals['_STREAMBACKUPREQUEST']._serialized_end=498
-  _globals['_BACKUPPART']._serialized_start=500
-  _globals['_BACKUPPART']._serialized_end=608
-  _globals['_BACKUPORIGIN']._serialized_start=611
-  _globals['_BACKUPORIGIN']._serialized_end=769
-  _globals['_BACKUPDATA']._serialized_start=771
-  _globals['_BACKUPDATA']._serialized_end=811
-  _globals['_ADMIN']._serialized_start=814
-  _globals['_ADMIN']._serialized_end=1209
+  _globals['_ROTATECERTIFICATEREQUEST']._serialized_start=477
+  _globals['_ROTATECERTIFICATEREQUEST']._serialized_end=503
+  _globals['_ROTATECERTIFICATERESPONSE']._serialized_start=505
+  _globals['_ROTATECERTIFICATERESPONSE']._serialized_end=592
+  _globals['_STREAMBACKUPREQUEST']._serialized_start=594
+  _globals['_STREAMBACKUPREQUEST']._serialized_end=615
+  _globals['_BACKUPPART']._serialized_start=617
+  _globals['_BACKUPPART']._serialized_end=725
+  _globals['_BACKUPORIGIN']._serialized_start=728
+  _globals['_BACKUPORIGIN']._serialized_end=886
+  _globals['_BACKUPDATA']._serialized_start=888
+  _globals['_BACKUPDATA']._serialized_end=928
+  _globals['_ADMIN']._serialized_start=931
+  _globals['_ADMIN']._serialized_end=1428
 # @@protoc_insertion_point(module_scope)

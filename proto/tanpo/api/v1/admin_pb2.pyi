@@ -201,6 +201,49 @@ class DrainResponse(_message.Message):
 Global___DrainResponse: _TypeAlias = DrainResponse  # noqa: Y015
 
 @_typing.final
+class RotateCertificateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateCertificateRequest: _TypeAlias = RotateCertificateRequest  # noqa: Y015
+
+@_typing.final
+class RotateCertificateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IS_CHANGED_FIELD_NUMBER: _builtins.int
+    VALID_UNTIL_MS_FIELD_NUMBER: _builtins.int
+    SERIAL_FIELD_NUMBER: _builtins.int
+    is_changed: _builtins.bool
+    """False if the files hold the certificate that was in use already."""
+    valid_until_ms: _builtins.int
+    """When the certificate in use now expires, Unix time."""
+    serial: _builtins.str
+    """In hexadecimal, as `openssl x509 -serial` shows it."""
+    def __init__(
+        self,
+        *,
+        is_changed: _builtins.bool = ...,
+        valid_until_ms: _builtins.int = ...,
+        serial: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_changed", b"is_changed", "serial", b"serial", "valid_until_ms", b"valid_until_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateCertificateResponse: _TypeAlias = RotateCertificateResponse  # noqa: Y015
+
+@_typing.final
 class StreamBackupRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -55,6 +55,11 @@ class AdminStub:
                 request_serializer=tanpo_dot_api_dot_v1_dot_admin__pb2.DrainRequest.SerializeToString,
                 response_deserializer=tanpo_dot_api_dot_v1_dot_admin__pb2.DrainResponse.FromString,
                 _registered_method=True)
+        self.RotateCertificate = channel.unary_unary(
+                '/tanpo.api.v1.Admin/RotateCertificate',
+                request_serializer=tanpo_dot_api_dot_v1_dot_admin__pb2.RotateCertificateRequest.SerializeToString,
+                response_deserializer=tanpo_dot_api_dot_v1_dot_admin__pb2.RotateCertificateResponse.FromString,
+                _registered_method=True)
         self.StreamBackup = channel.unary_stream(
                 '/tanpo.api.v1.Admin/StreamBackup',
                 request_serializer=tanpo_dot_api_dot_v1_dot_admin__pb2.StreamBackupRequest.SerializeToString,
@@ -92,6 +97,13 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RotateCertificate(self, request, context):
+        """Takes over the certificate and key that are in the node's files now, if they are good, without a restart.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamBackup(self, request, context):
         """The node's ledger as it is now, while the node goes on: first what it is of, then its files in parts. It is
         whole when the stream ends with OK.
@@ -122,6 +134,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.Drain,
                     request_deserializer=tanpo_dot_api_dot_v1_dot_admin__pb2.DrainRequest.FromString,
                     response_serializer=tanpo_dot_api_dot_v1_dot_admin__pb2.DrainResponse.SerializeToString,
+            ),
+            'RotateCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateCertificate,
+                    request_deserializer=tanpo_dot_api_dot_v1_dot_admin__pb2.RotateCertificateRequest.FromString,
+                    response_serializer=tanpo_dot_api_dot_v1_dot_admin__pb2.RotateCertificateResponse.SerializeToString,
             ),
             'StreamBackup': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamBackup,
@@ -238,6 +255,33 @@ class Admin:
             '/tanpo.api.v1.Admin/Drain',
             tanpo_dot_api_dot_v1_dot_admin__pb2.DrainRequest.SerializeToString,
             tanpo_dot_api_dot_v1_dot_admin__pb2.DrainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tanpo.api.v1.Admin/RotateCertificate',
+            tanpo_dot_api_dot_v1_dot_admin__pb2.RotateCertificateRequest.SerializeToString,
+            tanpo_dot_api_dot_v1_dot_admin__pb2.RotateCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,

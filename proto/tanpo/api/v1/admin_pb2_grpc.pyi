@@ -40,6 +40,8 @@ class AdminStub:
     """Leads no more, stops admitting transactions, waits until another leads and none is pending (or for the
     call's deadline), then reports.
     """
+    RotateCertificate: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RotateCertificateRequest, _admin_pb2.RotateCertificateResponse]
+    """Takes over the certificate and key that are in the node's files now, if they are good, without a restart."""
     StreamBackup: _grpc.UnaryStreamMultiCallable[_admin_pb2.StreamBackupRequest, _admin_pb2.BackupPart]
     """The node's ledger as it is now, while the node goes on: first what it is of, then its files in parts. It is
     whole when the stream ends with OK.
@@ -57,6 +59,8 @@ class AdminAsyncStub(AdminStub):
     """Leads no more, stops admitting transactions, waits until another leads and none is pending (or for the
     call's deadline), then reports.
     """
+    RotateCertificate: _aio.UnaryUnaryMultiCallable[_admin_pb2.RotateCertificateRequest, _admin_pb2.RotateCertificateResponse]  # type: ignore[assignment]
+    """Takes over the certificate and key that are in the node's files now, if they are good, without a restart."""
     StreamBackup: _aio.UnaryStreamMultiCallable[_admin_pb2.StreamBackupRequest, _admin_pb2.BackupPart]  # type: ignore[assignment]
     """The node's ledger as it is now, while the node goes on: first what it is of, then its files in parts. It is
     whole when the stream ends with OK.
@@ -95,6 +99,14 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         """Leads no more, stops admitting transactions, waits until another leads and none is pending (or for the
         call's deadline), then reports.
         """
+
+    @_abc_1.abstractmethod
+    def RotateCertificate(
+        self,
+        request: _admin_pb2.RotateCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.RotateCertificateResponse, _abc.Awaitable[_admin_pb2.RotateCertificateResponse]]:
+        """Takes over the certificate and key that are in the node's files now, if they are good, without a restart."""
 
     @_abc_1.abstractmethod
     def StreamBackup(

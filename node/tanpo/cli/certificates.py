@@ -1,0 +1,96 @@
+"""What `tanpo cert` does with files: issue certificates, and say what is in them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from tanpo.ledger.errors import Reason, UsageError
+from tanpo.ledger.types import MemberId
+from tanpo.node.identity import Role
+from tanpo.node.pki import Authority, issue_certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The certificate that is asked for."""
+
+    member: str
+    role: str
+    name: str
+    hosts: tuple[str, ...]
+    days: int
+
+
+def issue_files(wanted: Wanted, ca: Path, ca_key: Path, folder: Path) -> tuple[Path, Path]:
+    """Write a new certificate and its key, and return their paths.
+
+    Raises:
+        UsageError: the role or the CA is none, only nodes have hosts, or there are such files.
+    """
+    if wanted.role not in tuple(Role):
+        raise _misuse("there is no such role", wanted.role, ", ".join(Role))
+    if wanted.hosts and wanted.role != Role.NODE:
+        raise _misuse("only a node's certificate has host names", wanted.role, Role.NODE)
+    authority = Authority.load(MemberId(wanted.member), ca.read_bytes(), ca_key.read_bytes())
+    issued = issue_certificate(
+        authority,
+        Role(wanted.role),
+        wanted.name,
+        dns_names=wanted.hosts,
+        valid_for=timedelta(days=wanted.days),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    certificate, key = folder / f"{wanted.name}.crt", folder / f"{wanted.name}.key"
+    for path in (certificate, key):
+        if path.exists():
+            raise _misuse("there is such a file already", path, "a folder without it")
+    _create(key, issued.private_key, 0o600)
+    _create(certificate, issued.certificate, 0o644)
+    return certificate, key
+
+
+def describe_certificate(path: Path) -> dict[str, object]:
+    """Return what is in a certificate, as commands print it. Raises `UsageError` if it is none."""
+    try:
+        leaf = x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError:
+        raise _misuse("this is no certificate", path, "a PEM certificate") from None
+    return {
+        "certificate": str(path),
+        "holder": ", ".join(_list_names(leaf, x509.UniformResourceIdentifier)),
+        "hosts": ", ".join(_list_names(leaf, x509.DNSName)),
+        "subject": leaf.subject.rfc4514_string(),
+        "issuer": leaf.issuer.rfc4514_string(),
+        "serial": f"{leaf.serial_number:X}",
+        "valid_from": spell_time(leaf.not_valid_before_utc.timestamp()),
+        "valid_until": spell_time(leaf.not_valid_after_utc.timestamp()),
+        "days_left": (leaf.not_valid_after_utc - datetime.now(UTC)).days,
+    }
+
+
+def spell_time(seconds: float) -> str:
+    """Return a Unix time as people and programs read it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _list_names(
+    leaf: x509.Certificate, kind: type[x509.UniformResourceIdentifier | x509.DNSName]
+) -> list[str]:
+    try:
+        alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return alternatives.get_values_for_type(kind)
+
+
+def _create(path: Path, content: bytes, mode: int) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
+
+
+def _misuse(why: str, value: object, limit: object) -> UsageError:
+    return UsageError(Reason.MISUSE, why, value=value, limit=limit, remedy="see `tanpo cert --help`")
