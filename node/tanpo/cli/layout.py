@@ -4,6 +4,9 @@ network.json   the nodes and their addresses      genesis.json      what all nod
 lock           held while a command changes it    authorities.pem   the CAs of all members
 MEMBER/        that member's CA, certificates and keys, profile.toml for clients, node.toml for its node,
                data/, node.log and node.pid
+
+Where the nodes run in containers, compose.yaml and .env say how. What a node may read is then in MEMBER/etc/
+alone, its data is in a volume, and the engine keeps its log.
 """
 
 from __future__ import annotations
@@ -104,6 +107,11 @@ class NetworkFolder:
         return self.root / "authorities.pem"
 
     @property
+    def compose(self) -> Path:
+        """How the nodes run in containers; absent where they are processes of this machine."""
+        return self.root / "compose.yaml"
+
+    @property
     def lock(self) -> Path:
         """Held while a command starts or stops nodes."""
         return self.root / "lock"
@@ -138,6 +146,20 @@ class NetworkFolder:
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _unusable(self.manifest, f"cannot be read: {error}") from None
+
+
+def select_node(nodes: tuple[NodePlace, ...], name: str) -> NodePlace:
+    """Return the node of a member, or the one named MEMBER/NODE. Raises `UsageError` when there is none."""
+    for node in nodes:
+        if name in (node.member, f"{node.member}/{node.node}"):
+            return node
+    raise UsageError(
+        Reason.NOT_FOUND,
+        "there is no such node",
+        value=name,
+        limit=", ".join(node.member for node in nodes),
+        remedy="name a node by its member",
+    )
 
 
 def _unusable(path: Path, why: str) -> UsageError:

@@ -8,38 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import http.client
-import json
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tanpo.cli.layout import MemberFiles, NetworkFolder, NodePlace
+from tanpo.cli.layout import MemberFiles, NetworkFolder, NodePlace, select_node
 from tanpo.cli.ports import PortSlot
 from tanpo.cli.processes import ProcessRecord, load_record, save_record, start_detached
+from tanpo.cli.readiness import ALIVE_PATH, READY_PATH, READY_SECONDS, explain_end, wait_nodes
 from tanpo.client.keyfile import save_key
-from tanpo.ledger.errors import Reason, Unavailable, UsageError
+from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.keys import PrivateKey, PublicKey
 
 if TYPE_CHECKING:
     from tanpo.cli.provision import NetworkPlan
 
-READY_SECONDS: Final = 30.0
-"""How long a start may take; on an idle machine it takes two or three."""
 NODE_PROGRAM: Final = (sys.executable, "-P", "-m", "tanpo.node")
 """What runs a node; its last argument is the configuration."""
 STOP_SECONDS: Final = 10.0
 """How long a node has to finish its block and close its stores before it is killed."""
-READY_PATH: Final = "/readyz"
-ALIVE_PATH: Final = "/healthz"
-_POLL_SECONDS: Final = 0.05
-_PROBE_SECONDS: Final = 1.0
-_LOG_LINE_MAX: Final = 400
 _LOG_TAIL_BYTES: Final = 8192
 
 
@@ -65,7 +56,7 @@ class LocalNetwork:
         from tanpo.cli.provision import provision
 
         folder = NetworkFolder(root=directory.absolute())
-        _check_unused(folder)
+        check_unused(folder)
         slot, nodes = provision(folder, plan, base_port)
         return cls(folder, nodes, slot)
 
@@ -82,16 +73,7 @@ class LocalNetwork:
 
     def get_node(self, name: str) -> NodePlace:
         """Return the node of a member. Raises `UsageError` when there is none."""
-        for node in self.nodes:
-            if name in (node.member, f"{node.member}/{node.node}"):
-                return node
-        raise UsageError(
-            Reason.NOT_FOUND,
-            "there is no such node",
-            value=name,
-            limit=", ".join(self.members),
-            remedy="name a node by its member",
-        )
+        return select_node(self.nodes, name)
 
     def find_process(self, name: str) -> ProcessRecord | None:
         """Return the process of a node, None when it does not run."""
@@ -146,11 +128,14 @@ class LocalNetwork:
         Raises:
             Unavailable: a node ended, or was not ready in time.
         """
-        wanted = list(self.members if names is None else names)
-        deadline = time.monotonic() + ready_seconds
-        with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
-            for _ in pool.map(lambda name: self._wait_node(name, deadline, path), wanted):
-                pass
+        nodes = [self.get_node(name) for name in (self.members if names is None else names)]
+        wait_nodes(
+            nodes,
+            is_running=lambda node: self.find_process(node.member) is not None,
+            explain=self._explain_end,
+            ready_seconds=ready_seconds,
+            path=path,
+        )
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> bool:
         """Send a node a signal; with SIGKILL, wait until it is gone. Return False when it did not run."""
@@ -197,41 +182,13 @@ class LocalNetwork:
     def _files(self, name: str) -> MemberFiles:
         return self.folder.get_member(self.get_node(name).member)
 
-    def _wait_node(self, name: str, deadline: float, path: str) -> None:
-        node = self.get_node(name)
-        while (obstacles := _probe(node.ops_address, path)) != "":
-            if self.find_process(name) is None:
-                raise Unavailable(
-                    Reason.UNREACHABLE,
-                    f"the node of {node.member} ended: {self._explain_end(name)}",
-                    value=node.member,
-                    limit="a running node",
-                    remedy=f"read more with `tanpo net logs {node.member}`",
-                )
-            if time.monotonic() >= deadline:
-                raise Unavailable(
-                    Reason.DEADLINE,
-                    f"the node of {node.member} is not ready: {obstacles or self._explain_end(name)}",
-                    value=node.member,
-                    limit="a ready node in time",
-                    remedy=f"read more with `tanpo net logs {node.member}`",
-                )
-            time.sleep(_POLL_SECONDS)
-
-    def _explain_end(self, name: str) -> str:
+    def _explain_end(self, node: NodePlace) -> str:
         """Return what a node's log says last."""
         try:
-            data = self._files(name).log.read_bytes()[-_LOG_TAIL_BYTES:]
+            data = self._files(node.member).log.read_bytes()[-_LOG_TAIL_BYTES:]
         except OSError:
-            return "it wrote no log"
-        lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
-        if not lines:
-            return "it wrote no log"
-        try:
-            entry = json.loads(lines[-1])
-            return str(entry.get("why") or entry.get("event") or lines[-1])[:_LOG_LINE_MAX]
-        except (ValueError, AttributeError):
-            return lines[-1][:_LOG_LINE_MAX]
+            data = b""
+        return explain_end(data.decode("utf-8", "replace"))
 
 
 @contextlib.contextmanager
@@ -315,7 +272,8 @@ def check_stopped(network: LocalNetwork) -> None:
         raise _running(network.folder, running)
 
 
-def _check_unused(folder: NetworkFolder) -> None:
+def check_unused(folder: NetworkFolder) -> None:
+    """Raise `UsageError` when there are files in the folder of a network to be made."""
     if folder.root.is_dir() and any(path != folder.lock for path in folder.root.iterdir()):
         raise UsageError(
             Reason.CONFIGURATION,
@@ -334,18 +292,3 @@ def _running(folder: NetworkFolder, running: list[str]) -> UsageError:
         limit="one running network a folder",
         remedy="stop it with `tanpo net down`, or choose another folder with --dir",
     )
-
-
-def _probe(ops_address: str, path: str) -> str | None:
-    """Return what a node says is in its way, "" for nothing; None when it does not answer."""
-    connection = http.client.HTTPConnection(ops_address, timeout=_PROBE_SECONDS)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        if response.status == http.client.OK:
-            return ""
-        return "; ".join(json.loads(response.read())["obstacles"]) or None
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        return None
-    finally:
-        connection.close()

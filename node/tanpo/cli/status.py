@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from tanpo.cli.network import LocalNetwork
+from tanpo.cli.networks import AnyNetwork, find_run
 from tanpo.client import Client, NodeStatus, load_profile
 from tanpo.ledger.errors import LedgerError
 
@@ -15,11 +15,11 @@ _DEADLINE_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReport:
-    """One node: its process, and its status or why there is none."""
+    """One node: its process or its container, and its status or why there is none."""
 
     member: str
     address: str
-    pid: int | None
+    run: int | str | None
     status: NodeStatus | None
     problem: str
 
@@ -32,7 +32,7 @@ class NodeReport:
         """Return the node as commands print it."""
         row: dict[str, Any] = {
             "node": self.member,
-            "pid": self.pid,
+            "container" if isinstance(self.run, str) else "pid": self.run,
             "address": self.address,
             "ready": self.ready,
             "problem": self.problem or self._explain_silence(),
@@ -46,7 +46,7 @@ class NodeReport:
         return status.observer_reason if status is not None and is_named else ""
 
 
-def read_reports(network: LocalNetwork) -> list[NodeReport]:
+def read_reports(network: AnyNetwork) -> list[NodeReport]:
     """Ask every node how it is; one that does not answer is reported as such."""
     with ThreadPoolExecutor(max_workers=len(network.nodes)) as pool:
         return list(pool.map(lambda member: _read_report(network, member), network.members))
@@ -85,12 +85,12 @@ def _describe_chain(status: NodeStatus) -> dict[str, Any]:
     }
 
 
-def _read_report(network: LocalNetwork, member: str) -> NodeReport:
+def _read_report(network: AnyNetwork, member: str) -> NodeReport:
     node = network.get_node(member)
-    record = network.find_process(member)
+    run = find_run(network, member)
     status: NodeStatus | None = None
-    problem = "" if record is not None else "not running"
-    if record is not None:
+    problem = "" if run is not None else "not running"
+    if run is not None:
         try:
             config = load_profile(network.folder.get_member(member).operator_profile)
             with Client(replace(config, deadline_s=_DEADLINE_S)) as client:
@@ -101,7 +101,7 @@ def _read_report(network: LocalNetwork, member: str) -> NodeReport:
     return NodeReport(
         member=member,
         address=node.address,
-        pid=record.pid if record is not None else None,
+        run=run,
         status=status,
         problem=problem,
     )

@@ -21,6 +21,7 @@ from tanpo.cli.demo.desk import Desk
 from tanpo.cli.demo.journal import check, compute_percentile
 from tanpo.cli.demo.stream import wait_agreed
 from tanpo.cli.network import LocalNetwork
+from tanpo.cli.networks import Network
 from tanpo.cli.processes import read_resident_bytes
 from tanpo.client import AsyncClient
 from tanpo.ledger.transaction import Envelope
@@ -75,7 +76,7 @@ def read_resident_mb(network: LocalNetwork) -> dict[str, float]:
     return found
 
 
-def read_stages(network: LocalNetwork) -> dict[str, dict[str, float]]:
+def read_stages(network: Network) -> dict[str, dict[str, float]]:
     """Return the CPU seconds that each node has spent so far, by stage."""
     return {node.member: _read_stages(node.ops_address) for node in network.nodes}
 

@@ -14,6 +14,14 @@ def demo(
         Path | None,
         typer.Option("--dir", help="Where to make the network [.net if kept, else a new folder]."),
     ] = None,
+    running: Annotated[
+        Path | None,
+        typer.Option(
+            "--on",
+            metavar="DIR",
+            help="Play on the network that `tanpo net up` started in DIR, which nobody has used yet.",
+        ),
+    ] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the network running, for `tanpo net status`.")
     ] = False,
@@ -24,6 +32,13 @@ def demo(
 
     Exits with 0 only if every check held.
     """
-    from tanpo.cli.demo import run_demo
+    from tanpo.cli.demo import play_on, run_demo
 
-    run_demo(directory=directory, keep=keep, swaps=swaps, output=output)
+    if running is None:
+        run_demo(directory=directory, keep=keep, swaps=swaps, output=output)
+    elif directory is not None or keep:
+        raise typer.BadParameter(
+            "it names the network, which runs on: leave out --dir and --keep", param_hint="--on"
+        )
+    else:
+        play_on(running, swaps=swaps, output=output)

@@ -1,20 +1,31 @@
-"""`tanpo net`: a consortium of local processes, for trying, developing and testing."""
+"""`tanpo net`: a consortium on this machine, of processes or containers, to try, develop and test with."""
 
 from __future__ import annotations
 
-import signal
-from itertools import chain
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
-from tanpo.cli.output import Column, Format, OutputOption, print_fields, print_json, print_rows, print_text
+from tanpo.cli.output import (
+    Column,
+    Format,
+    OutputOption,
+    print_error,
+    print_fields,
+    print_json,
+    print_rows,
+    print_text,
+)
 
 if TYPE_CHECKING:
-    from tanpo.cli.network import LocalNetwork
+    from tanpo.cli.networks import AnyNetwork
 
 app = typer.Typer(
-    help="A local network: one process for each member.", no_args_is_help=True, rich_markup_mode=None
+    help="A local network: one process, or one container, for each member.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 MEMBERS_MIN: Final = 4
@@ -29,6 +40,7 @@ NodeArgument: TypeAlias = Annotated[
 _COLUMNS: Final = (
     Column(heading="Node", key="node"),
     Column(heading="Pid", key="pid"),
+    Column(heading="Container", key="container"),
     Column(heading="Address", key="address"),
     Column(heading="Height", key="height", is_number=True),
     Column(heading="State root", key="state_root", digits_max=12),
@@ -40,6 +52,24 @@ _COLUMNS: Final = (
     Column(heading="Ready", key="ready"),
     Column(heading="", key="problem"),
 )
+
+
+class Beside(StrEnum):
+    """What a network of containers may have beside its members' nodes."""
+
+    OBSERVER = "observer"
+    MONITORING = "monitoring"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """What the options say of the network to be started; None where they say nothing."""
+
+    members: int | None
+    validators: int | None
+    base_port: int | None
+    is_compose: bool
+    image: str | None
 
 
 @app.command()
@@ -60,18 +90,42 @@ def up(
             help="How many of their nodes vote at first [all]; the others only follow.",
         ),
     ] = None,
-    base_port: Annotated[str, typer.Option(help="The first of three ports a node, or auto.")] = "auto",
+    base_port: Annotated[
+        str, typer.Option(help="The first of three ports a node (two with --compose), or auto.")
+    ] = "auto",
+    compose: Annotated[
+        bool, typer.Option("--compose", help="Run each node in a container of its own, with Docker Compose.")
+    ] = False,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="With --compose: the image of a new network's nodes [tanpo:VERSION]."
+        ),
+    ] = None,
+    profile: Annotated[
+        list[Beside] | None,
+        typer.Option(metavar="observer|monitoring", help="With --compose: start this too. Repeat for each."),
+    ] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Start a network; make it first if the folder is new. Its data stays when it is stopped."""
     from tanpo.cli.network import hold_lock
     from tanpo.cli.status import read_reports
 
+    wish = _Wish(
+        members=members,
+        validators=validators,
+        base_port=_parse_base_port(base_port),
+        is_compose=compose,
+        image=image,
+    )
     with hold_lock(directory):
-        network = _open_or_create(directory, members, validators, _parse_base_port(base_port))
+        network = _open_or_create(directory, wish)
+        _check_kind(network, directory, wish, profile)
         network.start()
+        _start_beside(network, profile)
     rows = [report.to_row() for report in read_reports(network)]
-    print_rows(output, rows, _COLUMNS)
+    print_rows(output, rows, _choose_columns(rows))
 
 
 @app.command()
@@ -83,26 +137,26 @@ def down(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Stop a network: each node finishes its block and closes its stores."""
-    from tanpo.cli.network import LocalNetwork, hold_lock
+    from tanpo.cli.network import hold_lock
+    from tanpo.cli.networks import end, find_run, open_network
 
-    network = LocalNetwork.open(directory)
+    network = open_network(directory)
     with hold_lock(directory):
-        running = [name for name in network.members if network.find_process(name) is not None]
-        killed = network.stop()
-        if delete:
-            network.delete()
+        running = [name for name in network.members if find_run(network, name) is not None]
+        killed = end(network, is_deleting=delete)
     stopped = [name for name in running if name not in killed]
     print_fields(output, {"stopped": stopped, "killed": killed, "deleted": delete})
 
 
 @app.command()
 def status(directory: DirOption = Path(".net"), output: OutputOption = Format.TABLE) -> None:
-    """Show every node: its process, height, state root, term, leader and whether it is ready."""
-    from tanpo.cli.network import LocalNetwork
+    """Show every node: what runs it, its height, state root, term, leader and whether it is ready."""
+    from tanpo.cli.networks import open_network
     from tanpo.cli.status import read_reports
 
-    reports = read_reports(LocalNetwork.open(directory))
-    print_rows(output, [report.to_row() for report in reports], _COLUMNS)
+    reports = read_reports(open_network(directory))
+    rows = [report.to_row() for report in reports]
+    print_rows(output, rows, _choose_columns(rows))
     if not all(report.ready for report in reports):
         raise typer.Exit(1)
 
@@ -118,18 +172,15 @@ def logs(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Print a node's log."""
-    from tanpo.cli.logs import follow_lines, tail_lines
-    from tanpo.cli.network import LocalNetwork
+    from tanpo.cli.networks import open_network, read_log
 
-    network = LocalNetwork.open(directory)
-    path = network.folder.get_member(network.get_node(node).member).log
-    last, offset = tail_lines(path, lines)
+    if output is Format.JSON and follow:
+        raise typer.BadParameter("one JSON array has an end: leave out --follow", param_hint="-o json")
+    found = read_log(open_network(directory), node, lines, is_following=follow)
     if output is Format.JSON:
-        if follow:
-            raise typer.BadParameter("one JSON array has an end: leave out --follow", param_hint="-o json")
-        print_json(last)
+        print_json(list(found))
         return
-    for line in chain(last, follow_lines(path, offset) if follow else ()):
+    for line in found:
         if not print_text(line):
             return
 
@@ -139,11 +190,12 @@ def kill(
     node: NodeArgument, directory: DirOption = Path(".net"), output: OutputOption = Format.TABLE
 ) -> None:
     """Kill a node with SIGKILL, as a crash would."""
-    from tanpo.cli.network import LocalNetwork, hold_lock
+    from tanpo.cli.network import hold_lock
+    from tanpo.cli.networks import open_network
 
-    network = LocalNetwork.open(directory)
+    network = open_network(directory)
     with hold_lock(directory):
-        was_running = network.kill(node, signal.SIGKILL)
+        was_running = network.kill(node)
     print_fields(output, {"node": network.get_node(node).member, "killed": was_running})
 
 
@@ -158,23 +210,43 @@ def start(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Start one node again and wait until it is ready."""
-    from tanpo.cli.network import LocalNetwork, hold_lock, launch
+    from tanpo.cli.network import hold_lock
+    from tanpo.cli.networks import find_run, open_network, restart
 
-    network = LocalNetwork.open(directory)
+    network = open_network(directory)
     with hold_lock(directory):
-        if rejoin:
-            launch(network, node, may_rejoin=True)
-        else:
-            network.start([node])
-    record = network.find_process(node)
+        restart(network, node, may_rejoin=rejoin)
+    run = find_run(network, node)
     print_fields(
         output,
         {
             "node": network.get_node(node).member,
-            "pid": record.pid if record else None,
+            "container" if isinstance(run, str) else "pid": run,
             "ready": not rejoin,
         },
     )
+
+
+@app.command("upgrade")
+def upgrade_nodes(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The image that all nodes are to run from.")],
+    directory: DirOption = Path(".net"),
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Have one container after the other run from another image; the network goes on meanwhile."""
+    from tanpo.cli.compose.network import ComposeNetwork, upgrade
+    from tanpo.cli.network import hold_lock
+    from tanpo.cli.networks import open_network
+
+    network = open_network(directory)
+    if not isinstance(network, ComposeNetwork):
+        raise _wrong_kind(directory, "its nodes are processes", "a network of containers")
+    done = []
+    with hold_lock(directory):
+        for member in upgrade(network, image):
+            print_error(f"{member} runs from {image}")
+            done.append(member)
+    print_fields(output, {"image": image, "upgraded": done})
 
 
 @app.command("rekey")
@@ -183,8 +255,11 @@ def rekey_node(
 ) -> None:
     """Restart a node with a new validator key, which votes once `tanpo validator replace` has named it."""
     from tanpo.cli.network import LocalNetwork, hold_lock, rekey
+    from tanpo.cli.networks import open_network
 
-    network = LocalNetwork.open(directory)
+    network = open_network(directory)
+    if not isinstance(network, LocalNetwork):
+        raise _wrong_kind(directory, "its nodes are containers", "a network of processes")
     with hold_lock(directory):
         key = rekey(network, node)
     place = network.get_node(node)
@@ -198,31 +273,87 @@ def rekey_node(
     )
 
 
-def _open_or_create(
-    directory: Path, members: int | None, validators: int | None, base_port: int | None
-) -> LocalNetwork:
+def _open_or_create(directory: Path, wish: _Wish) -> AnyNetwork:
     from tanpo.cli.layout import NetworkFolder
     from tanpo.cli.network import LocalNetwork, check_stopped
-    from tanpo.cli.provision import plan_network
+    from tanpo.cli.networks import open_network
     from tanpo.ledger.errors import Reason, UsageError
 
     if not NetworkFolder(root=directory.absolute()).manifest.exists():
-        member_count = members or MEMBERS_MIN
-        if validators is not None and validators > member_count:
-            raise typer.BadParameter(f"there are {member_count} members", param_hint="--validators")
-        return LocalNetwork.create(directory, plan_network(member_count, validators), base_port=base_port)
-    network = LocalNetwork.open(directory)
-    check_stopped(network)
-    if base_port is not None or validators is not None or members not in (None, len(network.members)):
+        return _create(directory, wish)
+    network = open_network(directory)
+    if isinstance(network, LocalNetwork):
+        check_stopped(network)
+    if (
+        wish.base_port is not None
+        or wish.validators is not None
+        or wish.image is not None
+        or wish.members not in (None, len(network.members))
+    ):
         raise UsageError(
             Reason.CONFIGURATION,
-            "the network exists already; its members and ports are fixed",
+            "the network exists already; its members, ports and image are fixed",
             value=directory,
             limit=f"{len(network.members)} members",
-            remedy="leave out --members, --validators and --base-port, or choose another --dir; see `tanpo "
-            "validator replace` for other validators",
+            remedy="leave out --members, --validators, --base-port and --image, or choose another --dir; see "
+            "`tanpo validator replace` for other validators and `tanpo net upgrade` for another image",
         )
     return network
+
+
+def _create(directory: Path, wish: _Wish) -> AnyNetwork:
+    from tanpo.cli.compose.network import ComposeNetwork
+    from tanpo.cli.compose.rendering import get_default_image
+    from tanpo.cli.network import LocalNetwork
+    from tanpo.cli.provision import plan_network
+
+    member_count = wish.members or MEMBERS_MIN
+    if wish.validators is not None and wish.validators > member_count:
+        raise typer.BadParameter(f"there are {member_count} members", param_hint="--validators")
+    plan = plan_network(member_count, wish.validators)
+    if not wish.is_compose:
+        if wish.image is not None:
+            raise typer.BadParameter("processes run from no image: add --compose", param_hint="--image")
+        return LocalNetwork.create(directory, plan, base_port=wish.base_port)
+    image = wish.image or get_default_image()
+    return ComposeNetwork.create(directory, plan, image=image, base_port=wish.base_port)
+
+
+def _check_kind(network: AnyNetwork, directory: Path, wish: _Wish, profiles: list[Beside] | None) -> None:
+    """Refuse to start a network as what it is not. One of containers is started without `--compose` too."""
+    from tanpo.cli.network import LocalNetwork
+
+    if isinstance(network, LocalNetwork) and wish.is_compose:
+        raise _wrong_kind(directory, "its nodes are processes", "a network of containers")
+    if isinstance(network, LocalNetwork) and profiles:
+        raise typer.BadParameter(
+            "only a network of containers has one: add --compose", param_hint="--profile"
+        )
+
+
+def _start_beside(network: AnyNetwork, profiles: list[Beside] | None) -> None:
+    from tanpo.cli.compose.network import ComposeNetwork
+
+    if isinstance(network, ComposeNetwork):
+        network.start_beside(one.value for one in profiles or ())
+
+
+def _wrong_kind(directory: Path, what: str, limit: str) -> Exception:
+    from tanpo.ledger.errors import Reason, UsageError
+
+    return UsageError(
+        Reason.MISUSE,
+        f"this cannot be done with the network of this folder: {what}",
+        value=directory,
+        limit=limit,
+        remedy="name another folder with --dir",
+    )
+
+
+def _choose_columns(rows: list[dict[str, Any]]) -> tuple[Column, ...]:
+    """Return the columns of a table of nodes: what runs them is a process or a container."""
+    absent = "pid" if any("container" in row for row in rows) else "container"
+    return tuple(column for column in _COLUMNS if column.key != absent)
 
 
 def _parse_base_port(text: str) -> int | None:

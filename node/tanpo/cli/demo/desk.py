@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from tanpo.cli.demo.journal import Journal, Step, check, run_all
-from tanpo.cli.network import LocalNetwork
+from tanpo.cli.networks import Network
 from tanpo.client import AsyncClient, Committed, CommittedBlock, FileSigner, NodeStatus, load_profile
 from tanpo.ledger.transaction import Call, Envelope
 from tanpo.ledger.values import Value
@@ -47,7 +47,7 @@ class Position:
 class Desk:
     """The clients and keys of all members of a local network."""
 
-    def __init__(self, network: LocalNetwork, journal: Journal) -> None:
+    def __init__(self, network: Network, journal: Journal) -> None:
         self.network = network
         self.journal = journal
         self.clients: dict[str, AsyncClient] = {}

@@ -21,9 +21,12 @@ from tanpo.cli.demo.report import DemoReport, print_report
 from tanpo.cli.demo.stream import play_stream, restart_leader
 from tanpo.cli.demo.trading import deliver_against_payment, refuse_uncovered, swap_among_three, tokenise
 from tanpo.cli.network import LocalNetwork, hold_lock
+from tanpo.cli.networks import Network, open_network
 from tanpo.cli.output import Format, print_json
 from tanpo.cli.provision import plan_network
+from tanpo.cli.readiness import find_obstacles
 from tanpo.cli.samples import Annex, Catalog, load_annex, load_catalog
+from tanpo.ledger.errors import Reason, UsageError
 
 MEMBER_COUNT: Final = 4
 KEPT_FOLDER: Final = Path(".net")
@@ -37,18 +40,63 @@ def run_demo(*, directory: Path | None, keep: bool, swaps: int, output: Format) 
         journal.begin("Start four nodes")
         with _make_network(directory, keep=keep) as network:
             report = asyncio.run(_play(network, journal, catalog, annex, swaps))
-    if output is Format.JSON:
-        print_json(report.to_json())
-    else:
-        print_report(report, catalog)
+    _print(report, catalog, output)
     if keep:
         sys.stderr.write(f"The network runs on: tanpo net status --dir {network.folder.root}\n")
 
 
-async def _play(
-    network: LocalNetwork, journal: Journal, catalog: Catalog, annex: Annex, swaps: int
-) -> DemoReport:
+def play_on(directory: Path, *, swaps: int, output: Format) -> None:
+    """Play the demo on a network that runs, and leave it running; no other command may change it meanwhile.
+
+    Raises:
+        UsageError: there is no such network, a node of it is not ready, or it has instruments already.
+    """
+    catalog, annex = load_catalog(), load_annex()
+    with _terminable(), hold_lock(directory), DemoProgress() as progress:
+        network = open_network(directory)
+        journal = Journal(progress.on_change)
+        journal.begin("Look at four nodes")
+        _check_ready(network)
+        report = asyncio.run(_play(network, journal, catalog, annex, swaps))
+    _print(report, catalog, output)
+
+
+def _print(report: DemoReport, catalog: Catalog, output: Format) -> None:
+    if output is Format.JSON:
+        print_json(report.to_json())
+    else:
+        print_report(report, catalog)
+
+
+def _check_ready(network: Network) -> None:
+    for node in network.nodes:
+        obstacles = find_obstacles(node.ops_address)
+        if obstacles != "":
+            raise UsageError(
+                Reason.UNREACHABLE,
+                f"the node of {node.member} is not ready: {obstacles or 'it does not answer'}",
+                value=network.folder.root,
+                limit="a network whose nodes are all ready",
+                remedy="start it with `tanpo net up`",
+            )
+
+
+async def _check_unused(desk: Desk) -> None:
+    """Refuse a ledger that has instruments: the demo defines its own, and counts all there is of them."""
+    found = await desk.ask("instruments", "list_instruments", after="", limit=1)
+    if found:
+        raise UsageError(
+            Reason.MISUSE,
+            "this ledger is in use: it has instruments already",
+            value=desk.network.folder.root,
+            limit="a network that is new",
+            remedy="remove it with `tanpo net down --delete` and make it anew, or make another with --dir",
+        )
+
+
+async def _play(network: Network, journal: Journal, catalog: Catalog, annex: Annex, swaps: int) -> DemoReport:
     async with Desk(network, journal) as desk:
+        await _check_unused(desk)
         await tokenise(desk, catalog)
         await deliver_against_payment(desk, catalog)
         await swap_among_three(desk)

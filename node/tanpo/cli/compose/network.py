@@ -1,0 +1,286 @@
+"""A consortium in containers: make it, start it, kill and restart its nodes, stop it.
+
+It is the network of `tanpo.cli.network` by other means: the same members, files and topology. What is stopped
+or removed here is found by the project's own name and by nothing else.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tanpo.cli.compose.engine import Engine, Project
+from tanpo.cli.compose.rendering import PROFILES
+from tanpo.cli.compose.site import ContainerSite, open_project, save_image
+from tanpo.cli.layout import NetworkFolder, NodePlace, select_node
+from tanpo.cli.network import check_unused
+from tanpo.cli.ports import PortSlot, is_free
+from tanpo.cli.readiness import ALIVE_PATH, READY_PATH, explain_end, wait_nodes
+from tanpo.ledger.errors import Reason, UsageError
+
+if TYPE_CHECKING:
+    from tanpo.cli.provision import NetworkPlan
+
+READY_SECONDS: Final = 60.0
+"""How long a start may take; on an idle machine it takes five."""
+STOP_SECONDS: Final = 30
+"""How long a node has to finish its block and close its stores before the engine kills it."""
+_POLL_SECONDS: Final = 0.25
+_LOG_LINES: Final = 20
+_KILLED: Final = 128 + signal.SIGKILL
+
+
+class ComposeNetwork:
+    """The containers of one folder. Methods that start or stop nodes are for one caller at a time."""
+
+    def __init__(
+        self,
+        folder: NetworkFolder,
+        nodes: tuple[NodePlace, ...],
+        engine: Engine,
+        project: Project,
+        slot: PortSlot | None = None,
+    ) -> None:
+        self.folder = folder
+        self.nodes = nodes
+        self.engine = engine
+        self.project = project
+        self._slot = slot
+
+    @classmethod
+    def create(
+        cls, directory: Path, plan: NetworkPlan, *, image: str, base_port: int | None = None
+    ) -> ComposeNetwork:
+        """Make the folder of a new network, its containers and their volumes. All of it is made, or nothing.
+
+        Raises:
+            UsageError: the folder is in use, a port is, there is no such image, or no engine.
+            Unavailable: the engine refuses.
+        """
+        from tanpo.cli.provision import provision
+
+        folder = NetworkFolder(root=directory.absolute())
+        check_unused(folder)
+        engine = Engine.find()
+        _check_image(engine, image)
+        try:
+            slot, nodes = provision(folder, plan, base_port, ContainerSite(engine=engine, image=image))
+        except BaseException:
+            _undo(folder, engine)
+            raise
+        return cls(folder, nodes, engine, open_project(folder), slot)
+
+    @classmethod
+    def open(cls, directory: Path) -> ComposeNetwork:
+        """Return the network of a folder. Raises `UsageError` when it holds none."""
+        folder = NetworkFolder(root=directory.absolute())
+        nodes = folder.load_manifest()
+        return cls(folder, nodes, Engine.find(), open_project(folder))
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The members, in the order of their validators."""
+        return tuple(node.member for node in self.nodes)
+
+    def get_node(self, name: str) -> NodePlace:
+        """Return the node of a member. Raises `UsageError` when there is none."""
+        return select_node(self.nodes, name)
+
+    def find_container(self, name: str, *, is_running: bool = True) -> str | None:
+        """Return the container of a node that runs, or with `is_running=False` of any; None without one."""
+        service = self.get_node(name).member
+        found = self.engine.list_containers(self.project.name, service, is_running=is_running)
+        return found[0] if found else None
+
+    def start(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        ready_seconds: float = READY_SECONDS,
+        may_rejoin: bool = False,
+        image: str | None = None,
+    ) -> None:
+        """Start nodes, all by default, and wait until each is ready; with `may_rejoin`, until it serves.
+
+        Nodes that run already as they should are left alone; one that should run from another image is
+        stopped and started anew. If one does not come up, those started here are stopped.
+
+        Raises:
+            UsageError: a port is in use, or the image is missing.
+            Unavailable: a node ended, or was not ready in time.
+        """
+        wanted = [self.get_node(name).member for name in (self.members if names is None else names)]
+        _check_image(self.engine, image or self.project.settings["TANPO_IMAGE"])
+        started = [member for member in wanted if self.find_container(member) is None]
+        for member in started:
+            _check_ports(self.get_node(member))
+        environment = {"TANPO_MAY_REJOIN": "true"} if may_rejoin else {}
+        if image is not None:
+            environment["TANPO_IMAGE"] = image
+        try:
+            # "--no-deps" stands for: these and no others.
+            self.engine.run_compose(
+                self.project, "up", "--detach", "--no-deps", *wanted, environment=environment
+            )
+            wait_nodes(
+                [self.get_node(member) for member in wanted],
+                is_running=lambda node: self.find_container(node.member) is not None,
+                explain=self._explain_end,
+                ready_seconds=ready_seconds,
+                path=ALIVE_PATH if may_rejoin else READY_PATH,
+                poll_seconds=_POLL_SECONDS,
+            )
+        except BaseException:
+            self.stop(started, grace_seconds=1)
+            raise
+        self._release()
+
+    def start_beside(self, profiles: Iterable[str]) -> None:
+        """Start what is not a member's node: the `observer`, or what belongs to `monitoring`.
+
+        Raises:
+            UsageError: an image is missing.
+        """
+        for profile in profiles:
+            services = ("observer",) if profile == "observer" else ("prometheus", "grafana")
+            self.engine.run_compose(
+                self.project,
+                "up",
+                "--detach",
+                "--no-deps",
+                *services,
+                environment={"COMPOSE_PROFILES": profile},
+            )
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> bool:
+        """Send a node a signal; return False when it did not run. With SIGKILL it is gone on return."""
+        container = self.find_container(name)
+        if container is None:
+            return False
+        self.engine.run_docker("kill", "--signal", str(number.value), container)
+        if number is signal.SIGKILL:
+            self.engine.run_docker("wait", container)
+        return True
+
+    def stop(self, names: Iterable[str] | None = None, *, grace_seconds: int = STOP_SECONDS) -> list[str]:
+        """Stop nodes, all by default; return those that had to be killed. Containers and logs stay."""
+        running = {
+            name: container
+            for name in (self.members if names is None else names)
+            if (container := self.find_container(name)) is not None
+        }
+        self._release()
+        if not running:
+            return []
+        self.engine.run_docker("stop", "--time", str(grace_seconds), *running.values())
+        codes = self.engine.run_docker(
+            "inspect", "--format", "{{.State.ExitCode}}", *running.values()
+        ).split()
+        return [name for name, code in zip(running, codes, strict=True) if int(code) == _KILLED]
+
+    def take_down(self, *, with_volumes: bool = False) -> None:
+        """Remove all containers of the project and their networks, and the volumes if told so."""
+        _take_down(self.engine, self.project, with_volumes=with_volumes)
+
+    def read_log(self, name: str, lines: int, *, is_following: bool = False) -> Iterator[str]:
+        """Yield the last lines of a node's log since its container was made, and what is added if following.
+
+        Raises:
+            UsageError: it has no container.
+        """
+        container = self.find_container(name, is_running=False)
+        if container is None:
+            raise UsageError(
+                Reason.NOT_FOUND,
+                "the node has no container, and so no log",
+                value=name,
+                limit="a node that was started",
+                remedy="start it with `tanpo net up`",
+            )
+        if is_following:
+            yield from self.engine.follow_log(container, lines)
+        else:
+            yield from self.engine.read_log(container, lines).splitlines()
+
+    def _explain_end(self, node: NodePlace) -> str:
+        container = self.find_container(node.member, is_running=False)
+        return explain_end("" if container is None else self.engine.read_log(container, _LOG_LINES))
+
+    def _release(self) -> None:
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
+
+
+def delete(network: ComposeNetwork) -> None:
+    """Remove a network with its containers, volumes and folder."""
+    network.take_down(with_volumes=True)
+    shutil.rmtree(network.folder.root)
+
+
+def upgrade(network: ComposeNetwork, image: str) -> Iterator[str]:
+    """Have one node after the other run from another image; yield each member when its node is ready again.
+
+    Each is told to stop, so that it gives its term away, and the next one only follows when it is back.
+    Interrupted, it goes on when it is asked again: who runs from the image already is left alone.
+
+    Raises:
+        UsageError: there is no such image.
+        Unavailable: a node did not come back; the others are as they were.
+    """
+    _check_image(network.engine, image)
+    for member in network.members:
+        network.start([member], image=image)
+        yield member
+    network.project = save_image(network.folder, network.project, image)
+
+
+def _check_image(engine: Engine, image: str) -> None:
+    if not engine.has_image(image):
+        raise UsageError(
+            Reason.NOT_FOUND,
+            "the engine has no such image",
+            value=image,
+            limit="an image of a node",
+            remedy="build it: docker build -f deploy/Dockerfile -t NAME . (where no image registry is "
+            "reached: deploy/build-image.sh NAME), or name another with --image",
+        )
+
+
+def _check_ports(node: NodePlace) -> None:
+    for address in (node.address, node.ops_address):
+        if not is_free(int(address.rpartition(":")[2])):
+            raise UsageError(
+                Reason.PORT_IN_USE,
+                "a port is in use",
+                value=address,
+                limit=f"a free port for the node of {node.member}",
+                remedy="stop what listens there, or make another network with --dir",
+            )
+
+
+def _undo(folder: NetworkFolder, engine: Engine) -> None:
+    """Remove what was made of a network that did not come to be; the folder was ours alone."""
+    if folder.compose.exists():
+        _take_down(engine, open_project(folder), with_volumes=True)
+    for path in folder.root.iterdir() if folder.root.is_dir() else ():
+        if path == folder.lock:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _take_down(engine: Engine, project: Project, *, with_volumes: bool) -> None:
+    volumes = ("--volumes",) if with_volumes else ()
+    engine.run_compose(
+        project,
+        "down",
+        "--remove-orphans",
+        *volumes,
+        environment={"COMPOSE_PROFILES": ",".join(PROFILES)},
+    )

@@ -1,0 +1,105 @@
+"""Local networks of either kind: processes of this machine, or containers. Commands do not care which."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from tanpo.cli.compose.network import ComposeNetwork
+from tanpo.cli.compose.network import delete as delete_containers
+from tanpo.cli.layout import NetworkFolder, NodePlace
+from tanpo.cli.logs import follow_lines, tail_lines
+from tanpo.cli.network import LocalNetwork, launch
+
+
+class Network(Protocol):
+    """What both kinds have in common."""
+
+    folder: NetworkFolder
+    nodes: tuple[NodePlace, ...]
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The members, in the order of their validators."""
+        ...
+
+    def get_node(self, name: str) -> NodePlace:
+        """Return the node of a member. Raises `UsageError` when there is none."""
+        ...
+
+    def start(self, names: Iterable[str] | None = None) -> None:
+        """Start nodes, all by default, and wait until each is ready."""
+        ...
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> bool:
+        """Send a node a signal; return False when it did not run."""
+        ...
+
+    def stop(self, names: Iterable[str] | None = None) -> list[str]:
+        """Stop nodes, all by default; return those that had to be killed."""
+        ...
+
+
+AnyNetwork: TypeAlias = LocalNetwork | ComposeNetwork
+
+
+def open_network(directory: Path) -> AnyNetwork:
+    """Return the network of a folder, whatever runs it.
+
+    Raises:
+        UsageError: the folder holds none, or there is no engine for its containers.
+    """
+    if NetworkFolder(root=directory.absolute()).compose.exists():
+        return ComposeNetwork.open(directory)
+    return LocalNetwork.open(directory)
+
+
+def find_run(network: AnyNetwork, name: str) -> int | str | None:
+    """Return what runs a node: its process' id or its container's, None when it does not run."""
+    if isinstance(network, ComposeNetwork):
+        return network.find_container(name)
+    record = network.find_process(name)
+    return record.pid if record is not None else None
+
+
+def restart(network: AnyNetwork, name: str, *, may_rejoin: bool) -> None:
+    """Start one node again and wait until it is ready, or with `may_rejoin` only until it serves.
+
+    Raises:
+        Unavailable: it ended, or was not ready in time. UsageError: it runs, and should rejoin.
+    """
+    if isinstance(network, ComposeNetwork):
+        network.start([name], may_rejoin=may_rejoin)
+    elif may_rejoin:
+        launch(network, name, may_rejoin=True)
+    else:
+        network.start([name])
+
+
+def end(network: AnyNetwork, *, is_deleting: bool) -> list[str]:
+    """Stop a network, and remove its data if told so; return the nodes that had to be killed."""
+    killed = network.stop()
+    if isinstance(network, ComposeNetwork):
+        if is_deleting:
+            delete_containers(network)
+        else:
+            network.take_down()
+    elif is_deleting:
+        network.delete()
+    return killed
+
+
+def read_log(network: AnyNetwork, name: str, lines: int, *, is_following: bool) -> Iterator[str]:
+    """Yield the last lines of a node's log, and what is added to it if following.
+
+    Raises:
+        UsageError: the node has not written any.
+    """
+    if isinstance(network, ComposeNetwork):
+        return network.read_log(name, lines, is_following=is_following)
+    path = network.folder.get_member(network.get_node(name).member).log
+    last, offset = tail_lines(path, lines)
+    return chain(last, follow_lines(path, offset) if is_following else ())

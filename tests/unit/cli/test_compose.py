@@ -1,0 +1,187 @@
+"""A network of containers: what its file says, and what is said where there is no engine, image or port.
+
+The engine here is a script that answers as `docker` does; tests/docker has the real one.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tanpo.cli.compose import ComposeNetwork
+from tanpo.cli.compose.rendering import (
+    parse_settings,
+    render_compose,
+    render_prometheus,
+    render_settings,
+)
+from tanpo.cli.layout import NodePlace
+from tanpo.cli.ports import is_free
+from tanpo.cli.provision import plan_network
+from tanpo.ledger.errors import LedgerError, Reason, Unavailable, UsageError
+
+ANSWERS = """\
+case "$1" in
+version) echo 20.10.24 ;;
+compose) exit 1 ;;
+image) exit 0 ;;
+ps) ;;
+esac
+"""
+Fake = Callable[[str, str], None]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """A way to put commands on a path that has no others."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def write(name: str, script: str) -> None:
+        (folder / name).write_text(f"#!/bin/sh\n{script}")
+        (folder / name).chmod(0o755)
+
+    return write
+
+
+def create(folder: Path, *, base_port: int | None = None) -> LedgerError:
+    """Try to make a network, and return why it was not."""
+    with pytest.raises(LedgerError) as refused:
+        ComposeNetwork.create(folder, plan_network(4), image="tanpo:test", base_port=base_port)
+    return refused.value
+
+
+def test_without_docker_the_remedy_is_to_install_it(tmp_path: Path, fake: Fake) -> None:
+    error = create(tmp_path / "net")
+
+    assert isinstance(error, UsageError)
+    assert "no docker command" in error.message
+    assert "apt-get install docker.io" in error.remedy
+
+
+def test_an_engine_that_does_not_answer_is_told_in_its_own_words(tmp_path: Path, fake: Fake) -> None:
+    fake("docker", "echo 'Cannot connect to the Docker daemon at unix:///x.sock.' >&2; exit 1")
+    error = create(tmp_path / "net")
+
+    assert isinstance(error, Unavailable)
+    assert "Cannot connect to the Docker daemon at unix:///x.sock." in error.message
+    assert "start it" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("version", "message"), [(None, "no Docker Compose"), ("1.25.0", "too old"), ("", "too old")]
+)
+def test_a_compose_that_is_missing_or_too_old_is_refused(
+    tmp_path: Path, fake: Fake, version: str | None, message: str
+) -> None:
+    fake("docker", ANSWERS)
+    if version is not None:
+        fake("docker-compose", f"echo {version}")
+    error = create(tmp_path / "net")
+
+    assert message in error.message
+    assert error.value == (version or ("docker compose" if version is None else "no version"))
+    assert "docker-compose-plugin" in error.remedy
+
+
+def test_an_image_that_is_missing_is_named_with_how_to_build_it(tmp_path: Path, fake: Fake) -> None:
+    fake("docker", ANSWERS.replace("image) exit 0", "image) exit 1"))
+    fake("docker-compose", "echo 1.29.2")
+    error = create(tmp_path / "net")
+
+    assert (error.reason, error.value) == (Reason.NOT_FOUND, "tanpo:test")
+    assert "deploy/build-image.sh" in error.remedy
+
+
+def test_a_port_in_use_is_refused_before_anything_is_made(tmp_path: Path, fake: Fake) -> None:
+    fake("docker", ANSWERS)
+    fake("docker-compose", "echo 1.29.2")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = create(tmp_path / "net", base_port=port)
+
+    assert error.value == f"127.0.0.1:{port}"
+    assert not (tmp_path / "net").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "ERROR: for dealer-a  driver failed: Bind for 127.0.0.1:1 failed: port is already allocated",
+            "PORT_IN_USE",
+        ),
+        ("Error response from daemon: pull access denied for tanpo", "NOT_FOUND"),
+        ("write /var/lib/x: no space left on device", "DISK_FULL"),
+        ("Error response from daemon: something new", "UNREACHABLE"),
+    ],
+)
+def test_what_the_engine_refuses_leaves_nothing_behind(
+    tmp_path: Path, fake: Fake, said: str, reason: str
+) -> None:
+    fake("docker", ANSWERS)
+    fake(
+        "docker-compose",
+        f'case "$*" in version*) echo 1.29.2 ;; *down*) echo "$@" > {tmp_path}/down ;; '
+        f"*) echo 'Creating network x' >&2; echo '{said}' >&2; exit 1 ;; esac",
+    )
+    error = create(tmp_path / "net")
+
+    assert error.reason == reason
+    assert said in error.message
+    assert list((tmp_path / "net").iterdir()) == []
+    assert "--volumes" in (tmp_path / "down").read_text()
+
+
+def test_a_node_sees_no_key_that_is_its_members_alone(tmp_path: Path, fake: Fake) -> None:
+    fake("docker", ANSWERS)
+    fake("docker-compose", "[ $1 != version ] || echo 1.29.2")
+    network = ComposeNetwork.create(tmp_path / "net", plan_network(4), image="tanpo:test")
+
+    for service in (*network.members, "observer"):
+        seen = {path.name for path in (tmp_path / "net" / service / "etc").iterdir()}
+        wanted = {"node.toml", "genesis.json", "ca.crt", "node.crt", "node.key", "validator.key"}
+        assert seen == (wanted if service != "observer" else wanted - {"validator.key"})
+    settings = parse_settings((tmp_path / "net" / ".env").read_text())
+    assert settings["TANPO_IMAGE"] == "tanpo:test"
+    assert all(is_free(int(value)) for name, value in settings.items() if name.endswith("_PORT"))
+    network.stop()
+
+
+def test_every_node_has_a_network_and_a_volume_of_its_own() -> None:
+    text = render_compose(["alpha", "beta"])
+    networks = text[text.index("\nnetworks:") : text.index("\nvolumes:")]
+    volumes = text[text.index("\nvolumes:") :]
+
+    assert [line.strip() for line in networks.splitlines()[2:] if line] == [
+        "consortium: {}",
+        "alpha: {}",
+        "beta: {}",
+        "observer: {}",
+    ]
+    assert "  alpha: {}" in volumes
+    assert "${TANPO_ALPHA_PORT:-17100}:7051" in text
+    assert "alpha/etc:/etc/tanpo:ro" in text
+
+
+def test_settings_read_back() -> None:
+    settings = {"TANPO_IMAGE": "registry/tanpo:1=2", "TANPO_NET": "."}
+
+    assert parse_settings(render_settings(settings)) == settings
+
+
+def test_prometheus_asks_every_node_and_the_observer() -> None:
+    place = NodePlace(
+        member="alpha",
+        node="node-1",
+        address="127.0.0.1:1",
+        peer_address="alpha:7052",
+        ops_address="127.0.0.1:2",
+    )
+    text = render_prometheus((place,))
+
+    assert "- targets: [alpha:7053]\n        labels: {member: alpha, node: node-1}" in text
+    assert "- targets: [observer:7053]\n        labels: {member: alpha, node: observer}" in text
