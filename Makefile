@@ -5,7 +5,7 @@ RUN := .venv/bin
 CHAOS_SECONDS ?= 300
 NODES ?= 4
 
-.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos faults power-cuts decay fuzz-vm fuzz-front bench figures ci clean
+.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos faults power-cuts decay fuzz-vm fuzz-front bench figures docker-test ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
 	@$(or $(PYTHON),false) .ci/setup.py
@@ -17,7 +17,10 @@ check: setup ## format, lint, types, layers, generated code, layout and sizes
 	$(RUN)/python .ci/check.py
 
 test: setup ## every test, at most fifteen minutes on two cores
-	$(RUN)/pytest -n 2 --session-timeout=900
+	$(RUN)/pytest -n 2 --session-timeout=900 --ignore=tests/docker
+
+docker-test: setup ## build the image and break a consortium of containers on a real engine; says so where there is none
+	$(RUN)/python .ci/docker_tests.py
 
 scenarios: setup ## replay the stories of tests/scenario; REWRITE=1 redraws their outcomes
 	$(RUN)/python -m tanpo.testing.scenario $(if $(REWRITE),--rewrite) tests/scenario
@@ -73,7 +76,7 @@ figures: setup ## measure WHAT=gas|deploy|vm|attacks|contracts|worker|reads|tree
 model: setup ## explore small instances of the protocol whole, and without each rule; needs spin and gcc
 	$(RUN)/python -m model.run
 
-ci: check test wheel-test ## exactly what CI runs
+ci: check test wheel-test docker-test ## exactly what CI runs
 
 clean: ## remove everything that can be made again
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

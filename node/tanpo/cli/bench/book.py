@@ -54,10 +54,11 @@ async def open_book(desk: Desk, catalog: Catalog) -> None:
 
 
 class SwapPress:
-    """Signs swaps, each with a request id of its own."""
+    """Signs swaps, each with a request id of its own; two presses of one ledger must have different names."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, name: str = "bench") -> None:
         self._desk = desk
+        self._name = name
         self._signed = 0
 
     def sign(self, count: int) -> list[Envelope]:
@@ -72,7 +73,7 @@ class SwapPress:
             (f"{BUYER}/{pair}", f"{SELLER}/{pair}", DOLLARS, SWAP_UNITS),
         )
         parties = (SELLER, BUYER) if number % 2 else (BUYER, SELLER)
-        return self._desk.sign(call, parties, request_id=f"bench-{number}", valid_for_s=SIGNED_FOR_S)
+        return self._desk.sign(call, parties, request_id=f"{self._name}-{number}", valid_for_s=SIGNED_FOR_S)
 
 
 def _fund(owner: str, instrument: str) -> Iterator[tuple[Value, ...]]:

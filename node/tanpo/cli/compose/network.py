@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -221,7 +221,7 @@ def delete(network: ComposeNetwork) -> None:
     shutil.rmtree(network.folder.root)
 
 
-def upgrade(network: ComposeNetwork, image: str) -> Iterator[str]:
+def upgrade(network: ComposeNetwork, image: str) -> Generator[str, None, None]:
     """Have one node after the other run from another image; yield each member when its node is ready again.
 
     Each is told to stop, so that it gives its term away, and the next one only follows when it is back.
