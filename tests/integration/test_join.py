@@ -96,23 +96,22 @@ def read_metric(network: LocalNetwork, member: str, name: str) -> float:
 
 
 async def take_snapshot(desk: Desk, network: LocalNetwork, members: tuple[str, ...]) -> int:
-    """Go on to the next height that snapshots are taken at, wait until these nodes offer it, and return
-    it."""
-    tip = (await desk.read_status(members[0])).height
-    height = (tip // EVERY_BLOCKS + 1) * EVERY_BLOCKS
+    """Make blocks until these nodes offer a new snapshot of the same height, and return it.
+
+    One that is not done with the last yet skips a height, so it may take more than one.
+    """
+    before = tip = (await desk.read_status(members[0])).height
     number = 1_000_000
-    while tip <= height:
-        await define(desk, number, 1)
-        number += 1
-        tip = (await desk.read_status(members[0])).height
-
-    async def is_offered() -> bool:
-        name = "tanpo_snapshot_height"
-        offered = [await asyncio.to_thread(read_metric, network, one, name) for one in members]
-        return set(offered) == {height}
-
-    await wait_until(is_offered)
-    return height
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            name = "tanpo_snapshot_height"
+            offered = {await asyncio.to_thread(read_metric, network, one, name) for one in members}
+            height = int(min(offered))
+            if len(offered) == 1 and before < height < tip < height + EVERY_BLOCKS:
+                return height
+            await define(desk, number, 1)
+            number += 1
+            tip = (await desk.read_status(members[0])).height
 
 
 class LyingPeer(peer_pb2_grpc.PeerServicer):
