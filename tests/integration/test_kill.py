@@ -54,8 +54,7 @@ def kill_worker(network: LocalNetwork, member: str) -> None:
         os.kill(int(child), signal.SIGKILL)
 
 
-async def kill_rounds(desk: Desk, load: SwapLoad, chance: random.Random) -> None:
-    network = desk.network
+async def kill_rounds(network: LocalNetwork, load: SwapLoad, chance: random.Random) -> None:
     for _ in range(ROUNDS):
         await load.wait_more(chance.randrange(1, 60))
         kill_worker(network, chance.choice(network.members[:2]))
@@ -112,7 +111,7 @@ async def play(network: LocalNetwork, chance: random.Random) -> None:
         async with asyncio.TaskGroup() as group:
             for member in members:
                 group.create_task(load.work(member))
-            await kill_rounds(desk, load, chance)
+            await kill_rounds(network, load, chance)
             load.stop()
         await check_ledger(desk, load)
         assert len({one.tx_id for one in load.acknowledged}) == len(load.acknowledged)
