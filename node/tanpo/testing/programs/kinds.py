@@ -5,11 +5,13 @@ from __future__ import annotations
 from random import Random
 from typing import Final
 
+from tanpo.vm.limits import TYPE_DEPTH_MAX
+
 
 class Kind:
     """One type of the dialect, one object for each spelling, so that it can be looked up by identity."""
 
-    __slots__ = ("fields", "form", "is_ordered", "item", "key", "parts", "text")
+    __slots__ = ("depth", "fields", "form", "is_ordered", "item", "key", "parts", "text")
 
     def __init__(
         self,
@@ -27,6 +29,8 @@ class Kind:
         self.is_ordered = is_ordered
         self.key = parts[0] if form == "dict" else None
         self.item = parts[-1] if form in ("list", "dict") else None
+        levels = (2 if form == "dict" else 1) if parts else 0
+        self.depth = max([part.depth for part in parts], default=0) + levels
 
     def __repr__(self) -> str:
         return self.text
@@ -107,6 +111,6 @@ def draw_pool(random: Random) -> Pool:
                 count = random.randrange(1, 4)
                 fields = tuple((f"k{number}", pick(known)) for number in range(count))
                 known.append(pool.add_record(f"R{place}", fields))
-    if random.random() < 0.3:
-        pool.make_list(pick(known))
+    if random.random() < 0.3 and (inner := pick(known)).depth < TYPE_DEPTH_MAX:
+        pool.make_list(inner)
     return pool

@@ -37,6 +37,11 @@ def test_engines_and_cpython_agree_on_programs_that_reach_everything() -> None:
     assert found.codes["success"] > found.calls // 2
 
 
+def test_types_that_nest_as_deep_as_the_language_allows_are_not_nested_further() -> None:
+    deepest = 9_063_364  # Its type `dict[bool, dict[bool, dict[str, list[int]]]]` fits in no list.
+    assert run_chunk(deepest, 1, 8).differing == 0
+
+
 def test_a_construct_that_never_turns_up_is_listed() -> None:
     never_seen = run_chunk(0, 4, 0).describe()["constructs_never_seen"]
     assert isinstance(never_seen, list)
