@@ -66,6 +66,9 @@ def describe_status(status: NodeStatus) -> dict[str, Any]:
         "ready": status.is_ready,
         "stalled_reason": status.stalled_reason,
         "observer_reason": status.observer_reason,
+        "retention": status.retention,
+        "blocks_bytes": status.blocks_bytes,
+        "state_bytes": status.state_bytes,
         **_describe_chain(status),
     }
 

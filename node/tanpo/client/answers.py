@@ -213,6 +213,9 @@ def read_status(network_id: NetworkId, response: network_pb2.NodeStatus) -> Node
         clock_ms=response.clock_ms,
         observer_reason=response.observer_reason,
         validators=tuple(response.validators),
+        retention=response.retention,
+        blocks_bytes=response.blocks_bytes,
+        state_bytes=response.state_bytes,
     )
 
 

@@ -235,7 +235,7 @@ class EvidenceView:
 class NodeStatus:
     """What a node says of itself. `leader` and `validators` are "member/node"; `stalled_reason` is empty
     while all is well, and `observer_reason` while the node votes. `first_height` is the first block of which
-    the node holds transactions, receipts and events."""
+    the node holds transactions, receipts and events; `retention` says in words what stays."""
 
     network: str
     network_id: NetworkId
@@ -258,6 +258,9 @@ class NodeStatus:
     observer_reason: str
     validators: tuple[str, ...]
     first_height: Height
+    retention: str
+    blocks_bytes: int
+    state_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ from tanpo.node.mempool import MempoolLimits
 from tanpo.node.metrics import Metrics
 from tanpo.node.promises import create_promises
 from tanpo.node.replaying import Watch, log_progress
+from tanpo.node.retention import RetentionPolicy
 from tanpo.node.rotation import note_expiry
 from tanpo.node.servers import Parts, Servers
 from tanpo.node.services.admin import wait_drained
@@ -221,6 +222,7 @@ def _open_core(
             may_rejoin=config.may_rejoin,
             execution=config.execution,
             snapshot_every_blocks=config.snapshots.every_blocks,
+            retention=RetentionPolicy.of(config.retention),
         ),
         metrics=metrics,
         clock=clock,

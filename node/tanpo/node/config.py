@@ -33,6 +33,13 @@ _STAND_INS: Final = {
 }
 """In place of what is missing or wrong, so that all the rest can be checked."""
 
+BLOCKS_MIN: Final = 100
+"""Blocks that a pruned node keeps at least: a peer that was restarted catches up with them."""
+
+STATE_WINDOW_MIN: Final = 10
+"""Past states that a node keeps at least: the newest that can be proved is that before the last block, and
+whoever reads a list page by page needs the same one for a moment."""
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,47}$")]
 Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")]
 """host:port; port 0 stands for any free one."""
@@ -101,6 +108,26 @@ class SnapshotsConfig(_Section):
     join_behind_blocks: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
 
 
+class RetentionMode(StrEnum):
+    """What a node keeps of the past."""
+
+    ARCHIVE = "archive"
+    PRUNED = "pruned"
+
+
+class RetentionConfig(_Section):
+    """An archive keeps every block and what it did. A pruned node keeps those of the last `blocks` heights
+    and those of the last `days`, by the times of blocks: what is within either stays. One is given, or both.
+
+    `state_window` is how many past states can be asked for and proved, whatever the mode.
+    """
+
+    mode: RetentionMode = RetentionMode.ARCHIVE
+    blocks: Annotated[int, Field(ge=BLOCKS_MIN, le=1_000_000_000)] | None = None
+    days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    state_window: Annotated[int, Field(ge=STATE_WINDOW_MIN, le=10_000_000)] = 1000
+
+
 class NodeConfig(_Section):
     """Everything a node reads at start.
 
@@ -130,6 +157,7 @@ class NodeConfig(_Section):
     timing: TimingConfig = TimingConfig()
     mempool: MempoolConfig = MempoolConfig()
     snapshots: SnapshotsConfig = SnapshotsConfig()
+    retention: RetentionConfig = RetentionConfig()
 
 
 class _Overridden(NodeConfig, BaseSettings):
@@ -195,7 +223,7 @@ def read_config(path: Path) -> ConfigDraft:
         return ConfigDraft(path=path, config=None, findings=(found,))
     config, findings, doubtful = _validate(merged)
     if config is not None:
-        findings = [*findings, *_find_wrong_addresses(config)]
+        findings = [*findings, *_find_wrong_addresses(config), *_find_wrong_retention(config, doubtful)]
         config = _resolve(config, path.parent.absolute())
     return ConfigDraft(
         path=path, config=config, findings=(*findings, *_find_idle_variables()), doubtful=doubtful
@@ -272,6 +300,36 @@ def _find_wrong_addresses(config: NodeConfig) -> Iterator[Finding]:
             yield _wrong(f"peers.{position}", "is this node", f"{member}/{node}", "other nodes")
         if names.index((member, node)) != position:
             yield _wrong(f"peers.{position}", "is listed twice", f"{member}/{node}", "each peer once")
+
+
+def _find_wrong_retention(config: NodeConfig, doubtful: frozenset[str]) -> Iterator[Finding]:
+    """Refuse what does not go together: an operator must not believe that less is kept, or more, than is."""
+    if any(key.partition(".")[0] in ("retention", "snapshots") for key in doubtful):
+        return
+    retention = config.retention
+    bounds = {"retention.blocks": retention.blocks, "retention.days": retention.days}
+    given = {key: value for key, value in bounds.items() if value is not None}
+    if retention.mode is RetentionMode.ARCHIVE:
+        for key, value in given.items():
+            yield _wrong(key, "is for retention.mode pruned alone", value, "no bound for an archive")
+        return
+    if not given:
+        limit = "retention.blocks, retention.days, or both"
+        yield _wrong("retention.mode", "pruned needs a bound", retention.mode, limit)
+    if retention.blocks is not None and retention.blocks < retention.state_window:
+        yield _wrong(
+            "retention.blocks",
+            "is less than retention.state_window: past states need their blocks",
+            retention.blocks,
+            f"{retention.state_window} or more, or a smaller retention.state_window",
+        )
+    if not config.snapshots.every_blocks:
+        yield _wrong(
+            "snapshots.every_blocks",
+            "is needed by retention.mode pruned: without snapshots a lost state could not be made anew",
+            0,
+            "1 or more, or retention.mode = archive",
+        )
 
 
 def _find_idle_variables() -> Iterator[Finding]:

@@ -44,6 +44,7 @@ from tanpo.node.promises import Promises, verify_rejoin
 from tanpo.node.proofs import Proofs
 from tanpo.node.reads import Reads
 from tanpo.node.replaying import Watch, catch_up
+from tanpo.node.retention import Retention, RetentionPolicy
 from tanpo.node.roster import Roster, compute_name
 from tanpo.node.snapshotting import Snapshotting
 from tanpo.node.succession import Succession
@@ -87,12 +88,13 @@ class CoreSettings:
     execution: ExecutionMode = ExecutionMode.IN_PROCESS
     snapshot_every_blocks: int = 0
     """A snapshot for those who join is taken at each multiple of this height; 0 for none."""
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreStatus:
     """Where a node stands. `leader` is a node's name; `stalled_reason` is empty while all moves, and
-    `observer_reason` while the node votes."""
+    `observer_reason` while the node votes. `retention` says what stays of the past."""
 
     height: int
     block_hash: bytes
@@ -105,6 +107,9 @@ class CoreStatus:
     pending_transactions: int
     stalled_reason: str
     observer_reason: str
+    retention: str
+    blocks_bytes: int
+    state_bytes: int
 
 
 class Core:
@@ -126,12 +131,12 @@ class Core:
         evidence: EvidencePool,
         data_dir: Path,
         snapshots: Snapshotting,
+        retention: Retention,
     ) -> None:
         self.genesis, self._data_dir = genesis, data_dir
-        self.roster, self.snapshots = roster, snapshots
+        self.roster, self.snapshots, self._retention = roster, snapshots, retention
         self._execution = execution
-        self._promises = promises
-        self._settings = settings
+        self._promises, self._settings = promises, settings
         self._metrics = metrics
         self._clock = clock
         self._evidence = evidence
@@ -185,18 +190,16 @@ class Core:
         clock: Clock | None = None,
         watch: Watch | None = None,
     ) -> Core:
-        """Open the stores of a node, recover what a crash left behind, and return its core.
-
-        This blocks, for long if the state was lost and all blocks are executed again. `watch` hears of it.
+        """Open a node's stores, recover what a crash left, and return its core; `watch` hears of long work.
 
         Raises:
             Stopped: `watch` was asked to end it. CorruptState: what is stored contradicts itself.
             UsageError: the directory belongs to another network or process, this validator is to rejoin
                 and cannot, or contracts are to run in a worker and cannot. Unavailable: the disk is full.
         """
-        keyring = KeyRing(collect_keys(genesis))
+        keyring, kept = KeyRing(collect_keys(genesis)), settings.retention
         with contextlib.ExitStack() as closing:
-            store = LedgerStore.open(data_dir, network_id=genesis.network_id)
+            store = LedgerStore.open(data_dir, network_id=genesis.network_id, window=kept.state_window)
             closing.callback(store.close)
             execution = open_execution(store, genesis, keyring, metrics, settings.execution, closing)
             catch_up(execution, genesis.network_id, watch)
@@ -215,6 +218,7 @@ class Core:
             snapshots = Snapshotting.open(
                 data_dir, store=store, lineage=lineage, every_blocks=every, metrics=metrics
             )
+            retention = Retention.open(data_dir, store, genesis, kept, snapshots, lineage, metrics)
             promises = Promises.open(data_dir, may_rejoin=settings.may_rejoin, key=signing_key)
             closing.pop_all()
         return cls(
@@ -231,6 +235,7 @@ class Core:
             evidence=evidence,
             data_dir=data_dir,
             snapshots=snapshots,
+            retention=retention,
         )
 
     def attach(self, transport: Transport) -> Intake:
@@ -276,6 +281,7 @@ class Core:
             asyncio.ensure_future(self._keep_house()),
             asyncio.ensure_future(self._preparation.run()),
             asyncio.ensure_future(self.snapshots.run()),
+            asyncio.ensure_future(self._retention.run()),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -354,6 +360,9 @@ class Core:
             pending_transactions=len(self._mempool),
             stalled_reason=self._execution.runner.explain_stall() or self._succession.explain_stall(),
             observer_reason=self.roster.explain_silence(),
+            retention=self._retention.describe(),
+            blocks_bytes=self._retention.blocks_bytes,
+            state_bytes=self._retention.state_bytes,
         )
 
     def _make_succession(self, place: EpochStart, signing_key: PrivateKey | None) -> Succession:
@@ -393,6 +402,7 @@ class Core:
     def _on_committed(self, executed: ExecutedBlock) -> None:
         """Tell everybody who waits what the block did; it is on disk."""
         self.snapshots.notice(executed)
+        self._retention.notice()
         header = executed.decoded.block.header
         outcomes = [
             committed_outcome(

@@ -19,7 +19,7 @@ from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.merkle import compute_merkle_root
 from tanpo.ledger.receipt import Receipt, decode_receipt, is_success
 from tanpo.ledger.transaction import Call
-from tanpo.ledger.types import BlockHash, MerkleRoot, StateRoot, Term
+from tanpo.ledger.types import BlockHash, Height, MerkleRoot, StateRoot, Term
 from tanpo.node.agreed import Agreed, Settled, announce, find_agreed, may_agree, settle_agreed
 from tanpo.node.body import DecodedBlock
 from tanpo.node.contract_sets import Programs
@@ -87,8 +87,6 @@ class Execution:
     `past_views` are those of earlier heights.
 
     `contracts` are the committed state's; `programs` compile sources that are proposed ahead of their block.
-    `since_time_ms` is the time of the block that the ledger begins with, 0 for genesis: of requests that were
-    valid until a time before, nothing is remembered.
     """
 
     def __init__(
@@ -114,7 +112,8 @@ class Execution:
         self._metrics = metrics
         self._executed: dict[BlockHash, ExecutedBlock] = {}
         self.tip_term = Term(0)
-        self.tip_time_ms = self.since_time_ms = 0
+        self.tip_time_ms = self._validity_max_ms = 0
+        self._since = (Height(0), 0)
 
     @classmethod
     def open(
@@ -156,6 +155,19 @@ class Execution:
     def machine(self) -> Machine:
         """The machine of the committed state's contracts."""
         return self.contracts.machine
+
+    @property
+    def since_time_ms(self) -> int:
+        """A request that was valid until a time before this may be in a block that is not held; 0 if all are.
+
+        A request in the block of the beginning, or before it, was valid for as long as is allowed after it at
+        most, and the state forgets it too once it has expired.
+        """
+        first = self.store.beginning.height
+        if self._since[0] != first:
+            begun_ms = decode_block(self.store.read_block(first).block).header.time_ms
+            self._since = (first, begun_ms + self._validity_max_ms + 1)
+        return self._since[1]
 
     def is_taken(self, digest: bytes) -> bool:
         """Return whether the committed chain has executed this request and it has not expired."""
@@ -348,9 +360,7 @@ class Execution:
         if self.store.executed_height:
             header = decode_block(self.store.read_block(self.store.executed_height).block).header
             self.tip_term, self.tip_time_ms = header.term, header.time_ms
-        first = self.store.beginning.height
-        if first:
-            self.since_time_ms = decode_block(self.store.read_block(first).block).header.time_ms
+        self._validity_max_ms = genesis.parameters.validity_max_ms
 
 
 def _note(settled: Settled, header: Header) -> None:

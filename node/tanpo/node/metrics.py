@@ -40,6 +40,7 @@ class Metrics:
         self._add_snapshots(registry)
         self._add_clock(registry)
         self._add_backups(registry)
+        self._add_retention(registry)
         self._add_calls(registry)
         self._add_certificates(registry)
         self._add_build(registry)
@@ -180,6 +181,19 @@ class Metrics:
         self.backup_seconds = Gauge(
             "tanpo_backup_timestamp_seconds",
             "When the latest backup was read to its end, Unix seconds, 0 if none is known",
+            registry=registry,
+        )
+
+    def _add_retention(self, registry: CollectorRegistry) -> None:
+        self.first_height = Gauge(
+            "tanpo_first_height", "First height whose block and results this node holds", registry=registry
+        )
+        self.blocks_bytes = Gauge("tanpo_blocks_bytes", "Bytes of the files of blocks", registry=registry)
+        self.state_bytes = Gauge("tanpo_state_bytes", "Bytes of the files of the state", registry=registry)
+        self.prune_seconds = Histogram(
+            "tanpo_prune_seconds",
+            "Duration of one write that prunes, while nothing else is done",
+            buckets=_FSYNC_BUCKETS,
             registry=registry,
         )
 

@@ -97,14 +97,11 @@ class Reads:
     @property
     def first_height(self) -> Height:
         """The first block whose transactions, receipts and events are held."""
-        return Height(self._store.beginning.height + 1)
+        return self._store.beginning.first_answered
 
     @property
     def since_time_ms(self) -> int:
-        """A request that was valid until a time before this may be in a block that is not held; 0 if all are.
-
-        The state of the block that a ledger begins with remembers all others (D5).
-        """
+        """A request valid until a time before this may be in a block that is not held; 0 if all are."""
         return self._execution.since_time_ms
 
     @property
@@ -314,7 +311,7 @@ def executed_before(request_id: str) -> Unavailable:
     """Return the error for a request that was, or may have been, executed in a block that is not held."""
     return Unavailable(
         Reason.HEIGHT_PRUNED,
-        "the request may have been executed before this node joined by a snapshot: it has no outcome of it",
+        "the request was executed before all that this node holds, or may have been: it has no outcome of it",
         value=request_id,
         remedy="ask a node that holds the chain from its genesis for the outcome",
     )

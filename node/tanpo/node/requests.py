@@ -16,6 +16,7 @@ from typing import Final
 
 from tanpo.ledger.codec import Reader, Writer
 from tanpo.ledger.transaction import Transaction
+from tanpo.storage import StateReader
 
 REQUESTS_PREFIX: Final = b"\x02\x00requests/"
 DIGEST_BYTES: Final = 32
@@ -98,6 +99,12 @@ class RequestMemory:
 
     def _walk(self, above: Sequence[RequestStep]) -> Iterator[RequestRecord]:
         return chain(self._records, (step.added for step in above if step.added is not None))
+
+
+def find_oldest_height(state: StateReader) -> int | None:
+    """Return the height of the oldest block that has requests in the memory, None if no block has."""
+    rows = state.scan(REQUESTS_PREFIX, REQUESTS_PREFIX + b"\xff" * 9, 1)
+    return decode_record(rows[0][1]).height if rows else None
 
 
 def encode_record(record: RequestRecord) -> bytes:

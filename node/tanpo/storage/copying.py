@@ -1,12 +1,12 @@
 """A consistent copy of an open ledger, in parts, while it goes on: all that it was after one block.
 
-Segments only grow, so their bytes up to that block's end are its copy; LevelDB gives a snapshot. Nothing
-waits for the copy, and it holds up whoever uses the store for the time of one part.
+Segments only grow, so their bytes up to that block's end are its copy; LevelDB gives a snapshot. Nothing but
+the removal of old segments waits for the copy, and it holds up who uses the store for the time of one part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -40,7 +40,10 @@ def copy_ledger(store: LedgerStore) -> LedgerCopy:
     """
     executed = store.executed
     ends = store.segments.list_ends(executed.height)
-    return LedgerCopy(executed=executed, parts=_read(ends, read_rows(store)))
+    parts = _read(ends, read_rows(store), store.segments.hold())
+    # Begun now, it lets go of the files in the end even if nobody ever asks for its first part.
+    next(parts)
+    return LedgerCopy(executed=executed, parts=parts)
 
 
 def encode_row(key: bytes, value: bytes) -> bytes:
@@ -81,9 +84,16 @@ def _decode_row(content: bytearray, at: int) -> tuple[bytes, bytes] | None:
     return bytes(content[at + 4 : middle]), bytes(content[middle + 4 : end])
 
 
-def _read(ends: list[tuple[Path, int]], rows: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[str, bytes]]:
-    for path, end in ends:
-        yield from _read_file(path, end)
+def _read(
+    ends: list[tuple[Path, int]], rows: Iterator[tuple[bytes, bytes]], release: Callable[[], None]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield nothing, once, and then the parts; hold the files of blocks until their last one."""
+    try:
+        yield "", b""
+        for path, end in ends:
+            yield from _read_file(path, end)
+    finally:
+        release()
     waiting = bytearray()
     for key, value in rows:
         waiting += encode_row(key, value)

@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -123,6 +123,16 @@ def create_synced(path: Path, content: bytes) -> None:
     finally:
         os.close(created)
     sync_folder(path.parent)
+
+
+def measure_folder(path: Path) -> int:
+    """Return how many bytes the files in a folder hold. Some may come and go meanwhile."""
+    total = 0
+    with guarded_io(path), os.scandir(path) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                total += entry.stat().st_size
+    return total
 
 
 def write_at(descriptor: int, content: bytes, offset: int) -> None:

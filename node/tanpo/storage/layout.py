@@ -89,6 +89,21 @@ def party_key(party: str, height: int, index: int) -> bytes:
     return b"P" + len(party).to_bytes(1, "big") + party.encode("ascii") + later
 
 
+def party_bounds(party: str, above: int, height: int) -> tuple[bytes, bytes]:
+    """Return where the transactions above one height up to another lie among those that concern a member."""
+    return party_key(party, height, HEIGHT_MAX), party_key(party, above, HEIGHT_MAX)
+
+
+def party_stop(party: str) -> bytes:
+    """Return the end of what concerns a member."""
+    return party_key(party, 0, 0) + b"\x00"
+
+
+def decode_party(key: bytes) -> str:
+    """Return the member in a key made by `party_key`."""
+    return key[2 : 2 + key[1]].decode("ascii")
+
+
 def decode_party_position(key: bytes) -> tuple[Height, int]:
     """Return height and index in a key made by `party_key`."""
     height, index = int.from_bytes(key[-8:-4], "big"), int.from_bytes(key[-4:], "big")

@@ -5,7 +5,8 @@ synced batch. The segments are the truth: a LevelDB that fell behind, even to no
 by executing their blocks again. Nobody may serve or sign what a failed write was to store: after an error
 from a write every later call refuses, and the process must stop.
 
-A ledger that came from a snapshot begins with the block of that height, see `beginning`.
+A ledger that came from a snapshot begins with the block of that height, see `beginning`; `pruning` has it
+begin later.
 
     network    the network the folder belongs to          blocks/   segments
     guard      how far both had got, a lower bound         state/    LevelDB
@@ -51,6 +52,7 @@ from tanpo.storage.layout import (
 from tanpo.storage.listing import Listing
 from tanpo.storage.positions import PositionIndex
 from tanpo.storage.proving import ShownTree, show_ranges
+from tanpo.storage.pruning import Pruner
 from tanpo.storage.recovery import count_logged_max, load_executed, verify_state
 from tanpo.storage.segments import SEGMENT_BYTES_DEFAULT, BlockSegments
 from tanpo.storage.snapshot_building import move_in
@@ -88,9 +90,9 @@ class LedgerStore:
 
     `segments` are for reading. `tree.begin` makes the plan that `commit` takes; `history.at` gives the state
     of a past height, `groups` those index groups that are proved together; `find_transaction`, `find_request`
-    and `list_of_party` are of `PositionIndex`. `rolled_back_from` is the executed height that the guard
-    remembers if LevelDB came up behind it, else `None`: the state was then audited, and is right for the
-    height it is at.
+    and `list_of_party` are of `PositionIndex`; `pruner` drops what is old. `rolled_back_from` is the executed
+    height that the guard remembers if LevelDB came up behind it, else `None`: the state was then audited, and
+    is right for the height it is at.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class LedgerStore:
         self.find_request = index.find_request
         self.list_of_party = index.list_of_party
         self.beginning = Beginning(database)
+        self.pruner = Pruner(database, self.beginning, segments)
         self.rolled_back_from: Height | None = None
         self._lock = lock
         self._database = database
@@ -301,8 +304,7 @@ class LedgerStore:
                 remedy="ask for a height in that range",
             )
         self._check_usable()
-        if height:
-            self.beginning.check_executed(height)
+        self.beginning.check_executed(height)
         record = self._database.get_sealed(receipts_key(height))
         if record is None:
             raise self._database.damaged("receipts are missing", value=f"height {height}")

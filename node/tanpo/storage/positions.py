@@ -11,6 +11,7 @@ from tanpo.storage.layout import (
     decode_party_position,
     decode_position,
     party_key,
+    party_stop,
     request_key,
     tx_key,
 )
@@ -38,7 +39,7 @@ class PositionIndex:
         first = (HEIGHT_MAX, HEIGHT_MAX) if before is None else before
         # A key is followed by no other until its last byte grows.
         start = party_key(party, *first) + (b"" if before is None else b"\x00")
-        rows = self._database.scan(start, party_key(party, 0, 0) + b"\x00", limit)
+        rows = self._database.scan(start, party_stop(party), limit)
         return [(*decode_party_position(key), TxId(tx_id)) for key, tx_id in rows]
 
     def _find(self, key: bytes) -> tuple[Height, int] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from array import array
 from bisect import bisect_right
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -50,8 +51,8 @@ REMEDY: Final = (
 
 
 JOINED_REMEDY: Final = (
-    "if this node joined by a snapshot and lost state/, run `tanpo node rebuild`; else put back the "
-    "files that are missing, from a backup or from another stopped node"
+    "if this node joined by a snapshot or was pruned, and lost state/, run `tanpo node rebuild`; else put "
+    "back the files that are missing, from a backup or from another stopped node"
 )
 """Blocks that begin later than the chain cannot be executed anew."""
 
@@ -111,6 +112,7 @@ class BlockSegments:
         self._reader = -1
         self._writer = -1
         self._failure: LedgerError | None = None
+        self._holds = 0
         self.height = Height(first - 1)
 
     @classmethod
@@ -126,8 +128,8 @@ class BlockSegments:
     ) -> BlockSegments:
         """Open or create the folder, verify the last file and cut off a torn record at its end.
 
-        `first` is the block that the chain here begins with: not 1 for a ledger that came from a snapshot.
-        What the files hold of before it is not read.
+        `first` is the block that the chain here begins with: not 1 for a ledger that came from a snapshot, or
+        was pruned. What the files hold of before it is not read.
         `synced` is the highest block known to have been on disk; what is missing up to there is damage. What
         is opened for reading alone ends before a torn record and leaves it there: it may be one that a
         running node is about to finish.
@@ -208,6 +210,42 @@ class BlockSegments:
             ends = [(path, path.stat().st_size) for path in full]
         return [*ends, (last.path, last.offsets[height - last.first + 1])]
 
+    def hold(self) -> Callable[[], None]:
+        """Keep every file that is there now until the result is called, once: somebody reads them."""
+        self._holds += 1
+
+        def release() -> None:
+            self._holds -= 1
+
+        return release
+
+    def begin_at(self, first: Height) -> None:
+        """Read no block before `first` any more, and remove the files that hold none but those.
+
+        While somebody holds the files none is removed; call it again later. A crash in between leaves some.
+
+        Raises:
+            CorruptState: the disk refuses.
+        """
+        self._check_usable()
+        invariant(
+            self._first <= first <= self.height + 1 and not self._is_read_only,
+            f"blocks {self._first}..{self.height} of {self._folder} cannot begin at {first}",
+        )
+        self._first = first
+        passed = bisect_right(self._firsts, first) - 1
+        if self._holds or passed <= 0:
+            return
+        with guarded_io(self._folder):
+            for number in self._firsts[:passed]:
+                if self._reader_path == self._path(number):
+                    self._close_reader()
+                self._path(number).unlink()
+            sync_folder(self._folder)
+        for number in self._firsts[:passed]:
+            self._indexed.pop(number, None)
+        del self._firsts[:passed]
+
     def close(self) -> None:
         """Close every file."""
         self._close_reader()
@@ -229,7 +267,7 @@ class BlockSegments:
         if not self._firsts:
             self._require(synced, self._folder, 0)
             return
-        # Files may begin earlier: with blocks that came before the snapshot which the ledger begins with.
+        # Files may begin earlier: with blocks that are no longer read.
         if self._firsts[0] > self._first:
             raise corrupt(
                 self._folder,

@@ -26,6 +26,7 @@ from tanpo.node.intake import Intake
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome
 from tanpo.node.promises import create_promises
+from tanpo.node.retention import RetentionPolicy
 from tanpo.testing.accusation import make_vote
 
 NOTES = """
@@ -115,6 +116,7 @@ class Network:
         self.validator_keys = {name: PrivateKey.generate() for name in self.names}
         self.cores: dict[int, Core] = {}
         self.traitor: int | None = None
+        self.valid_for_ms = 60_000
         self._inboxes: dict[str, Intake] = {}
         self._runs: dict[int, asyncio.Task[None]] = {}
         self._deliveries: set[asyncio.Task[None]] = set()
@@ -177,6 +179,7 @@ class Network:
         execution: ExecutionMode = ExecutionMode.IN_PROCESS,
         metrics: Metrics | None = None,
         snapshot_every_blocks: int = 0,
+        retention: RetentionPolicy | None = None,
     ) -> Core:
         name = self.names[index]
         member, _, node = name.partition("/")
@@ -191,6 +194,7 @@ class Network:
                 may_rejoin=may_rejoin,
                 execution=execution,
                 snapshot_every_blocks=snapshot_every_blocks,
+                retention=retention or RetentionPolicy(),
             ),
             metrics=metrics or Metrics(),
         )
@@ -336,7 +340,7 @@ class Network:
             network_id=self.genesis.network_id,
             member=MemberId(members[0]),
             request_id=request_id,
-            valid_until_ms=Clock.system().wall_ms() + 60_000,
+            valid_until_ms=Clock.system().wall_ms() + self.valid_for_ms,
             gas_limit=100_000,
             signers=[KeyId(self.keys[member].key_id) for member in members],
             call=call,

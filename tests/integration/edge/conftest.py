@@ -226,6 +226,9 @@ class FakeStatus:
     pending_transactions: int = 0
     stalled_reason: str = ""
     observer_reason: str = ""
+    retention: str = "archive"
+    blocks_bytes: int = 0
+    state_bytes: int = 0
 
 
 class FakeSnapshots:

@@ -13,6 +13,7 @@ from tanpo.node.config import (
     render_config,
     split_address,
 )
+from tanpo.node.retention import RetentionPolicy
 
 BASE = """
 member = "alpha"
@@ -142,3 +143,38 @@ def test_override_that_is_not_json_is_refused(tmp_path: Path, monkeypatch: pytes
 def test_addresses_are_split_at_the_last_colon() -> None:
     assert split_address("[::1]:80") == ("::1", 80)
     assert split_address("host.example:7001") == ("host.example", 7001)
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "said"),
+    [
+        ('mode = "some"', "retention.mode", "archive"),
+        ('mode = "pruned"', "retention.mode", "needs a bound"),
+        ("blocks = 5000", "retention.blocks", "mode pruned alone"),
+        ("days = 30", "retention.days", "mode pruned alone"),
+        ('mode = "pruned"\nblocks = 99', "retention.blocks", "100"),
+        ('mode = "pruned"\ndays = 0', "retention.days", "1"),
+        ('mode = "pruned"\nblocks = 999', "retention.blocks", "1000 or more"),
+        ('mode = "pruned"\nblocks = 2000\nstate_window = 2001', "retention.blocks", "2001 or more"),
+        ("state_window = 9", "retention.state_window", "10"),
+        ("months = 1", "retention.months", "Extra inputs"),
+        ('mode = "pruned"\ndays = 3\n[snapshots]\nevery_blocks = 0', "snapshots.every_blocks", "needed by"),
+    ],
+)
+def test_a_retention_that_cannot_be_is_refused_with_key_value_and_what_is_allowed(
+    tmp_path: Path, lines: str, key: str, said: str
+) -> None:
+    with pytest.raises(UsageError) as refusal:
+        load_config(write(tmp_path, f"{BASE}\n[retention]\n{lines}\n"))
+    assert refusal.value.reason is Reason.CONFIGURATION
+    assert key in refusal.value.message
+    assert said in f"{refusal.value.message} {refusal.value.limit}"
+
+
+def test_retention_is_an_archive_unless_it_is_bounded(tmp_path: Path) -> None:
+    assert RetentionPolicy.of(load_config(write(tmp_path)).retention).is_archive
+    text = f'{BASE}\n[retention]\nmode = "pruned"\nblocks = 5000\ndays = 30\nstate_window = 200\n'
+    config = load_config(write(tmp_path, text))
+    policy = RetentionPolicy.of(config.retention)
+    assert (policy.blocks, policy.age_ms, policy.state_window) == (5000, 30 * 86_400_000, 200)
+    assert load_config(write(tmp_path, render_config(config))) == config

@@ -64,6 +64,9 @@ class NetworkService(network_pb2_grpc.NetworkServicer):
             observer_reason=status.observer_reason,
             validators=self._core.roster.names,
             first_height=self._core.reads.first_height,
+            retention=status.retention,
+            blocks_bytes=status.blocks_bytes,
+            state_bytes=status.state_bytes,
         )
 
     @override

@@ -88,6 +88,21 @@ class StatusRead(Protocol):
         """Why this node does not vote; empty when it does."""
         ...
 
+    @property
+    def retention(self) -> str:
+        """What is kept of the past, in words."""
+        ...
+
+    @property
+    def blocks_bytes(self) -> int:
+        """Bytes of the files of blocks."""
+        ...
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the files of the state."""
+        ...
+
 
 class StatusSource(Protocol):
     """Where the status comes from."""

@@ -418,6 +418,10 @@ Global___ListTransactionsRequest: _TypeAlias = ListTransactionsRequest  # noqa: 
 
 @_typing.final
 class ListTransactionsResponse(_message.Message):
+    """A page that is not full is the last one. On a node that does not hold the whole chain there may be more: the page
+    after the last one is refused with HEIGHT_PRUNED there, and is empty elsewhere.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TRANSACTIONS_FIELD_NUMBER: _builtins.int

@@ -58,6 +58,9 @@ class NodeStatus(_message.Message):
     OBSERVER_REASON_FIELD_NUMBER: _builtins.int
     VALIDATORS_FIELD_NUMBER: _builtins.int
     FIRST_HEIGHT_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    BLOCKS_BYTES_FIELD_NUMBER: _builtins.int
+    STATE_BYTES_FIELD_NUMBER: _builtins.int
     network: _builtins.str
     network_id: _builtins.bytes
     member: _builtins.str
@@ -82,7 +85,12 @@ class NodeStatus(_message.Message):
     observer_reason: _builtins.str
     """Why this node does not vote in `epoch`; empty when it is a validator."""
     first_height: _builtins.int
-    """The first block of which this node holds the transactions, receipts and events: not 1 if it joined by a snapshot."""
+    """The first height whose block and results this node holds; what is older is refused with HEIGHT_PRUNED."""
+    retention: _builtins.str
+    """What this node keeps of the past, in words."""
+    blocks_bytes: _builtins.int
+    """Bytes of the files of blocks, and of those of the state, as they were measured last."""
+    state_bytes: _builtins.int
     @_builtins.property
     def connected_peers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -113,10 +121,13 @@ class NodeStatus(_message.Message):
         observer_reason: _builtins.str = ...,
         validators: _abc.Iterable[_builtins.str] | None = ...,
         first_height: _builtins.int = ...,
+        retention: _builtins.str = ...,
+        blocks_bytes: _builtins.int = ...,
+        state_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_hash", b"block_hash", "clock_ms", b"clock_ms", "connected_peers", b"connected_peers", "epoch", b"epoch", "first_height", b"first_height", "height", b"height", "is_leader", b"is_leader", "is_ready", b"is_ready", "leader", b"leader", "member", b"member", "network", b"network", "network_id", b"network_id", "node", b"node", "observer_reason", b"observer_reason", "pending_transactions", b"pending_transactions", "stalled_reason", b"stalled_reason", "state_root", b"state_root", "term", b"term", "time_ms", b"time_ms", "validators", b"validators", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_hash", b"block_hash", "blocks_bytes", b"blocks_bytes", "clock_ms", b"clock_ms", "connected_peers", b"connected_peers", "epoch", b"epoch", "first_height", b"first_height", "height", b"height", "is_leader", b"is_leader", "is_ready", b"is_ready", "leader", b"leader", "member", b"member", "network", b"network", "network_id", b"network_id", "node", b"node", "observer_reason", b"observer_reason", "pending_transactions", b"pending_transactions", "retention", b"retention", "stalled_reason", b"stalled_reason", "state_bytes", b"state_bytes", "state_root", b"state_root", "term", b"term", "time_ms", b"time_ms", "validators", b"validators", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

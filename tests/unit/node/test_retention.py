@@ -1,0 +1,236 @@
+"""What a node keeps of the past, on real blocks: what goes, what holds it up, and what is answered after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tanpo.ledger.errors import LedgerError, Reason
+from tanpo.ledger.lineage import Lineage, decode_header
+from tanpo.ledger.snapshotproof import decode_step
+from tanpo.ledger.transaction import Call, Transaction, build_transaction
+from tanpo.ledger.types import Epoch, Height, MemberId
+from tanpo.ledger.validators import Validator
+from tanpo.node.epochs import Lineage as KnownLineage
+from tanpo.node.finality import EpochSteps
+from tanpo.node.mempool import Mempool, MempoolLimits
+from tanpo.node.metrics import Metrics
+from tanpo.node.proofs import Proofs
+from tanpo.node.reads import Reads
+from tanpo.node.retention import DAY_MS, Retention, RetentionPolicy
+from tanpo.testing.chain import BLOCK_MS, START_MS, Chain, change_validators
+
+FAR = 10**6
+
+
+@dataclass(frozen=True)
+class At:
+    """As much of a snapshot as retention looks at."""
+
+    height: int
+
+    @property
+    def manifest(self) -> At:
+        return self
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Iterator[Chain]:
+    found = Chain(tmp_path / "node", has_validators=True)
+    yield found
+    found.close()
+
+
+def list_offers(*heights: int) -> Any:
+    return tuple(At(height) for height in heights)
+
+
+def make(chain: Chain, *snapshots: int, **policy: Any) -> Retention:
+    execution, store = chain.execution, chain.execution.store
+    return Retention(
+        store=store,
+        data_dir=chain.folder,
+        network_id=chain.genesis.network_id,
+        policy=RetentionPolicy(**{"state_window": 3, **policy}),
+        find_offers=lambda: list_offers(*(snapshots or (FAR, FAR))),
+        steps=EpochSteps(store, KnownLineage(store, lambda: execution.machine, chain.genesis).find),
+        metrics=Metrics(),
+        heights_a_step=1,
+    )
+
+
+def prune(chain: Chain, *snapshots: int, **policy: Any) -> int:
+    """Prune, and return the first height that is left."""
+    retention = make(chain, *snapshots, **policy)
+    asyncio.run(retention.prune())
+    return retention.first_height
+
+
+def make_transaction(chain: Chain, request_id: str, valid_for_ms: int = BLOCK_MS) -> Transaction:
+    """Return a transaction that expires soon after the next block."""
+    height = chain.execution.store.executed_height + 1
+    return build_transaction(
+        network_id=chain.genesis.network_id,
+        member=MemberId("dealer-a"),
+        request_id=request_id,
+        valid_until_ms=START_MS + height * BLOCK_MS + valid_for_ms,
+        gas_limit=1_000_000,
+        signers=[chain.keys["dealer-a"].key_id],
+        call=Call.create("validators", "replace", {"validators": ()}),
+    )
+
+
+def grow(chain: Chain, blocks: int) -> None:
+    for _ in range(blocks):
+        chain.run(make_transaction(chain, f"r{chain.execution.store.executed_height + 1}"))
+
+
+def make_reads(chain: Chain) -> Reads:
+    mempool = Mempool(MempoolLimits())
+    return Reads(execution=chain.execution, mempool=mempool, network_id=chain.genesis.network_id)
+
+
+def test_the_last_blocks_stay_and_the_rest_is_refused(chain: Chain) -> None:
+    grow(chain, 20)
+    assert prune(chain, blocks=5) == 16
+    reads = make_reads(chain)
+    for height in range(16, 21):
+        assert reads.block(height).height == height
+        assert reads.outcome("dealer-a", f"r{height}").height == height
+    for height in range(1, 16):
+        with pytest.raises(LedgerError) as refusal:
+            reads.block(height)
+        assert (refusal.value.reason, refusal.value.limit) == (Reason.HEIGHT_PRUNED, "16 or later")
+    chain.reopen()
+    grow(chain, 1)
+    assert chain.execution.store.beginning.first_answered == 16
+
+
+def test_a_request_that_may_have_been_forgotten_is_never_taken_for_new(chain: Chain) -> None:
+    """Who hears that a payment was never made makes it again."""
+    transactions = [make_transaction(chain, "first")]
+    chain.run(*transactions)
+    grow(chain, 20)
+    reads = make_reads(chain)
+    assert reads.outcome("dealer-a", "never").since_time_ms == 0
+    assert prune(chain, blocks=5) == 17
+    for ask in (reads.transaction, reads.receipt, reads.receipt_proof):
+        with pytest.raises(LedgerError) as refusal:
+            ask(transactions[0].tx_id)
+        assert refusal.value.reason is Reason.HEIGHT_PRUNED
+    # A request in the last block that is gone was valid for as long as is allowed after it, at most.
+    unknown = reads.outcome("dealer-a", "first")
+    last_ms = START_MS + 16 * BLOCK_MS + chain.genesis.parameters.validity_max_ms
+    assert (unknown.state.value, unknown.since_time_ms) == ("unknown", last_ms + 1)
+    assert prune(chain, blocks=4) == 18
+    assert reads.outcome("dealer-a", "first").since_time_ms == last_ms + BLOCK_MS + 1
+
+
+def test_blocks_of_the_last_days_stay_by_the_time_of_blocks(chain: Chain) -> None:
+    grow(chain, 20)
+    # A block has the time of its height; the last one that is not within the time is the one to begin with.
+    assert prune(chain, age_ms=7 * BLOCK_MS) == 1, "without a bound in blocks a hundred stay"
+    assert prune(chain, blocks=4, age_ms=7 * BLOCK_MS) == 13
+    assert prune(chain, blocks=10, age_ms=BLOCK_MS) == 13
+    assert prune(chain, blocks=4, age_ms=BLOCK_MS) == 17
+
+
+def test_what_holds_pruning_up(chain: Chain) -> None:
+    """The older of the newest two snapshots, and the states that can be asked for."""
+    grow(chain, 20)
+    for heights, window, limit in (
+        ((), 3, 0),
+        ((9,), 3, 0),
+        ((9, 6), 3, 6),
+        ((19, 9, 3), 3, 9),
+        ((20, 18), 3, 15),
+        ((20, 18), 8, 12),
+    ):
+        retention = make(chain, blocks=5, state_window=window)
+        retention._find_offers = partial(list_offers, *heights)
+        assert retention.find_limit() == limit
+    assert prune(chain, 9, 6, blocks=5) == 7
+
+
+def test_blocks_whose_requests_can_still_be_sent_stay(chain: Chain) -> None:
+    grow(chain, 5)
+    chain.run(make_transaction(chain, "long", valid_for_ms=12 * BLOCK_MS))
+    grow(chain, 9)
+    assert prune(chain, blocks=3) == 6, "the block of the request is held"
+    assert make_reads(chain).outcome("dealer-a", "long").height == 6
+    grow(chain, 10)
+    assert prune(chain, blocks=3) == 23
+
+
+def test_an_archive_keeps_all_and_says_what_it_lacks(chain: Chain) -> None:
+    grow(chain, 20)
+    assert prune(chain) == 1
+    assert make(chain).describe() == "archive"
+    assert prune(chain, blocks=5) == 16
+    assert make(chain, blocks=5).describe() == "pruned to the last 5 blocks"
+    assert make(chain, blocks=5, age_ms=2 * DAY_MS).describe().endswith("and those of the last 2 days")
+    assert make(chain).describe() == "archive from block 16 on: what is older is not here, and will not come"
+    grow(chain, 5)
+    assert prune(chain) == 16
+    # More may be kept from now on; less is again, too.
+    assert prune(chain, blocks=8) == 18
+    grow(chain, 5)
+    assert prune(chain, blocks=20) == 18
+    assert prune(chain, blocks=4) == 27
+
+
+def test_steps_wait_until_there_is_enough_to_forget(chain: Chain) -> None:
+    grow(chain, 20)
+    retention = make(chain, blocks=5)
+    retention._heights_a_step = 10
+    asyncio.run(retention.prune())
+    assert retention.first_height == 11
+    grow(chain, 4)
+    asyncio.run(retention.prune())
+    assert retention.first_height == 11
+    grow(chain, 1)
+    asyncio.run(retention.prune())
+    assert retention.first_height == 21
+
+
+def test_the_lineage_of_validators_outlives_the_blocks_that_prove_it(chain: Chain) -> None:
+    """The last block of each epoch is gone; how it ended is still shown, from the genesis on."""
+    genesis, found = chain.genesis, chain.execution.load_epoch(chain.genesis).validators.validators
+    ends = []
+    for number in range(3):
+        spare = Validator(member=found[0].member, node=f"spare-{number}", public_key=found[0].public_key)
+        changed = (*found[1:], spare) if number % 2 else (spare, *found[1:])
+        change_validators(chain, *changed)
+        ends.append(chain.execution.store.executed_height)
+        grow(chain, 12)
+    wanted = Proofs.create(chain.execution, genesis).lineage(0)
+    assert len(wanted.steps) == 3
+    # The members' vote for other validators can be sent again for a day; its blocks stay so long.
+    store = chain.execution.store
+    for height in range(store.beginning.height + 1, store.executed_height - 4):
+        advance(chain, height)
+    chain.reopen()
+    assert Proofs.create(chain.execution, genesis).lineage(0) == wanted
+    store = chain.execution.store
+    assert ends[-1] < store.beginning.height
+    lineage = Lineage.of_genesis(genesis)
+    for epoch in range(3):
+        link = store.beginning.find_link(Epoch(epoch))
+        assert link is not None
+        assert decode_header(decode_step(link).header).height == ends[epoch]
+        lineage.extend(decode_step(link))
+    assert lineage.newest == 3
+    grow(chain, 3)
+    chain.reopen()
+
+
+def advance(chain: Chain, height: int) -> None:
+    """Prune up to a height, whatever holds it up."""
+    retention = make(chain, blocks=1)
+    retention.find_limit = lambda: Height(height)  # type: ignore[method-assign]  # requests expire in a day
+    asyncio.run(retention.prune())
