@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +149,13 @@ def test_proofs_outlive_the_network_and_its_first_validators(town: Town) -> None
     )
     assert asyncio.run(read_with_both(town)) == [994_000, 994_000]
     files["as documented"] = run_documented_program(town)
+    blocks = town.export("blocks", "block", "export", "--from", "1", "--to", str(second["height"]))
+    latest = town.export("latest", "block", "export", "--from", str(first["height"]))
 
     run_tanpo("net", "down", "--dir", str(town.net))
     for file in files.values():
         town.check(file)
+    check_blocks(town, blocks, latest, second["height"])
     later = town.check(files["later receipt"])
     assert (later["epoch"], len(later["voters"]), later["validators"]) == (1, 2, 3)
     earlier = town.check(files["earlier balance"])
@@ -162,6 +166,27 @@ def test_proofs_outlive_the_network_and_its_first_validators(town: Town) -> None
     refused = run_tanpo_here("verify", str(files["earlier balance"]), *pinned)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "the link 'pin' does not hold" in refused.stderr
+
+
+def check_blocks(town: Town, blocks: Path, latest: Path, last: int) -> None:
+    """Blocks that an archive exported prove themselves, and say what was done to them."""
+    verdict = read_json_here("verify", str(blocks), "--genesis", town.genesis)
+    assert (verdict["kind"], verdict["first_height"], verdict["last_height"]) == ("blocks", 1, last)
+    assert (verdict["transactions"], verdict["epoch"]) == (6, 1)
+    assert f"These are the blocks 1 to {last}" in verdict["proved"][0]
+    assert read_json_here("verify", str(latest), "--genesis", town.genesis)["last_height"] >= last
+    damaged = bytearray(blocks.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    blocks.write_bytes(damaged)
+    for link, content in (
+        ("checksum", damaged),
+        ("block", damaged[:-32] + sha256(damaged[:-32]).digest()),
+    ):
+        blocks.write_bytes(content)
+        refused = run_tanpo_here("verify", str(blocks), "--genesis", town.genesis)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert link in refused.stderr
+        assert "does not hold" in refused.stderr
 
 
 @pytest.mark.parametrize(

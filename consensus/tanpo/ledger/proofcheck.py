@@ -7,21 +7,19 @@ of a later epoch beside it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from tanpo.ledger.block import Header, compute_block_hash
 from tanpo.ledger.contractversion import compute_contract_key
-from tanpo.ledger.errors import LedgerError, PeerFault, Reason, TransactionRejected
-from tanpo.ledger.genesis import Genesis, RegisteredKey, collect_keys
-from tanpo.ledger.lineage import EpochPin, Lineage, decode_header, decode_headers
+from tanpo.ledger.errors import Reason, TransactionRejected
+from tanpo.ledger.genesis import Genesis, collect_keys
+from tanpo.ledger.lineage import EpochPin, decode_header
 from tanpo.ledger.merkle import MerkleProof, verify_leaf
-from tanpo.ledger.prooffile import ProofFile, ReceiptFile, SignerStatus, StateFile, Trail
+from tanpo.ledger.prooffile import ProofFile, ReceiptFile, SignerStatus, StateFile
+from tanpo.ledger.prooftrail import Certification, Trusted, differs, link, verify_trail
 from tanpo.ledger.receipt import Receipt, decode_receipt
 from tanpo.ledger.statelayout import StateLayout
 from tanpo.ledger.stateproof import PartialTree, verify_partial_tree
@@ -34,33 +32,7 @@ from tanpo.ledger.transaction import (
     decode_transaction,
 )
 from tanpo.ledger.types import KeyId, NetworkId
-from tanpo.ledger.validators import Validator, compute_valset_hash
 from tanpo.ledger.values import Value
-
-
-class LinkBroken(PeerFault):
-    """A proof file proves nothing; `link` names the link of its chain that does not hold."""
-
-    def __init__(self, link: str, why: str, *, value: object = "", limit: object = "") -> None:
-        super().__init__(
-            Reason.PROOF_INVALID,
-            f"the link {link!r} does not hold: {why}",
-            value=value,
-            limit=limit,
-            remedy="do not rely on this file; have it exported anew",
-        )
-        self.link = link
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Certification:
-    """Who made it final: the header that carries the root, and who voted for the header that settles it."""
-
-    header: Header
-    final_header: Header
-    voters: tuple[Validator, ...]
-    validator_count: int
-    trusted: EpochPin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,18 +62,6 @@ class StateVerdict:
 
 Verdict = ReceiptVerdict | StateVerdict
 
-_NETWORK: Final = "network"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trusted:
-    """What a checker believes before it reads a file."""
-
-    genesis: Genesis
-    network_id: NetworkId
-    keys: Mapping[KeyId, RegisteredKey]
-    pin: EpochPin | None
-
 
 class ProofChecker:
     """Checks files for somebody who trusts the genesis, and the pinned validators if there is a pin."""
@@ -109,9 +69,7 @@ class ProofChecker:
     __slots__ = ("_trusted",)
 
     def __init__(self, genesis: Genesis, pin: EpochPin | None = None) -> None:
-        self._trusted = _Trusted(
-            genesis=genesis, network_id=genesis.network_id, keys=collect_keys(genesis), pin=pin
-        )
+        self._trusted = Trusted.of(genesis, pin)
 
     def verify(self, file: ProofFile) -> Verdict:
         """Return what a file proves.
@@ -120,9 +78,7 @@ class ProofChecker:
             LinkBroken: it proves nothing.
         """
         trusted = self._trusted
-        with _link(_NETWORK):
-            if (file.network, file.network_id) != (trusted.genesis.network, trusted.network_id):
-                raise _differs("it is of another network", file.network_id.hex(), trusted.network_id.hex())
+        trusted.verify_network(file.network, file.network_id)
         if isinstance(file, ReceiptFile):
             return _verify_receipt(trusted, file)
         return _verify_state(trusted, file)
@@ -139,11 +95,11 @@ def find_signer_status(genesis: Genesis, key_id: KeyId) -> SignerStatus:
     Raises:
         TransactionRejected: it is nobody's.
     """
-    trusted = _Trusted(genesis=genesis, network_id=NetworkId(b""), keys=collect_keys(genesis), pin=None)
+    trusted = Trusted(genesis=genesis, network_id=NetworkId(b""), keys=collect_keys(genesis), pin=None)
     return _find_status(trusted, key_id)
 
 
-def _find_status(trusted: _Trusted, key_id: KeyId) -> SignerStatus:
+def _find_status(trusted: Trusted, key_id: KeyId) -> SignerStatus:
     registered = trusted.keys.get(key_id)
     if registered is None:
         raise TransactionRejected(
@@ -175,33 +131,33 @@ def _read_authority(certificate: bytes) -> tuple[bytes, int, int] | None:
     )
 
 
-def _verify_receipt(trusted: _Trusted, file: ReceiptFile) -> ReceiptVerdict:
-    certification = _verify_trail(trusted, file.trail)
+def _verify_receipt(trusted: Trusted, file: ReceiptFile) -> ReceiptVerdict:
+    certification = verify_trail(trusted, file.trail)
     header = certification.header
-    with _link("block header"):
+    with link("block header"):
         block = decode_header(file.block_header)
         if compute_block_hash(block) != header.parent_hash or block.height + 1 != header.height:
-            raise _differs("it is not the parent of the certified header", block.height, header.height - 1)
-    with _link("receipt"):
+            raise differs("it is not the parent of the certified header", block.height, header.height - 1)
+    with link("receipt"):
         receipt = decode_receipt(file.receipt)
         if receipt.height != block.height:
-            raise _differs("it is of another block", receipt.height, block.height)
-    with _link("Merkle path"):
+            raise differs("it is of another block", receipt.height, block.height)
+    with link("Merkle path"):
         if file.leaf_count != block.tx_count:
-            raise _differs("its block has another number of receipts", file.leaf_count, block.tx_count)
+            raise differs("its block has another number of receipts", file.leaf_count, block.tx_count)
         path = MerkleProof(index=receipt.index, leaf_count=file.leaf_count, siblings=file.siblings)
         verify_leaf(header.receipts_root, file.receipt, path)
-    with _link("transaction"):
+    with link("transaction"):
         transaction = decode_transaction(trusted.network_id, file.payload)
         if transaction.tx_id != receipt.tx_id:
-            raise _differs(
+            raise differs(
                 "the receipt is of another transaction", transaction.tx_id.hex(), receipt.tx_id.hex()
             )
     _verify_signatures(trusted, file, transaction)
-    with _link("signers"):
+    with link("signers"):
         expected = tuple(_find_status(trusted, key_id) for key_id in transaction.signers)
         if file.signers != expected:
-            raise _differs("the genesis says something else of the keys that signed")
+            raise differs("the genesis says something else of the keys that signed")
     return ReceiptVerdict(
         transaction=transaction,
         receipt=receipt,
@@ -211,41 +167,41 @@ def _verify_receipt(trusted: _Trusted, file: ReceiptFile) -> ReceiptVerdict:
     )
 
 
-def _verify_signatures(trusted: _Trusted, file: ReceiptFile, transaction: Transaction) -> None:
-    with _link("envelope"):
+def _verify_signatures(trusted: Trusted, file: ReceiptFile, transaction: Transaction) -> None:
+    with link("envelope"):
         if not 1 <= len(file.envelope) <= ENVELOPE_TRANSACTIONS_MAX:
-            raise _differs("it has a wrong number of transactions", len(file.envelope))
+            raise differs("it has a wrong number of transactions", len(file.envelope))
         if file.envelope.count(transaction.tx_id) != 1 or {*map(len, file.envelope)} != {TX_ID_BYTES}:
-            raise _differs("the transaction is not in it, or in it twice", transaction.tx_id.hex())
-    with _link("signatures"):
+            raise differs("the transaction is not in it, or in it twice", transaction.tx_id.hex())
+    with link("signatures"):
         keys = trusted.keys
         signed = [key_id for key_id, _ in file.signatures]
         if any(one >= other for one, other in itertools.pairwise(signed)):
-            raise _differs("they do not ascend by key")
+            raise differs("they do not ascend by key")
         missing = set(transaction.signers) - set(signed)
         if missing:
-            raise _differs("a signer that the transaction names has not signed", min(missing).hex())
+            raise differs("a signer that the transaction names has not signed", min(missing).hex())
         digest = compute_envelope_digest(trusted.network_id, file.envelope)
         for key_id, signature in file.signatures:
             if key_id not in keys:
-                raise _differs("the genesis registers no such key", key_id.hex())
+                raise differs("the genesis registers no such key", key_id.hex())
             if not keys[key_id].public_key.verify(signature, digest):
-                raise _differs("a signature is wrong", key_id.hex())
+                raise differs("a signature is wrong", key_id.hex())
         if transaction.member not in {keys[key_id].member for key_id in transaction.signers}:
-            raise _differs("the submitting member is not among those who sign", transaction.member)
+            raise differs("the submitting member is not among those who sign", transaction.member)
 
 
-def _verify_state(trusted: _Trusted, file: StateFile) -> StateVerdict:
-    certification = _verify_trail(trusted, file.trail)
+def _verify_state(trusted: Trusted, file: StateFile) -> StateVerdict:
+    certification = verify_trail(trusted, file.trail)
     header = certification.header
-    with _link("height"):
+    with link("height"):
         if file.height + 1 != header.height:
-            raise _differs("its root is that of another height", file.height, header.height - 1)
-    with _link("partial tree"):
+            raise differs("its root is that of another height", file.height, header.height - 1)
+    with link("partial tree"):
         tree = verify_partial_tree(file.partial_tree, header.state_root)
-    with _link("contract entry"):
+    with link("contract entry"):
         if not NAME_PATTERN.fullmatch(file.contract):
-            raise _differs("no contract can have this name", file.contract)
+            raise differs("no contract can have this name", file.contract)
         tree.verify_value(compute_contract_key(file.contract), file.contract_entry)
         layout = StateLayout.decode(file.contract, file.contract_entry)
     value, members = None, None
@@ -265,86 +221,21 @@ def _verify_state(trusted: _Trusted, file: StateFile) -> StateVerdict:
 
 
 def _verify_value(file: StateFile, tree: PartialTree, layout: StateLayout) -> Value | None:
-    with _link("key"):
+    with link("key"):
         key = layout.spell_key(file.variable, file.key)
         tree.get_value_hash(key)
-    with _link("value" if file.value is not None else "absence"):
+    with link("value" if file.value is not None else "absence"):
         tree.verify_value(key, file.value)
         return None if file.value is None else layout.read_value(file.variable, file.value)
 
 
 def _verify_listing(file: StateFile, tree: PartialTree, layout: StateLayout) -> tuple[Value, ...]:
-    with _link("key"):
+    with link("key"):
         if file.key is None:
-            raise _differs("a listing is of a group")
+            raise differs("a listing is of a group")
         group = layout.spell_group(file.variable, file.key)
-    with _link("listing"):
+    with link("listing"):
         if any(one >= other for one, other in itertools.pairwise(file.group_keys)):
-            raise _differs("its keys do not ascend")
+            raise differs("its keys do not ascend")
         found = tree.verify_group(group, file.group_keys)
         return tuple(layout.read_member(file.variable, group, key) for key in found)
-
-
-def _verify_trail(trusted: _Trusted, trail: Trail) -> Certification:
-    """Return who made the header of a trail final."""
-    lineage, pin = _follow(trusted, trail), trusted.pin
-    with _link("headers"):
-        headers = decode_headers((trail.header, *trail.descendants))
-        lineage.verify_chain(headers)
-        if max(header.epoch for header in headers) != lineage.newest:
-            raise _differs("the lineage leads to another epoch", headers[-1].epoch, lineage.newest)
-        if pin is not None and headers[0].epoch < pin.epoch:
-            raise _differs("it is older than the pinned epoch", headers[0].epoch, pin.epoch)
-        if headers[0].height < 1:
-            raise _differs("no block has this height", headers[0].height)
-    with _link("commit proof"):
-        proof = lineage.verify_final(headers, trail.commit_proof)
-    validators = lineage.get(headers[-1].epoch).validators
-    return Certification(
-        header=headers[0],
-        final_header=headers[-1],
-        voters=tuple(validators[index] for index, _ in proof.certificate.signatures),
-        validator_count=len(validators),
-        trusted=pin or lineage.pin,
-    )
-
-
-def _follow(trusted: _Trusted, trail: Trail) -> Lineage:
-    """Return the lineage of a trail: it begins with who is trusted, and passes the pin if there is one."""
-    pin = trusted.pin
-    with _link("validators"):
-        start = EpochPin(epoch=trail.epoch, valset_hash=compute_valset_hash(trail.validators))
-        wanted = EpochPin.of_genesis(trusted.genesis) if not trail.epoch else pin
-        if start != wanted:
-            raise _differs(
-                "the file begins with validators that are not trusted",
-                start,
-                wanted or "the genesis, or the pin of that epoch",
-            )
-        lineage = Lineage(trusted.network_id, start, trail.validators)
-    for number, step in enumerate(trail.steps):
-        epoch = trail.epoch + number
-        with _link(f"lineage from epoch {epoch} to {epoch + 1}"):
-            if decode_header(step.header).epoch != epoch:
-                raise _differs("its header is of another epoch", decode_header(step.header).epoch, epoch)
-            lineage.extend(step)
-    if pin is not None:
-        with _link("pin"):
-            found = lineage.get(pin.epoch).valset_hash
-            if found != pin.valset_hash:
-                raise _differs("the lineage has other validators", found.hex(), pin.valset_hash.hex())
-    return lineage
-
-
-@contextmanager
-def _link(name: str) -> Iterator[None]:
-    try:
-        yield
-    except LinkBroken:
-        raise
-    except LedgerError as error:
-        raise LinkBroken(name, error.message, value=error.value, limit=error.limit) from None
-
-
-def _differs(why: str, value: object = "", limit: object = "") -> PeerFault:
-    return PeerFault(Reason.PROOF_INVALID, why, value=value, limit=limit)

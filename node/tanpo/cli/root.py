@@ -13,6 +13,7 @@ import typer.core
 from tanpo.cli.commands import (
     authoring,
     bench,
+    block,
     cert,
     contract,
     debug,
@@ -109,6 +110,7 @@ app.add_typer(evidence.app, name="evidence")
 app.add_typer(debug.app, name="debug")
 app.add_typer(proof.receipt_app, name="receipt")
 app.add_typer(proof.app, name="proof")
+app.add_typer(block.app, name="block")
 app.command("verify")(verify.verify)
 app.command("bench")(bench.bench)
 app.command("sim")(sim.sim)

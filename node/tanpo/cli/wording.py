@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from tanpo.ledger.blockcheck import BlocksVerdict
 from tanpo.ledger.errors import clip
 from tanpo.ledger.genesis import Genesis
-from tanpo.ledger.proofcheck import Certification, ReceiptVerdict, StateVerdict, Verdict
+from tanpo.ledger.proofcheck import ReceiptVerdict, StateVerdict, Verdict
 from tanpo.ledger.prooffile import SignerStatus
+from tanpo.ledger.prooftrail import Certification
 from tanpo.ledger.receipt import Event
 from tanpo.ledger.values import Value, value_to_json
 
@@ -53,12 +55,7 @@ def describe_verdict(verdict: Verdict, genesis: Genesis) -> list[str]:
 def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
     """Return what a checked file proves as JSON data."""
     certification = verdict.certification
-    certified = {
-        "epoch": certification.final_header.epoch,
-        "voters": [f"{one.member}/{one.node}" for one in certification.voters],
-        "validators": certification.validator_count,
-        "trusted": str(certification.trusted),
-    }
+    certified = _certification_to_json(certification)
     if isinstance(verdict, ReceiptVerdict):
         receipt = verdict.receipt
         return {
@@ -85,6 +82,50 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
         "height": verdict.height,
         "state_root": certification.header.state_root.hex(),
         **certified,
+    }
+
+
+def describe_blocks(verdict: BlocksVerdict, genesis: Genesis) -> list[str]:
+    """Return what a checked file of blocks proves, in sentences."""
+    first, last, above = verdict.first, verdict.last, verdict.certification.header
+    count, failed = verdict.transaction_count, verdict.failed_count
+    return [
+        f"These are the blocks {first.height:,} to {last.height:,}, made from {_tell_time(first.time_ms)} to "
+        f"{_tell_time(last.time_ms)}: each names the one before by its hash.",
+        f"Block {first.height:,} is {verdict.first_hash.hex()}; before it is {first.parent_hash.hex()}.",
+        f"Block {last.height:,} is {verdict.last_hash.hex()}.",
+        f"They hold {count:,} transactions, each with its receipt: {count - failed:,} succeeded, and "
+        f"{failed:,} were refused and changed nothing.",
+        f"None of it can have been added, left out or changed: block {above.height:,} is final, which names "
+        "the last one and what it did.",
+        f"{verdict.certified_count:,} of the blocks have the votes of a quorum of their own as well.",
+        *_describe_certification(verdict.certification, genesis),
+    ]
+
+
+def blocks_to_json(verdict: BlocksVerdict) -> dict[str, Any]:
+    """Return what a checked file of blocks proves as JSON data."""
+    return {
+        "kind": "blocks",
+        "first_height": verdict.first.height,
+        "first_block_hash": verdict.first_hash.hex(),
+        "first_parent_hash": verdict.first.parent_hash.hex(),
+        "last_height": verdict.last.height,
+        "last_block_hash": verdict.last_hash.hex(),
+        "blocks": verdict.block_count,
+        "transactions": verdict.transaction_count,
+        "failed": verdict.failed_count,
+        "certified": verdict.certified_count,
+        **_certification_to_json(verdict.certification),
+    }
+
+
+def _certification_to_json(certification: Certification) -> dict[str, Any]:
+    return {
+        "epoch": certification.final_header.epoch,
+        "voters": [f"{one.member}/{one.node}" for one in certification.voters],
+        "validators": certification.validator_count,
+        "trusted": str(certification.trusted),
     }
 
 

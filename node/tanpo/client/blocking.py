@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -255,6 +255,13 @@ class ChainCalls:
         Raises as `prove`.
         """
         return self._link.run(exporting.receipt_file(self._link.context, tx_id))
+
+    def export_blocks(self, first: int, last: int, write: Callable[[bytes], object]) -> None:
+        """Hand to `write` the parts of a file that proves blocks, and what they did, to all with the genesis.
+
+        The node must hold them all, and the block above the last one. `verify_block_file` checks the file.
+        """
+        self._link.run(exporting.block_file(self._link.context, first, last, write))
 
     def query_at(self, height: int, contract: str, view: str, arguments: Mapping[str, Value]) -> QueryResult:
         """Run a view on the state at a height, which the node must hold."""

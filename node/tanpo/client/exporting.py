@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tanpo.api.v1 import ledger_pb2 as ledger
 from tanpo.client import requests, statereads
 from tanpo.client.context import Context
 from tanpo.client.plan import Plan
 from tanpo.ledger.block import encode_header
+from tanpo.ledger.blockexport import ExportAbove, ExportHead, ExportWriter
+from tanpo.ledger.certificate import encode_commit_proof
 from tanpo.ledger.contractversion import compute_contract_key
-from tanpo.ledger.errors import Reason, TransactionRejected
+from tanpo.ledger.errors import Reason, TransactionRejected, UsageError
 from tanpo.ledger.lineage import EpochPin
 from tanpo.ledger.proofcheck import find_signer_status, verify_proof_file
 from tanpo.ledger.prooffile import ProofFile, ReceiptFile, StateFile, Trail
@@ -93,6 +97,44 @@ def listing_file(
     )
     _check(context, file)
     return file
+
+
+def block_file(context: Context, first: int, last: int, write: Callable[[bytes], object]) -> Plan[None]:
+    """Fetch blocks with their receipts and all that proves them; hand the parts of the file to `write`."""
+    if not 1 <= first <= last:
+        raise UsageError(
+            Reason.HEIGHT_UNKNOWN,
+            "these are no heights of blocks",
+            value=f"{first}..{last}",
+            limit="1 or later, in ascending order",
+            remedy="name the first and the last block",
+        )
+    # The header above the last block is asked for first: it says up to which epoch validators are needed.
+    above = yield from requests.block(context, last + 1)
+    lineage = context.trust.get_lineage()
+    epoch = lineage.pin.epoch
+    headers = (above.block.header, *above.descendants)
+    steps = range(epoch, max(header.epoch for header in headers))
+    writer = ExportWriter(write)
+    writer.write_head(
+        ExportHead(
+            network=context.config.genesis.network,
+            network_id=context.config.network_id,
+            first=first,
+            last=last,
+            epoch=epoch,
+            validators=lineage.get(epoch).validators,
+            steps=tuple(context.trust.steps[number] for number in steps),
+        )
+    )
+    for height in range(first, last + 1):
+        writer.write_block((yield from requests.exported_block(context, height)))
+    writer.finish(
+        ExportAbove(
+            headers=tuple(encode_header(header) for header in headers),
+            commit_proof=encode_commit_proof(above.commit_proof),
+        )
+    )
 
 
 def _get_entry(shown: statereads.Shown, contract: str) -> bytes:

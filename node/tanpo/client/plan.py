@@ -170,9 +170,13 @@ def call(route: Route, rpc: Rpc[Q, A], request: Q, read: Callable[[A], T], deadl
         yield pause
 
 
+_ELSEWHERE: Final = frozenset({Reason.CALLER_FORBIDDEN, Reason.HEIGHT_PRUNED})
+
+
 def _is_hopeless_here(error: LedgerError) -> bool:
     """Return whether asking the same node again is pointless, while another may answer."""
     if isinstance(error, Unavailable):
         return not error.retriable
     # A node that does not serve our member refuses us; one of our own takes us.
-    return isinstance(error, PeerFault | HandshakeFailed) or error.reason is Reason.CALLER_FORBIDDEN
+    # And what one node has pruned, or has never had, another may hold.
+    return isinstance(error, PeerFault | HandshakeFailed) or error.reason in _ELSEWHERE

@@ -32,6 +32,7 @@ from tanpo.client.results import (
     ValidatorsView,
 )
 from tanpo.client.statereads import check_height
+from tanpo.ledger.blockexport import ExportedBlock
 from tanpo.ledger.codec import Writer
 from tanpo.ledger.errors import (
     LedgerError,
@@ -159,6 +160,21 @@ def block(context: Context, height: int) -> Plan[CommittedBlock]:
         ledger.GetBlockRequest(height=check_height(height)),
         answers.find_block_epoch,
         lambda answer, lineage: answers.read_block(context.config.network_id, lineage, height, answer),
+    )
+
+
+def exported_block(context: Context, height: int) -> Plan[ExportedBlock]:
+    """Fetch a block with its receipts as they are, unverified: whoever has the whole file checks it."""
+    return call(
+        context.route,
+        BLOCK,
+        ledger.GetBlockRequest(height=check_height(height)),
+        lambda answer: ExportedBlock(
+            block=answer.block,
+            receipts=tuple(answer.receipts),
+            commit_proof=b"" if answer.descendants else answer.commit_proof,
+        ),
+        context.config.deadline_s,
     )
 
 

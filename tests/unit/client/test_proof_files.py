@@ -18,9 +18,10 @@ from tanpo.client import exporting
 from tanpo.ledger.errors import LedgerError, UsageError
 from tanpo.ledger.genesis import Genesis, genesis_to_json
 from tanpo.ledger.lineage import EpochPin
-from tanpo.ledger.proofcheck import LinkBroken, ProofChecker, StateVerdict, verify_proof_file
+from tanpo.ledger.proofcheck import ProofChecker, StateVerdict, verify_proof_file
 from tanpo.ledger.prooffile import ProofFile, encode_proof_file
 from tanpo.ledger.proofparse import decode_proof_file
+from tanpo.ledger.prooftrail import LinkBroken
 from tanpo.ledger.types import Epoch
 from tanpo.testing.chain import change_validators
 from tanpo.testing.town import Town

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from tanpo.cli.output import Format, OutputOption, print_fields, print_text
@@ -25,15 +25,26 @@ def verify(
 ) -> None:
     """Check a proof offline, and say in plain words what is proved, or which link of it fails."""
     # No client, no node: whoever checks a proof needs the rules of the ledger alone.
-    from tanpo.cli.wording import describe_verdict, verdict_to_json
+    from tanpo.cli.wording import blocks_to_json, describe_blocks, describe_verdict, verdict_to_json
+    from tanpo.ledger.blockcheck import verify_block_file
+    from tanpo.ledger.blockexport import MAGIC
     from tanpo.ledger.lineage import EpochPin
     from tanpo.ledger.proofcheck import verify_proof_file
 
     known = _load_genesis(genesis)
-    verdict = verify_proof_file(_load_file(file), known, None if pin is None else EpochPin.parse(pin))
-    words = describe_verdict(verdict, known)
+    pinned = None if pin is None else EpochPin.parse(pin)
+    with file.open("rb") as stream:
+        if stream.read(len(MAGIC)) == MAGIC:
+            blocks = verify_block_file(stream, known, pinned)
+            _show(output, describe_blocks(blocks, known), blocks_to_json(blocks))
+            return
+    verdict = verify_proof_file(_load_file(file), known, pinned)
+    _show(output, describe_verdict(verdict, known), verdict_to_json(verdict))
+
+
+def _show(output: Format, words: list[str], fields: dict[str, Any]) -> None:
     if output is Format.JSON:
-        print_fields(output, {"proved": words, **verdict_to_json(verdict)})
+        print_fields(output, {"proved": words, **fields})
     else:
         print_text("\n".join(words))
 
