@@ -76,6 +76,13 @@ def test_a_snapshot_is_measured_from_its_making_to_the_ledger_that_joined() -> N
     assert 1.0 < figures["chunk_bytes_per_key"] / (26 + 80 + 6) < 1.3
 
 
+def test_a_pruned_node_is_measured_beside_an_archive() -> None:
+    figures = run("retention.py", "--blocks", "130", "--transactions", "10", "--kept", "50")
+    assert (figures["archive"]["first_height"], figures["pruned"]["first_height"]) == (1, 51)
+    assert figures["writes"] >= 2
+    assert figures["archive_bytes_per_transaction"] > 500
+
+
 def test_a_network_is_measured_as_its_state_grows_until_a_node_joins_it() -> None:
     figures = run("growth.py", "--keys", "1000,3000", "--rounds", "1", "--rate", "40", "--seconds", "4")
     first, last = figures["growth"]

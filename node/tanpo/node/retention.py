@@ -43,9 +43,9 @@ from tanpo.storage.tree import WINDOW_DEFAULT
 DAY_MS: Final = 24 * 60 * 60 * 1000
 
 HEIGHTS_A_STEP: Final = 32
-TRANSACTIONS_A_STEP: Final = 256
-"""Bounds of one write. In the steady state a step waits until there are so many heights to forget, so that a
-block in 32 brings a sync more."""
+TRANSACTIONS_A_STEP: Final = 100
+"""A write, which holds up all else for a few milliseconds, ends with the block that brings it to one of
+these. In the steady state it waits for so many heights, so that blocks with few transactions share a sync."""
 
 STEP_S: Final = 0.002
 REST: Final = 4
