@@ -402,7 +402,7 @@ class Core:
     def _on_committed(self, executed: ExecutedBlock) -> None:
         """Tell everybody who waits what the block did; it is on disk."""
         self.snapshots.notice(executed)
-        self._retention.notice()
+        self._retention.notice(executed.decoded.block.header.time_ms)
         header = executed.decoded.block.header
         outcomes = [
             committed_outcome(

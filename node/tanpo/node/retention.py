@@ -129,6 +129,8 @@ class Retention:
         self._heights_a_step = heights_a_step or HEIGHTS_A_STEP
         self._clock_s = clock_s
         self._grown = asyncio.Event()
+        self._latest_ms: int | None = None
+        self._next_ms = 0
         self._measured_s: float | None = None
         self.blocks_bytes = 0
         self.state_bytes = 0
@@ -176,8 +178,9 @@ class Retention:
             return f"{kept} from block {self.first_height} on: what is older is not here, and will not come"
         return kept
 
-    def notice(self) -> None:
-        """Hear that a block was committed."""
+    def notice(self, time_ms: int) -> None:
+        """Hear that a block of this time was committed."""
+        self._latest_ms = time_ms
         self._grown.set()
 
     async def run(self) -> None:
@@ -219,7 +222,7 @@ class Retention:
         """Forget some heights, if there are enough. Return whether there may be more."""
         begun = self._store.beginning.height
         limit = min(self.find_limit(), begun + self._heights_a_step)
-        if limit < begun + self._heights_a_step:
+        if limit < begun + self._heights_a_step or self._find_latest_ms() < self._next_ms:
             return False
         gathered = await self._gather(begun, limit)
         if gathered is None:
@@ -241,14 +244,15 @@ class Retention:
 
     async def _gather(self, begun: int, limit: int) -> _Gathered | None:
         """Read the blocks that go next: up to `limit`, to the first that is too young, or to enough."""
-        latest_ms = self._read(self._store.executed_height).header.time_ms
         epoch = self._read(begun).header.epoch if begun else Epoch(0)
         gathered = _Gathered(height=Height(begun), epoch=epoch)
         started = time.perf_counter()
         while gathered.height < limit and len(gathered.tx_ids) < TRANSACTIONS_A_STEP and not gathered.link:
             block = self._read(gathered.height + 1)
             age_ms = self._policy.age_ms
-            if age_ms is not None and block.header.time_ms >= latest_ms - age_ms:
+            if age_ms is not None and block.header.time_ms >= self._find_latest_ms() - age_ms:
+                # There is nothing to look for until blocks have this time.
+                self._next_ms = block.header.time_ms + age_ms + 1
                 break
             self._pass_epoch(gathered, block)
             for encoded in block.envelopes:
@@ -268,6 +272,12 @@ class Retention:
             invariant(step is not None, f"the end of epoch {gathered.epoch} is not stored")
             gathered.link = (gathered.epoch, encode_step(cast("EpochStep", step)))
             gathered.epoch = block.header.epoch
+
+    def _find_latest_ms(self) -> int:
+        """Return the time of the latest block."""
+        if self._latest_ms is None:
+            self._latest_ms = self._read(self._store.executed_height).header.time_ms
+        return self._latest_ms
 
     def _read(self, height: int) -> Block:
         return decode_block(self._store.read_block(Height(height)).block)

@@ -138,6 +138,15 @@ def test_blocks_of_the_last_days_stay_by_the_time_of_blocks(chain: Chain) -> Non
     assert prune(chain, blocks=4, age_ms=7 * BLOCK_MS) == 13
     assert prune(chain, blocks=10, age_ms=BLOCK_MS) == 13
     assert prune(chain, blocks=4, age_ms=BLOCK_MS) == 17
+    # As time goes on, it goes on.
+    retention = make(chain, blocks=2, age_ms=4 * BLOCK_MS)
+    for _ in range(3):
+        asyncio.run(retention.prune())
+        assert retention.first_height == 17
+    grow(chain, 3)
+    retention.notice(chain.execution.tip_time_ms)
+    asyncio.run(retention.prune())
+    assert retention.first_height == 19
 
 
 def test_what_holds_pruning_up(chain: Chain) -> None:

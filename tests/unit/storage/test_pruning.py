@@ -119,6 +119,24 @@ def test_a_ledger_without_blocks_has_no_files_to_drop(chain: Any) -> None:
     check(chain, 0, 3)
 
 
+def test_the_window_of_past_states_may_change_between_starts(chain: Any) -> None:
+    """A lower one is reached, two heights a block; a higher one brings nothing back, and grows."""
+    chain.grow(20)
+    assert chain.store.tree.oldest == 15
+    for window, blocks, oldest in ((2, 5, 23), (9, 3, 23), (9, 9, 28), (1, 6, 40)):
+        chain.window = window
+        chain.reopen()
+        chain.grow(blocks)
+        store = chain.store
+        assert store.tree.oldest == oldest
+        for height in range(oldest, store.executed_height + 1):
+            wanted = chain.state_at(height)
+            assert dict(store.history.at(Height(height)).scan(b"", b"\xff", 1000)) == wanted
+        with pytest.raises(UsageError) as refusal:
+            store.history.at(Height(oldest - 1))
+        assert refusal.value.reason is Reason.HEIGHT_PRUNED
+
+
 def test_a_ledger_may_begin_with_its_last_block(chain: Any) -> None:
     chain.grow(10)
     prune(chain, 10)
