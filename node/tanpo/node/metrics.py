@@ -38,6 +38,7 @@ class Metrics:
         self._add_execution(registry)
         self._add_peers(registry)
         self._add_snapshots(registry)
+        self._add_disk(registry)
         self._add_clock(registry)
         self._add_backups(registry)
         self._add_retention(registry)
@@ -168,6 +169,13 @@ class Metrics:
         )
         self.join_chunks_missing = Gauge(
             "tanpo_join_chunks_missing", "Those of them that are still to be fetched", registry=registry
+        )
+
+    def _add_disk(self, registry: CollectorRegistry) -> None:
+        self.disk_free_bytes = Gauge(
+            "tanpo_disk_free_bytes",
+            "Room left on the disk of the data directory, for this user",
+            registry=registry,
         )
 
     def _add_clock(self, registry: CollectorRegistry) -> None:

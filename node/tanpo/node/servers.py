@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -231,6 +233,9 @@ class Servers:
         metrics, status = self._parts.metrics, self._parts.core.status()
         metrics.is_ready.set(self.readiness.is_ready)
         metrics.is_validator.set(not status.observer_reason)
+        with contextlib.suppress(OSError):  # A disk that does not answer shows elsewhere.
+            room = os.statvfs(self._parts.config.data_dir)
+            metrics.disk_free_bytes.set(room.f_bavail * room.f_frsize)
         return self._parts.metrics.render()
 
 
