@@ -147,7 +147,7 @@ def test_every_alert_is_explained_with_what_to_do() -> None:
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
 @pytest.mark.parametrize(
-    "arguments", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts.test.yml")]
+    "arguments", [("check", "rules", "alerts.yml"), ("test", "rules", "tests/alerts.yml")]
 )
 def test_prometheus_itself_takes_the_alerts_and_they_fire_when_they_should(
     arguments: tuple[str, ...],

@@ -7,7 +7,6 @@ import json
 import logging
 import shutil
 import signal
-import socket
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Iterator
@@ -211,49 +210,6 @@ def test_a_validator_alone_cannot_rejoin(site: Site, capsys: pytest.CaptureFixtu
     site.config = site.config.replace("may_rejoin = false", "may_rejoin = true")
     code, line = run_to_end(site, capsys)
     assert (code, line["value"], line["limit"]) == (ExitCode.CONFIGURATION, "0 others", "1 or more")
-
-
-async def test_second_process_on_the_same_data_is_refused(
-    site: Site, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async with site.running():
-        code, line = await asyncio.to_thread(run_to_end, site, capsys)
-    assert (code, line["reason"]) == (ExitCode.DATA_LOCKED, "DATA_LOCKED")
-    assert line["remedy"]
-
-
-@pytest.mark.parametrize("key", ["listen", "peer_listen", "ops_listen"])
-def test_port_in_use_is_named(site: Site, key: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        site.config = site.config.replace(f'\n{key} = "127.0.0.1:0"', f'\n{key} = "{address}"')
-        code, line = run_to_end(site, capsys)
-    assert (code, line["reason"], line["value"]) == (ExitCode.PORT_IN_USE, "PORT_IN_USE", address)
-    assert key in line["why"]
-
-
-async def test_data_of_another_network_is_refused(
-    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async with site.running() as (process, _):
-        process.send_signal(signal.SIGTERM)
-        await process.wait()
-    document = json.loads((tmp_path / "genesis.json").read_text())
-    site.write("genesis.json", json.dumps(document | {"network": "other"}).encode())
-    code, line = await asyncio.to_thread(run_to_end, site, capsys)
-    assert (code, line["reason"]) == (ExitCode.GENESIS_MISMATCH, "GENESIS_MISMATCH")
-
-
-def test_genesis_in_the_future_means_a_wrong_clock(
-    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    document = json.loads((tmp_path / "genesis.json").read_text())
-    site.write("genesis.json", json.dumps(document | {"time_ms": 2**41}).encode())
-    code, line = run_to_end(site, capsys)
-    assert (code, line["reason"]) == (ExitCode.CLOCK_WRONG, "CLOCK_WRONG")
-    assert "clock" in line["why"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from hashlib import blake2b, sha256
 from pathlib import Path
@@ -22,7 +23,7 @@ import pytest
 from tanpo.api.v1 import ledger_pb2, ledger_pb2_grpc
 from tanpo.cli.backup import create_backup
 from tanpo.node.backup_record import RECORD_NAME, BackupRecord, save_record
-from tanpo.node.checking import check_node
+from tanpo.node.checking import Report, check_node
 from tanpo.node.clock import Clock
 from tanpo.node.exits import ExitCode
 from tanpo.node.identity import Role
@@ -66,6 +67,11 @@ def full(site: Site) -> Iterator[None]:
     unmount(data)
 
 
+def check(site: Site) -> Report:
+    """What the check says that operators run beforehand."""
+    return check_node(site.write_config(), Clock.system().wall_ms())
+
+
 def run_to_end(site: Site) -> tuple[int, list[dict[str, Any]]]:
     """Run a node that cannot start: its exit code, and the errors in its log."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TANPO_")}
@@ -91,9 +97,8 @@ def digest(folder: Path) -> dict[str, str]:
 
 def refuse(site: Site, code: ExitCode, *said: str) -> dict[str, Any]:
     """See that the node does not start, and that the check says the same; return the line."""
-    path = site.write_config()
+    report = check(site)
     before = digest(site.folder)
-    report = check_node(path, Clock.system().wall_ms())
     ended, errors = run_to_end(site)
 
     assert (ended, len(errors)) == (code, 1), errors
@@ -107,16 +112,14 @@ def refuse(site: Site, code: ExitCode, *said: str) -> dict[str, Any]:
     return line
 
 
-@pytest.mark.parametrize(
-    ("name", "key"),
-    [("node.key", "tls.key"), ("node.pem", "tls.certificate"), ("signing.key", "signing_key")],
-)
-def test_missing_secret(site: Site, name: str, key: str) -> None:
-    (site.folder / name).unlink()
+def test_missing_secret(site: Site) -> None:
+    secrets = {"node.key": "tls.key", "node.pem": "tls.certificate", "signing.key": "signing_key"}
+    for name, key in secrets.items():
+        (site.folder / name).unlink()
+        (found,) = (one for one in check(site).faults if one.key == key)
+        assert found.error.value == str(site.folder / name)
 
-    line = refuse(site, ExitCode.CONFIGURATION, key, name, "No such file")
-
-    assert line["value"] == str(site.folder / name)
+    refuse(site, ExitCode.CONFIGURATION, "tls.certificate", "node.pem", "No such file", "and 2 more")
 
 
 def test_wrong_value_and_everything_else_that_is_wrong(site: Site) -> None:
@@ -152,7 +155,7 @@ def test_certificate_for_clients_only(site: Site) -> None:
 
     refuse(site, ExitCode.CONFIGURATION, "names another holder", "client solo/n1")
 
-    report = check_node(site.write_config(), Clock.system().wall_ms())
+    report = check(site)
     said = " ".join(found.error.message for found in report.faults)
     assert "host name that peers and clients expect" in said
     assert "not for server authentication" in said
@@ -180,14 +183,16 @@ def test_clock_before_the_genesis(site: Site) -> None:
     refuse(site, ExitCode.CLOCK_WRONG, "behind the network's genesis", "NTP")
 
 
-@pytest.mark.parametrize("key", ["listen", "peer_listen", "ops_listen"])
-def test_port_in_use(site: Site, key: str) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        site.change(f'\n{key} = "127.0.0.1:0"', f'\n{key} = "{address}"')
-        refuse(site, ExitCode.PORT_IN_USE, f"{key}: another process listens on {address}")
+def test_port_in_use(site: Site) -> None:
+    with ExitStack() as opened:
+        for key in ("listen", "peer_listen", "ops_listen"):
+            taken = opened.enter_context(socket.socket())
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            site.change(f'\n{key} = "127.0.0.1:0"', f'\n{key} = "{address}"')
+            assert any(one.key == key and one.error.value == address for one in check(site).faults)
+        refuse(site, ExitCode.PORT_IN_USE, "listen: another process listens on", "and 2 more")
 
 
 @pytest.mark.usefixtures("read_only")
@@ -254,7 +259,7 @@ async def test_data_that_is_older_than_the_backup(site: Site) -> None:
     assert (code, line["reason"]) == (ExitCode.DATA_OLDER, "DATA_OLDER")
     assert "remove that file" in line["remedy"]
     assert digest(data / "blocks") == before
-    report = check_node(site.write_config(), Clock.system().wall_ms())
+    report = check(site)
     assert any("may be older than the latest backup" in found.error.message for found in report.findings)
     (site.folder / "last.json").unlink()
     await commit(site, "third")
@@ -273,6 +278,6 @@ def test_a_record_of_a_backup_that_is_damaged_is_as_good_as_none(site: Site) -> 
     save_record(path, BackupRecord(height=9, block_hash="00", created_ms=1))
     path.write_bytes(path.read_bytes()[:-8])
 
-    report = check_node(site.write_config(), Clock.system().wall_ms())
+    report = check(site)
 
     assert report.findings == ()
