@@ -41,6 +41,8 @@ class PacedLoad:
     acknowledged: list[Committed] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     """When each acknowledgement came, by `time.monotonic`."""
+    latencies_ms: list[float] = field(default_factory=list)
+    """From the sending of each swap to its acknowledgement, however often it was sent."""
 
     async def run(self, is_over: asyncio.Event) -> None:
         """Send until it is over, and wait for every outcome. Raises whatever refuses a swap."""
@@ -60,6 +62,7 @@ class PacedLoad:
         return max(late - early for early, late in itertools.pairwise(inside))
 
     async def _settle(self, envelope: Envelope, member: str) -> None:
+        began = time.monotonic()
         for _ in range(RETRIES_MAX):
             try:
                 (result,) = await self.desk.clients[member].submit_envelope(
@@ -70,6 +73,7 @@ class PacedLoad:
                 continue
             committed = result.raise_for_failure()
             self.times.append(time.monotonic())
+            self.latencies_ms.append((self.times[-1] - began) * 1000)
             self.acknowledged.append(committed)
             self.desk.saw(committed)
             return
