@@ -24,7 +24,7 @@ from tanpo.ledger.errors import Reason, UsageError
 if TYPE_CHECKING:
     from tanpo.cli.provision import NetworkPlan
 
-READY_SECONDS: Final = 60.0
+READY_SECONDS: Final = 90.0
 """How long a start may take; on an idle machine it takes five."""
 STOP_SECONDS: Final = 30
 """How long a node has to finish its block and close its stores before the engine kills it."""
