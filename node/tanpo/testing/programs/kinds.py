@@ -30,7 +30,7 @@ class Kind:
         self.key = parts[0] if form == "dict" else None
         self.item = parts[-1] if form in ("list", "dict") else None
         levels = (2 if form == "dict" else 1) if parts else 0
-        self.depth = max([part.depth for part in parts], default=0) + levels
+        self.depth: int = max([part.depth for part in parts], default=0) + levels
 
     def __repr__(self) -> str:
         return self.text
