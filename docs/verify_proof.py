@@ -256,7 +256,26 @@ def check_receipt(file: dict[str, Any], genesis: dict[str, Any], header: Header)
     ]
     check(told == [(key_id, *keys[key_id], 0) for key_id in named], "signers")
     outcome = "succeeded" if succeeded else f"was refused with {code}"
-    return f"transaction {tx_id.hex()} {outcome} in block {height}"
+    members = sorted({keys[key_id][0] for key_id in named})
+    told_roles = check_standing(file["standing"], members, header) if file["version"] > 1 else ""
+    return f"transaction {tx_id.hex()} {outcome} in block {height}{told_roles}"
+
+
+def check_standing(standing: dict[str, Any] | None, members: list[str], header: Header) -> str:
+    """Return the roles of members in the state below the certified header."""
+    if standing is None:
+        return "; the roles of its signers are not proved"
+    tree, entry = Tree(bytes.fromhex(standing["partial_tree"])), bytes.fromhex(standing["contract_entry"])
+    check(tree.root == header.state_root and len(standing["roles"]) == len(members), "standing")
+    tree.check_value(b"\x02\0contract/members", entry, "standing")
+    check(read_layout(entry).get("roles") == "Map[str, list[str]]", "standing")
+    found: dict[str, list[str] | None] = {}
+    for member, stored in zip(members, standing["roles"], strict=True):
+        value = None if stored is None else bytes.fromhex(stored)
+        tree.check_value(b"\1\0\x07members\x05roles" + text(member), value, "standing")
+        read = Reader(value or b"")
+        found[member] = None if value is None else [read.text() for _ in range(read.u(2))]
+    return f"; roles then {json.dumps(found)}"
 
 
 # -- the state ----------------------------------------------------------------------------------------------
@@ -405,7 +424,8 @@ def check_listing(file: dict[str, Any], tree: Tree, group: bytes) -> list[bytes]
 def verify(file: dict[str, Any], genesis: dict[str, Any]) -> str:
     """Return what a file proves to somebody who trusts the genesis. Raises `BrokenLink`."""
     network_id = compute_network_id(genesis)
-    check(file["version"] == 1, "version")
+    newest = 2 if file["format"] == "tanpo-receipt-proof" else 1
+    check(1 <= file["version"] <= newest, "version")
     check((file["network"], file["network_id"]) == (genesis["network"], network_id.hex()), "network")
     header = check_trail(file["trail"], network_id, genesis)
     if file["format"] == "tanpo-receipt-proof":

@@ -21,6 +21,7 @@ from tanpo.ledger.merkle import MerkleProof, verify_leaf
 from tanpo.ledger.prooffile import ProofFile, ReceiptFile, SignerStatus, StateFile
 from tanpo.ledger.prooftrail import Certification, Trusted, differs, link, verify_trail
 from tanpo.ledger.receipt import Receipt, decode_receipt
+from tanpo.ledger.standing import MemberStanding, list_members, verify_standing
 from tanpo.ledger.statelayout import StateLayout
 from tanpo.ledger.stateproof import PartialTree, verify_partial_tree
 from tanpo.ledger.transaction import (
@@ -37,11 +38,17 @@ from tanpo.ledger.values import Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptVerdict:
-    """What a receipt file proves: the transaction, its outcome, who signed it, and the block it is in."""
+    """What a receipt file proves: the transaction, its outcome, who signed it, and the block it is in.
 
+    `version` is that of the file. `standing` has the roles of the members that signed, by the state after
+    that block; None if the file does not prove them.
+    """
+
+    version: int
     transaction: Transaction
     receipt: Receipt
     signers: tuple[SignerStatus, ...]
+    standing: tuple[MemberStanding, ...] | None
     block: Header
     certification: Certification
 
@@ -158,10 +165,16 @@ def _verify_receipt(trusted: Trusted, file: ReceiptFile) -> ReceiptVerdict:
         expected = tuple(_find_status(trusted, key_id) for key_id in transaction.signers)
         if file.signers != expected:
             raise differs("the genesis says something else of the keys that signed")
+    standing = None
+    if file.standing is not None:
+        with link("standing"):
+            standing = verify_standing(file.standing, list_members(expected), header.state_root)
     return ReceiptVerdict(
+        version=file.version,
         transaction=transaction,
         receipt=receipt,
         signers=expected,
+        standing=standing,
         block=block,
         certification=certification,
     )

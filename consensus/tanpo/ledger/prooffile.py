@@ -17,6 +17,8 @@ from tanpo.ledger.validators import Validator
 from tanpo.ledger.values import Value, value_to_json
 
 FILE_VERSION: Final = 1
+RECEIPT_VERSION: Final = 2
+"""Files of receipts of version 1 say nothing of the standing of who signed; they are checked as ever."""
 
 RECEIPT_FORMAT: Final = "tanpo-receipt-proof"
 VALUE_FORMAT: Final = "tanpo-value-proof"
@@ -49,16 +51,32 @@ class SignerStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the contract `members` kept as the roles of each member that signed, in ascending order of name,
+    after the block of a receipt; None for one that was no member. `contract_entry` says how to read it."""
+
+    contract_entry: bytes
+    roles: tuple[bytes | None, ...]
+    partial_tree: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptFile:
     """What became of one transaction: its bytes and signatures, its receipt, and the way to the trusted
-    validators. `envelope` are the ids of all transactions that were signed together."""
+    validators. `envelope` are the ids of all transactions that were signed together.
 
+    `standing` is None where the state after the block was not held any more when the file was made, or has no
+    contract `members`; and in files of version 1.
+    """
+
+    version: int = RECEIPT_VERSION
     network: str
     network_id: bytes
     payload: bytes
     envelope: tuple[TxId, ...]
     signatures: tuple[tuple[KeyId, Signature], ...]
     signers: tuple[SignerStatus, ...]
+    standing: Standing | None
     receipt: bytes
     leaf_count: int
     siblings: tuple[bytes, ...]
@@ -98,9 +116,10 @@ def encode_proof_file(file: ProofFile) -> str:
 
 
 def _receipt_to_json(file: ReceiptFile) -> dict[str, Any]:
+    standing = {} if file.version == 1 else {"standing": _standing_to_json(file.standing)}
     return {
         "format": RECEIPT_FORMAT,
-        "version": FILE_VERSION,
+        "version": file.version,
         "network": file.network,
         "network_id": file.network_id.hex(),
         "payload": file.payload.hex(),
@@ -109,6 +128,7 @@ def _receipt_to_json(file: ReceiptFile) -> dict[str, Any]:
             {"key_id": key_id.hex(), "signature": signature.hex()} for key_id, signature in file.signatures
         ],
         "signers": [_status_to_json(status) for status in file.signers],
+        **standing,
         "receipt": file.receipt.hex(),
         "leaf_count": file.leaf_count,
         "siblings": [sibling.hex() for sibling in file.siblings],
@@ -158,6 +178,16 @@ def _validators_to_json(validators: Sequence[Validator]) -> list[dict[str, str]]
     return [
         {"member": one.member, "node": one.node, "public_key": one.public_key.hex()} for one in validators
     ]
+
+
+def _standing_to_json(standing: Standing | None) -> dict[str, Any] | None:
+    if standing is None:
+        return None
+    return {
+        "contract_entry": standing.contract_entry.hex(),
+        "roles": [None if one is None else one.hex() for one in standing.roles],
+        "partial_tree": standing.partial_tree.hex(),
+    }
 
 
 def _status_to_json(status: SignerStatus) -> dict[str, Any]:

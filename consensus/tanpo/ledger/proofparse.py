@@ -16,7 +16,14 @@ from tanpo.ledger.certificate import VALIDATORS_MAX
 from tanpo.ledger.codec import U64_MAX
 from tanpo.ledger.errors import PeerFault, Reason
 from tanpo.ledger.lineage import DESCENDANTS_MAX, EpochStep
-from tanpo.ledger.prooffile import ProofFile, ReceiptFile, SignerStatus, StateFile, Trail
+from tanpo.ledger.prooffile import (
+    ProofFile,
+    ReceiptFile,
+    SignerStatus,
+    Standing,
+    StateFile,
+    Trail,
+)
 from tanpo.ledger.types import Epoch, KeyId, MemberId, Signature, TxId
 from tanpo.ledger.validators import Validator
 from tanpo.ledger.values import Value, value_from_json, value_to_json
@@ -41,11 +48,12 @@ def decode_proof_file(text: str) -> ProofFile:
         raise _wrong(f"it is no JSON: {error}") from None
     fields = _Fields("the file", document)
     kind, version = fields.text("format"), fields.integer("version")
-    if version != prooffile.FILE_VERSION:
-        raise _wrong("its version is not known", version, prooffile.FILE_VERSION)
+    newest = prooffile.RECEIPT_VERSION if kind == prooffile.RECEIPT_FORMAT else prooffile.FILE_VERSION
+    if not 1 <= version <= newest:
+        raise _wrong("its version is not known", version, f"1..{newest}")
     match kind:
         case prooffile.RECEIPT_FORMAT:
-            file: ProofFile = _read_receipt(fields)
+            file: ProofFile = _read_receipt(fields, version)
         case prooffile.VALUE_FORMAT | prooffile.LISTING_FORMAT:
             file = _read_state(fields, is_listing=kind == prooffile.LISTING_FORMAT)
         case _:
@@ -100,14 +108,16 @@ class _Fields:
             raise _wrong(f"{self._where} says more than it may", next(iter(self._fields)))
 
 
-def _read_receipt(fields: _Fields) -> ReceiptFile:
+def _read_receipt(fields: _Fields, version: int) -> ReceiptFile:
     return ReceiptFile(
+        version=version,
         network=fields.text("network"),
         network_id=fields.hex("network_id"),
         payload=fields.hex("payload"),
         envelope=tuple(TxId(tx_id) for tx_id in fields.hexes("envelope")),
         signatures=fields.items("signatures", _read_signature),
         signers=fields.items("signers", _read_status),
+        standing=None if version == 1 else _read_standing(fields.take("standing")),
         receipt=fields.hex("receipt"),
         leaf_count=fields.integer("leaf_count"),
         siblings=fields.hexes("siblings"),
@@ -188,6 +198,19 @@ def _read_status(data: object) -> SignerStatus:
     )
     fields.finish()
     return status
+
+
+def _read_standing(data: object) -> Standing | None:
+    if data is None:
+        return None
+    fields = _Fields("standing", data)
+    standing = Standing(
+        contract_entry=fields.hex("contract_entry"),
+        roles=fields.items("roles", lambda item: None if item is None else _read_hex("roles", item)),
+        partial_tree=fields.hex("partial_tree"),
+    )
+    fields.finish()
+    return standing
 
 
 def _read_authority(data: object) -> tuple[bytes, int, int] | None:

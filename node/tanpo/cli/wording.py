@@ -18,6 +18,7 @@ from tanpo.ledger.proofcheck import ReceiptVerdict, StateVerdict, Verdict
 from tanpo.ledger.prooffile import SignerStatus
 from tanpo.ledger.prooftrail import Certification
 from tanpo.ledger.receipt import Event
+from tanpo.ledger.standing import MEMBERS_CONTRACT
 from tanpo.ledger.values import Value, value_to_json
 
 REGISTER: Final = "instruments"
@@ -41,6 +42,11 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "PledgeRealised": "{quantity} of {instrument} that {giver} had pledged to {taker} passed to {receiver}",
 }
 """Events of the register, by name. Others are told field by field."""
+
+_NO_STANDING: Final = (
+    "Which roles the members that signed held then is not proved: a node proves it while it holds the state "
+    "after that block."
+)
 
 _ACCOUNTS: Final = frozenset({"deliverer", "receiver", "account", "giver", "taker", "registrar"})
 
@@ -66,6 +72,9 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
             "contract": verdict.transaction.call.contract,
             "entry": verdict.transaction.call.entry,
             "signers": [one.member for one in verdict.signers],
+            "standing": None
+            if verdict.standing is None
+            else {one.member: None if one.roles is None else list(one.roles) for one in verdict.standing},
             "succeeded": receipt.succeeded,
             "code": receipt.code,
             "height": receipt.height,
@@ -143,6 +152,7 @@ def _describe_receipt(verdict: ReceiptVerdict, genesis: Genesis) -> list[str]:
         lines.append("Nothing was changed by it.")
     lines.append(f"The transaction is {receipt.tx_id.hex()}, request {_tell(transaction.request_id)}.")
     lines += [_describe_signer(one, verdict.block.time_ms, genesis) for one in verdict.signers]
+    lines += _describe_standing(verdict, genesis)
     return [*lines, *_describe_certification(verdict.certification, genesis)]
 
 
@@ -205,6 +215,21 @@ def _describe_signer(status: SignerStatus, time_ms: int, genesis: Genesis) -> st
         f"{line}; the certificate of the member's authority was {'' if is_valid else 'not '}valid then "
         f"({_tell_time(valid_from_ms)} to {_tell_time(valid_until_ms)})."
     )
+
+
+def _describe_standing(verdict: ReceiptVerdict, genesis: Genesis) -> list[str]:
+    if verdict.standing is None:
+        has_roles = any(one.name == MEMBERS_CONTRACT for one in genesis.contracts)
+        return [_NO_STANDING] if has_roles and verdict.version > 1 else []
+    lines: list[str] = []
+    for one in verdict.standing:
+        who = f"After that block {_tell_account(one.member, genesis)} was"
+        if one.roles is None:
+            lines.append(f"{who} no member.")
+        else:
+            named = ", ".join(_tell(role) for role in one.roles)
+            lines.append(f"{who} a member with {f'the roles {named}' if named else 'no role'}.")
+    return lines
 
 
 def _describe_certification(certification: Certification, genesis: Genesis) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from tanpo.api.v1 import ledger_pb2 as ledger
 from tanpo.client import requests, statereads
@@ -15,10 +16,13 @@ from tanpo.ledger.contractversion import compute_contract_key
 from tanpo.ledger.errors import Reason, TransactionRejected, UsageError
 from tanpo.ledger.lineage import EpochPin
 from tanpo.ledger.proofcheck import find_signer_status, verify_proof_file
-from tanpo.ledger.prooffile import ProofFile, ReceiptFile, StateFile, Trail
+from tanpo.ledger.prooffile import ProofFile, ReceiptFile, Standing, StateFile, Trail
 from tanpo.ledger.proofs import ReceiptProof, StateProof, compute_epoch_needed
-from tanpo.ledger.types import TxId
+from tanpo.ledger.standing import MEMBERS_CONTRACT, ROLES_VARIABLE, list_members
+from tanpo.ledger.types import MemberId, TxId
 from tanpo.ledger.values import Value
+
+_NO_STANDING: Final = frozenset({Reason.HEIGHT_PRUNED, Reason.CONTRACT_UNKNOWN, Reason.ARGUMENT_UNKNOWN})
 
 
 def receipt_file(context: Context, tx_id: TxId) -> Plan[ReceiptFile]:
@@ -27,13 +31,16 @@ def receipt_file(context: Context, tx_id: TxId) -> Plan[ReceiptFile]:
     found = yield from requests.transaction(context, tx_id)
     block = yield from requests.block(context, verified.receipt.height)
     config = context.config
+    signers = tuple(find_signer_status(config.genesis, one) for one in found.transaction.signers)
+    standing = yield from _read_standing(context, verified.receipt.height, list_members(signers))
     file = ReceiptFile(
         network=config.genesis.network,
         network_id=config.network_id,
         payload=found.transaction.payload,
         envelope=tuple(one.tx_id for one in found.envelope.transactions),
         signatures=found.envelope.signatures,
-        signers=tuple(find_signer_status(config.genesis, one) for one in found.transaction.signers),
+        signers=signers,
+        standing=standing,
         receipt=verified.proof.receipt,
         leaf_count=verified.proof.path.leaf_count,
         siblings=verified.proof.path.siblings,
@@ -134,6 +141,25 @@ def block_file(context: Context, first: int, last: int, write: Callable[[bytes],
             headers=tuple(encode_header(header) for header in headers),
             commit_proof=encode_commit_proof(above.commit_proof),
         )
+    )
+
+
+def _read_standing(context: Context, height: int, members: tuple[MemberId, ...]) -> Plan[Standing | None]:
+    """Fetch what proves the roles of members after a block, None where that state is not to be had."""
+    try:
+        layout = yield from statereads.load_layout(context, MEMBERS_CONTRACT, ROLES_VARIABLE, verified=True)
+        entry = compute_contract_key(MEMBERS_CONTRACT)
+        keys = [layout.spell_key(ROLES_VARIABLE, member) for member in members]
+        request = ledger.GetStateProofRequest(height=height, keys=[entry, *keys])
+        shown = yield from statereads.ask_verified(context, request)
+    except (UsageError, TransactionRejected) as refusal:
+        if refusal.reason not in _NO_STANDING:
+            raise
+        return None
+    return Standing(
+        contract_entry=_get_entry(shown, MEMBERS_CONTRACT),
+        roles=tuple(shown.entries.get(key) for key in keys),
+        partial_tree=shown.proof.partial_tree,
     )
 
 

@@ -18,12 +18,12 @@ from tanpo.client import exporting
 from tanpo.ledger.errors import LedgerError, UsageError
 from tanpo.ledger.genesis import Genesis, genesis_to_json
 from tanpo.ledger.lineage import EpochPin
-from tanpo.ledger.proofcheck import ProofChecker, StateVerdict, verify_proof_file
+from tanpo.ledger.proofcheck import ProofChecker, ReceiptVerdict, StateVerdict, verify_proof_file
 from tanpo.ledger.prooffile import ProofFile, encode_proof_file
 from tanpo.ledger.proofparse import decode_proof_file
 from tanpo.ledger.prooftrail import LinkBroken
-from tanpo.ledger.types import Epoch
-from tanpo.testing.chain import change_validators
+from tanpo.ledger.types import Epoch, TxId
+from tanpo.testing.chain import MEMBERS, change_validators
 from tanpo.testing.town import Town
 
 KINDS = ("receipt", "refusal", "balance", "absence", "listing")
@@ -37,6 +37,7 @@ LINKS = {
     "envelope": "envelope",
     "signatures": "signatures",
     "signers": "signers",
+    "standing": "standing",
     "receipt": "Merkle path",
     "leaf_count": "Merkle path",
     "siblings": "Merkle path",
@@ -128,6 +129,52 @@ def test_a_receipt_of_a_refusal_says_that_nothing_was_changed(exported: Exported
     assert "delivered" not in words
 
 
+def test_a_receipt_says_which_roles_its_signers_held_then(exported: Exported) -> None:
+    line = "After that block dealer-a was a member with the roles participant."
+    assert line in describe(exported, "receipt").splitlines()
+    document = json.loads(exported.texts["receipt"])
+    document["standing"] = None
+    words = describe_verdict(check(json.dumps(document), exported.genesis), exported.genesis)
+    assert (
+        sum(one.startswith("Which roles the members that signed held then is not proved") for one in words)
+        == 1
+    )
+
+
+def test_roles_are_those_of_the_height_and_missing_once_it_left_the_window(tmp_path: Path) -> None:
+    town = Town(tmp_path / "store")
+    town.open_book(dealer_a=10)
+    genesis = town.chain.genesis
+
+    def change(entry: str, role: str) -> None:
+        assert town.call("members", entry, {"member": "dealer-a", "role": role}, *MEMBERS).succeeded
+
+    def export(tx_id: bytes) -> ReceiptVerdict:
+        file = town.run(exporting.receipt_file(town.context, TxId(tx_id)))
+        verdict = check(encode_proof_file(file), genesis)
+        assert isinstance(verdict, ReceiptVerdict)
+        return verdict
+
+    transfers = [town.transfer(1).tx_id]
+    change("grant", "supervisor")
+    transfers.append(town.transfer(1).tx_id)
+    for role in ("supervisor", "participant"):
+        change("revoke", role)
+    transfers.append(town.transfer(1).tx_id)
+    town.chain.run()
+    roles = [[one.roles for one in export(tx_id).standing or ()] for tx_id in transfers]
+    assert roles == [[("participant",)], [("participant", "supervisor")], [()]]
+    assert "dealer-a was a member with no role" in "\n".join(describe_verdict(export(transfers[2]), genesis))
+
+    town.chain.execution.store.tree._window = 2
+    for _ in range(8):
+        town.chain.run()
+    late = export(transfers[0])
+    assert late.standing is None
+    assert "is not proved" in "\n".join(describe_verdict(late, genesis))
+    town.chain.close()
+
+
 def test_balances_absence_and_listings_say_what_they_prove(exported: Exported) -> None:
     assert "dealer-a had of yen after block" in describe(exported, "balance")
     assert ": 699 free, 0 locked, 0 pledged out, 0 pledged in." in describe(exported, "balance")
@@ -213,6 +260,10 @@ def test_no_change_of_a_file_is_accepted(exported: Exported, kind: str, trail_st
         try:
             verdict = checker.verify(decode_proof_file(json.dumps(changed)))
         except LedgerError:
+            continue
+        if isinstance(verdict, ReceiptVerdict):
+            # It proves less, and says so.
+            assert (changed["standing"], verdict.standing) == (None, None), describe_change(document, changed)
             continue
         # Another key that the same tree shows to be absent is another fact, and as true.
         assert isinstance(verdict, StateVerdict), describe_change(document, changed)
