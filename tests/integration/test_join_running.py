@@ -184,6 +184,21 @@ async def test_a_running_node_joins_where_nobody_has_its_next_block(network: Loc
         assert await asyncio.to_thread(network.stop, [observer]) == []
         last = json.loads(network.folder.get_member(observer).log.read_text().splitlines()[-1])
         assert last["event"] == "stopped"
+        audit = run_command("node", "audit", str(network.folder.get_member(observer).config), "-o", "json")
+        found = json.loads(audit.stdout)
+        assert (found["equal"], found["began_with"] >= height, found["difference"]) == (True, True, None)
+        profile = network.folder.get_member(town.witness).operator_profile
+        listed = run_command("tx", "list", "-p", str(profile), "--member", town.witness, "-o", "json")
+        assert f"no transactions of before block {height + 1}" in listed.stderr
+        assert {row["height"] > height for row in json.loads(listed.stdout)} == {True}
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `tanpo` as an operator does."""
+    command = [sys.executable, "-m", "tanpo.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_S)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 async def replace_validators(desk: Desk, network: LocalNetwork, members: Sequence[str]) -> None:
@@ -199,14 +214,6 @@ async def replace_validators(desk: Desk, network: LocalNetwork, members: Sequenc
     call = Call.create("validators", "replace", {"validators": validators})
     voters = sorted(network.members, key=lambda member: network.find_process(member) is None)
     await desk.settle("epoch", call, voters)
-
-
-def run_join(network: LocalNetwork, member: str) -> None:
-    """Join as an operator does."""
-    config = network.folder.get_member(member).config
-    command = [sys.executable, "-m", "tanpo.cli", "node", "join", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_S)
-    assert done.returncode == 0, done.stderr
 
 
 async def end_term(town: Town, network: LocalNetwork) -> None:
@@ -231,7 +238,7 @@ async def test_a_validator_that_skipped_the_end_of_an_epoch_says_how_it_votes_ag
         await asyncio.to_thread(network.stop, [away])
         await replace_validators(desk, network, network.members)
         await town.take_snapshot(others)
-        await asyncio.to_thread(run_join, network, away)
+        await asyncio.to_thread(run_command, "node", "join", str(network.folder.get_member(away).config))
 
         await asyncio.to_thread(launch, network, away)
         reason = await town.wait_reason(away, "amnesia")
