@@ -26,6 +26,7 @@ from tanpo.storage.backup import BackupReader
 from tanpo.storage.beginning import BEGINNING_KEY
 from tanpo.storage.copying import ROWS_NAME, RowReader, encode_row
 from tanpo.storage.database import seal
+from tanpo.storage.kept import find_kept, seal_file
 from tanpo.storage.layout import encode_position, encode_receipts, executed_key, receipts_key, tx_key
 from tanpo.storage.ledger_store import read_rows
 from tanpo.storage.sealing import SealedFile
@@ -246,6 +247,23 @@ def test_a_snapshot_is_not_believed(grown: Grown, data: Path, full: Path) -> Non
     proof.write_bytes(sha256(forged).digest() + forged)
     with pytest.raises(CorruptState, match="not of the state that the chain has"):
         audit(grown, full, from_snapshot="oldest")
+
+
+def test_a_snapshot_with_another_state_and_right_checksums_is_refused(grown: Grown, data: Path) -> None:
+    folder = data / "snapshots" / f"{grown.height:010d}"
+    kept = find_kept(folder)
+    assert kept is not None
+    forged = kept.read_chunk(1).replace(b"tttt", b"uuuu", 1)
+    assert forged != kept.read_chunk(1)
+    places = list(kept.manifest.chunks)
+    places[1] = replace(places[1], digest=sha256(forged).digest())
+    manifest = replace(kept.manifest, chunks=tuple(places))
+    (folder / "c000001").write_bytes(forged)
+    (folder / "manifest").write_bytes(seal_file(manifest.encoded))
+    with pytest.raises(CorruptState, match="not of the state that the chain has"):
+        audit(grown, data)
+    with pytest.raises(CorruptState, match="not of the state that the chain has"):
+        rebuild(grown, data)
 
 
 def test_a_joined_state_is_made_again_as_it_was(grown: Grown, data: Path) -> None:
