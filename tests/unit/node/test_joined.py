@@ -193,6 +193,20 @@ def receipt_id(encoded: bytes) -> TxId:
     return TxId(decode_receipt(encoded).tx_id)
 
 
+def test_the_epochs_before_the_beginning_are_compared_from_a_later_snapshot_too(
+    grown: Grown, data: Path
+) -> None:
+    node = open_copy(grown.chain, data)
+    change_validators(node, *node.genesis.validators)
+    later = str(take_snapshot(node))
+    node.close()
+    assert audit(grown, data, from_snapshot=later).difference is None
+    overwrite(data, LINK, None)
+    found = audit(grown, data, from_snapshot=later).difference
+    assert found is not None
+    assert found.part == "proof of the end of epoch 0"
+
+
 def test_an_audit_of_a_joined_node_goes_on_within_the_snapshot_and_above_it(grown: Grown, data: Path) -> None:
     first = _Interrupted("chunk", 2)
     with pytest.raises(Stopped):
