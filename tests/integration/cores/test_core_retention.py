@@ -38,12 +38,16 @@ async def restart(network: Any, index: int, policy: RetentionPolicy | None) -> A
 
 
 async def grow_until(network: Any, name: str, condition: Any, count: int = 4) -> None:
-    """Have blocks made until something holds."""
+    """Have blocks made until something holds, of requests that expire soon, some before they are executed."""
+    network.valid_for_ms = 700
     async with asyncio.timeout(WAIT_S):
         for number in range(2_000):
             if condition():
                 return
-            await submit(network, number % count, network.envelope(f"{name}-{number}", "text"))
+            listener = network.listener()
+            envelope = network.envelope(f"{name}-{number}", "text")
+            if await network.submit(network.cores[number % count], listener, envelope) == [None]:
+                await listener.wait(envelope.transactions[0].request_id)
             await asyncio.sleep(0.02)
     pytest.fail("it did not come about in 2,000 blocks")
 
@@ -64,7 +68,7 @@ def check_answers(pruned: Any, archive: Any) -> int:
 
 async def test_a_pruned_validator_goes_on_and_an_archive_answers_what_it_does_not(cluster: Any) -> None:
     async with cluster.running() as network:
-        network.valid_for_ms = 700
+        network.valid_for_ms = 5_000
         for index in range(3):
             await restart(network, index, None)
         pruned = await restart(network, 3, POLICY)
@@ -101,6 +105,7 @@ async def test_a_pruned_validator_goes_on_and_an_archive_answers_what_it_does_no
         pruned = await restart(network, 3, None)
         assert pruned.reads.first_height == first_height
         assert f"archive from block {first_height} on" in pruned.status().retention
+        network.valid_for_ms = 60_000
         await submit(network, 3, network.envelope("after", "text"))
         await network.wait_equal(first_height)
         assert pruned.reads.first_height == first_height
@@ -108,7 +113,7 @@ async def test_a_pruned_validator_goes_on_and_an_archive_answers_what_it_does_no
 
 async def test_who_was_away_catches_up_past_a_pruned_node(cluster: Any) -> None:
     async with cluster.running() as network:
-        network.valid_for_ms = 700
+        network.valid_for_ms = 5_000
         for index in range(4):
             await restart(network, index, POLICY if index else None)
         await network.stop(3)
