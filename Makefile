@@ -5,7 +5,7 @@ RUN := .venv/bin
 CHAOS_SECONDS ?= 300
 NODES ?= 4
 
-.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos faults power-cuts decay fuzz-vm fuzz-front bench figures docker-test ci clean
+.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos faults power-cuts decay fuzz-vm fuzz-front bench figures chart-test docker-test ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
 	@$(or $(PYTHON),false) .ci/setup.py
@@ -17,7 +17,10 @@ check: setup ## format, lint, types, layers, generated code, layout and sizes
 	$(RUN)/python .ci/check.py
 
 test: setup ## every test, at most fifteen minutes on two cores
-	$(RUN)/pytest -n 2 --session-timeout=900 --ignore=tests/docker
+	$(RUN)/pytest -n 2 --session-timeout=900 --ignore=tests/docker --ignore=tests/helm
+
+chart-test: setup ## render the Helm chart with helm and check it against Kubernetes' schemas; says so where they cannot be had
+	$(RUN)/python .ci/chart_tests.py
 
 docker-test: setup ## build the image and break a consortium of containers on a real engine; says so where there is none
 	$(RUN)/python .ci/docker_tests.py
@@ -70,13 +73,13 @@ fuzz-front: setup ## feed the contract checker hostile text for SECONDS=, from S
 bench: setup ## measure swaps a second and latency, as JSON
 	$(RUN)/tanpo bench
 
-figures: setup ## measure WHAT=gas|deploy|vm|attacks|contracts|worker|reads|tree|proofs|snapshot|retention|replay|growth with what bench/ holds, as JSON
+figures: setup ## measure WHAT=containers|gas|deploy|vm|attacks|contracts|worker|reads|tree|proofs|snapshot|retention|replay|growth with what bench/ holds, as JSON
 	$(RUN)/python bench/$(or $(WHAT),gas).py
 
 model: setup ## explore small instances of the protocol whole, and without each rule; needs spin and gcc
 	$(RUN)/python -m model.run
 
-ci: check test wheel-test docker-test ## exactly what CI runs
+ci: check test wheel-test chart-test docker-test ## exactly what CI runs
 
 clean: ## remove everything that can be made again
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
