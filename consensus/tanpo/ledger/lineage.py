@@ -148,7 +148,9 @@ class Lineage:
         top = headers[-1]
         if (commit.block_hash, commit.height) != (compute_block_hash(top), top.height):
             raise _invalid("the commit proof is for another block", value=commit.height, limit=top.height)
-        if (commit.certificate.epoch, commit.term) != (top.epoch, top.term):
+        # The last block of an epoch may be proposed once more, and so become final, in a later term.
+        is_late = commit.child is None and top.flags & BlockFlags.EPOCH_END and commit.term > top.term
+        if commit.certificate.epoch != top.epoch or not (is_late or commit.term == top.term):
             raise _invalid(
                 "the commit proof is of another epoch or term than its block",
                 value=f"{commit.certificate.epoch}/{commit.term}",

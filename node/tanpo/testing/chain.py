@@ -53,6 +53,7 @@ from tanpo.vm import GAS_LIMIT_MAX, GAS_TABLE_VERSION, LANGUAGE_VERSION, CallCon
 START_MS: Final = 1_767_225_600_000
 BLOCK_MS: Final = 1_000
 DAY_MS: Final = 24 * 60 * 60 * 1_000
+FIRST_TERM: Final = Term(1)
 MEMBERS: Final = ("trust-bank", "custody-bank", "dealer-a", "dealer-b")
 _ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "trust-bank": ("registrar", "cash_issuer", "participant"),
@@ -119,12 +120,12 @@ class Chain:
         play_blocking(self.execution.begin(decoded))
         return self.execution.get(decoded.block.block_hash)
 
-    def commit(self, executed: ExecutedBlock) -> list[Receipt]:
-        """Make an executed block final by a quorum's votes, and return its receipts."""
+    def commit(self, executed: ExecutedBlock, term: Term = FIRST_TERM) -> list[Receipt]:
+        """Make an executed block final by a quorum's votes in a term, and return its receipts."""
         validators = self.execution.load_epoch(self.genesis).validators.validators
         quorum = validators[: compute_quorum(len(validators))]
         signers = [self.validator_keys[one.public_key] for one in quorum]
-        self.execution.commit(executed.block_hash, certify(executed.decoded.block, signers))
+        self.execution.commit(executed.block_hash, certify(executed.decoded.block, signers, term))
         return [decode_receipt(one) for one in executed.receipts]
 
     def run(self, *transactions: Transaction) -> list[Receipt]:
@@ -182,10 +183,10 @@ class Chain:
         header = Header(
             network_id=self.genesis.network_id,
             epoch=place.epoch,
-            term=Term(1),
+            term=FIRST_TERM,
             height=Height(height + 1),
             parent_hash=above.block_hash if above else store.executed_hash,
-            parent_term=Term(1),
+            parent_term=FIRST_TERM,
             time_ms=START_MS + (height + 1) * BLOCK_MS,
             proposer=ValidatorIndex(0),
             tx_root=compute_tx_root([transaction.tx_id for transaction in transactions]),
@@ -239,10 +240,10 @@ def change_validators(chain: Chain, *validators: Validator) -> None:
     chain.run()
 
 
-def certify(block: Block, signers: Sequence[PrivateKey]) -> CommitProof:
-    """Return the proof that a block is final, signed by its first validators."""
+def certify(block: Block, signers: Sequence[PrivateKey], term: Term = FIRST_TERM) -> CommitProof:
+    """Return the proof that a block became final in a term, signed by its first validators."""
     header = block.header
-    kind, epoch, term, height = SignedKind.VOTE_COMMIT, header.epoch, header.term, header.height
+    kind, epoch, height = SignedKind.VOTE_COMMIT, header.epoch, header.height
     message = vote_bytes(kind, header.network_id, epoch, term, height, block.block_hash)
     return CommitProof(
         certificate=QuorumCertificate(
