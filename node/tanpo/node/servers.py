@@ -116,9 +116,8 @@ class Servers:
             UsageError: with PORT_IN_USE or CONFIGURATION, a port cannot be had.
         """
         config = self._parts.config
-        tls = load_rotating_server_credentials(self._parts.core.genesis, self._parts.credentials.read_pair)
-        self.port = bind_server(self._client, "listen", config.listen, tls)
-        self.peer_port = bind_server(self._peer, "peer_listen", config.peer_listen, tls)
+        self.port = bind_server(self._client, "listen", config.listen, self._load_credentials())
+        self.peer_port = bind_server(self._peer, "peer_listen", config.peer_listen, self._load_credentials())
         try:
             self.ops_port = await self._ops.start(*split_address(config.ops_listen))
         except OSError as error:
@@ -132,6 +131,10 @@ class Servers:
         self._client_guard.end_streams()
         self._peer_guard.end_streams()
         await asyncio.gather(self._client.stop(STOP_GRACE_S), self._peer.stop(STOP_GRACE_S), self._ops.stop())
+
+    def _load_credentials(self) -> grpc.ServerCredentials:
+        parts = self._parts
+        return load_rotating_server_credentials(parts.core.genesis, parts.credentials.read_pair)
 
     def _make_guard(self, access: dict[str, Access]) -> Guard:
         policy = self._make_policy(access)

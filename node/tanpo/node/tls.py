@@ -68,7 +68,7 @@ def load_rotating_server_credentials(
 ) -> grpc.ServerCredentials:
     """Return the same for a certificate and key that may change: each handshake shows those of then.
 
-    `read_pair` is called on threads of gRPC.
+    They are good for one port: another one needs its own. `read_pair` is called on threads of gRPC.
     """
     roots = b"\n".join(member.ca_certificate for member in genesis.members)
 
@@ -78,17 +78,22 @@ def load_rotating_server_credentials(
             [(private_key, certificate)], root_certificates=roots
         )
 
-    pair = read_pair()
-    held = (pair, configure(pair))
+    shown = read_pair()
 
-    def fetch() -> grpc.ServerCertificateConfiguration:
-        nonlocal held
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal shown
         pair = read_pair()
-        if pair != held[0]:
-            held = (pair, configure(pair))
-        return held[1]
+        if pair == shown:
+            return None  # To gRPC: go on with what there is.
+        shown = pair
+        # A new one each time: gRPC frees what it is given, and given it again it crashes the process.
+        return configure(pair)
 
-    return grpc.dynamic_ssl_server_credentials(held[1], fetch, require_client_authentication=True)
+    return grpc.dynamic_ssl_server_credentials(
+        configure(shown),
+        fetch,  # type: ignore[arg-type]  # the stubs do not know of None, which gRPC documents
+        require_client_authentication=True,
+    )
 
 
 def load_channel_credentials(

@@ -1,14 +1,25 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 from cryptography import x509
 from tanpo.ledger.errors import Reason, UsageError
+from tanpo.ledger.genesis import Genesis, Member, Parameters
 from tanpo.ledger.types import MemberId
 from tanpo.node.identity import Role
 from tanpo.node.pki import Authority, compute_host_name, create_authority, issue_certificate
-from tanpo.node.tls import compute_peer_channel_options, compute_server_options, read_pem
+from tanpo.node.tls import (
+    compute_peer_channel_options,
+    compute_server_options,
+    load_rotating_server_credentials,
+    read_pem,
+)
 
 ALPHA = MemberId("alpha")
 
@@ -76,3 +87,48 @@ def test_file_without_the_expected_pem_is_named_with_its_key(tmp_path: Path, con
         read_pem(path, "tls.certificate", ("CERTIFICATE",))
     assert caught.value.reason is Reason.CONFIGURATION
     assert caught.value.value == str(path)
+
+
+def test_grpc_is_given_each_configuration_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It frees what it is given: a configuration that it gets twice ends the process by a signal."""
+    fetchers: list[Callable[[], object]] = []
+    make = grpc.dynamic_ssl_server_credentials
+
+    def note(initial: Any, fetch: Any, **options: bool) -> Any:
+        fetchers.append(fetch)
+        return make(initial, fetch, **options)
+
+    monkeypatch.setattr(grpc, "dynamic_ssl_server_credentials", note)
+    authority = create_authority(ALPHA, "testnet")
+    issued = [issue_certificate(authority, Role.NODE, "n1") for _ in range(2)]
+    shown = issued[0]
+    genesis = make_genesis(authority)
+    load_rotating_server_credentials(genesis, lambda: (shown.certificate, shown.private_key))
+    (fetch,) = fetchers
+
+    assert fetch() is None
+    shown = issued[1]
+    second = fetch()
+    assert second is not None
+    assert fetch() is None
+    shown = issued[0]
+    assert fetch() not in (None, second)
+
+
+def make_genesis(authority: Authority) -> Genesis:
+    member = Member(
+        member=ALPHA, name="Alpha", lei="", roles=(), ca_certificate=authority.certificate_pem, keys=()
+    )
+    return Genesis(
+        network="testnet", time_ms=0, parameters=Parameters(), members=(member,), validators=(), contracts=()
+    )
+
+
+def test_a_certificate_changes_while_many_connect_and_the_process_lives() -> None:
+    program = Path(__file__).with_name("rotating_server.py")
+    done = subprocess.run(
+        [sys.executable, program, "300"], capture_output=True, text=True, check=False, timeout=100
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 300
