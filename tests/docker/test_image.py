@@ -31,7 +31,11 @@ def test_it_has_the_versions_of_the_lock_file_and_nothing_to_install_others_with
     lines = (ROOT / "requirements-ci.lock").read_text().splitlines()
     locked = dict(line.split("==") for line in lines if "==" in line)
     printed = engine.containers.run(
-        image, ["-c", LIST_INSTALLED], entrypoint=["/opt/tanpo/bin/python", "-P"], remove=True
+        image,
+        ["-c", LIST_INSTALLED],
+        entrypoint=["/opt/tanpo/bin/python", "-P"],
+        tmpfs={"/var/lib/tanpo": ""},  # Else a volume without a name would be left behind.
+        remove=True,
     )
     installed = json.loads(printed)
 

@@ -25,11 +25,12 @@ LABEL = "org.tanpo.test"
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def newer(engine: docker.DockerClient, image: str) -> Iterator[str]:
-    """Another image of a node, as the next version is; what comes after runs from it."""
+    """Another image of a node, as the next version is; what comes after the upgrade runs from it."""
     name = f"{image}-newer"
-    engine.images.build(fileobj=io.BytesIO(f"FROM {image}\nLABEL {LABEL}=newer\n".encode()), tag=name)
+    text = f"FROM {image}\nLABEL {LABEL}=newer\n".encode()
+    engine.images.build(fileobj=io.BytesIO(text), tag=name, rm=True)
     yield name
     # Its containers may still be there: the name goes, and the image with the last of them.
     engine.images.remove(name, force=True)

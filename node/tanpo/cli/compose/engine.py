@@ -201,7 +201,8 @@ def _classify(line: str, text: str) -> LedgerError:
 def _explain(text: str) -> str:
     """Return the line of an engine's output that says what went wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _NOISE.match(line)]
-    telling = [line for line in lines if "rror" in line or "annot" in line or "denied" in line]
+    own = [line for line in lines if line.startswith("tanpo: ")]
+    telling = own or [line for line in lines if "rror" in line or "annot" in line or "denied" in line]
     return (telling or lines or ["it says nothing"])[-1][:300]
 
 
