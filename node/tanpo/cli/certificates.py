@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from tanpo.cli.founding.creating import SECRET_MODE, create_file
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.types import MemberId
 from tanpo.node.identity import Role
@@ -48,8 +48,8 @@ def issue_files(wanted: Wanted, ca: Path, ca_key: Path, folder: Path) -> tuple[P
     for path in (certificate, key):
         if path.exists():
             raise _misuse("there is such a file already", path, "a folder without it")
-    _create(key, issued.private_key, 0o600)
-    _create(certificate, issued.certificate, 0o644)
+    create_file(key, issued.private_key, SECRET_MODE)
+    create_file(certificate, issued.certificate)
     return certificate, key
 
 
@@ -85,11 +85,6 @@ def _list_names(
     except x509.ExtensionNotFound:
         return []
     return alternatives.get_values_for_type(kind)
-
-
-def _create(path: Path, content: bytes, mode: int) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
 
 
 def _misuse(why: str, value: object, limit: object) -> UsageError:

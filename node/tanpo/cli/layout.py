@@ -107,6 +107,16 @@ class NetworkFolder:
         return self.root / "authorities.pem"
 
     @property
+    def shared_genesis(self) -> str:
+        """The genesis, as a file in a member's folder names it."""
+        return f"../{self.genesis.name}"
+
+    @property
+    def shared_authorities(self) -> str:
+        """The CAs of all members, as a file in a member's folder names them."""
+        return f"../{self.authorities.name}"
+
+    @property
     def compose(self) -> Path:
         """How the nodes run in containers; absent where they are processes of this machine."""
         return self.root / "compose.yaml"

@@ -8,30 +8,29 @@ network for trying things out, and nothing more.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from tanpo.cli.founding.assembling import assemble_genesis, plan_contracts
+from tanpo.cli.founding.cards import Facts
+from tanpo.cli.founding.secrets import (
+    MemberSecrets,
+    create_secrets,
+    write_authority,
+    write_client_secrets,
+    write_node_secrets,
+)
+from tanpo.cli.founding.settings import Place, Sharing, write_config, write_profiles
 from tanpo.cli.layout import NODE_NAME, MemberFiles, NetworkFolder, NodePlace
 from tanpo.cli.ports import LOOPBACK, PortSlot, check_ports, claim_slot
 from tanpo.cli.samples import load_catalog
 from tanpo.client.keyfile import save_key
-from tanpo.client.profile import Profile, render_profile
-from tanpo.contracts import PRODUCT_CONTRACTS, load_source
-from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, genesis_to_json
-from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.genesis import Genesis, InstalledContract, Parameters, genesis_to_json
 from tanpo.ledger.types import MemberId
-from tanpo.ledger.validators import Validator, validators_to_value
-from tanpo.ledger.values import Value
-from tanpo.node.config import NodeConfig, PeerConfig, TlsConfig, render_config
-from tanpo.node.epochs import VALIDATORS_CONTRACT
-from tanpo.node.identity import Role
-from tanpo.node.pki import Authority, create_authority, issue_certificate
 from tanpo.node.promises import create_promises
 
 NETWORK_NAME: Final = "tanpo-local"
-OPERATING_CONTRACTS: Final = ("settlement", "collateral")
-"""The contracts that may act on the register for those who signed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,26 +50,6 @@ class NetworkPlan:
     members: tuple[MemberPlan, ...]
     validator_count: int
     contracts: tuple[InstalledContract, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Keys:
-    """What is made for one member."""
-
-    authority: Authority
-    validator: PrivateKey
-    transaction: PrivateKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """What a node listens on, and its files by the names that it knows them by."""
-
-    listen: str
-    peer_listen: str
-    ops_listen: str
-    data_dir: Path
-    genesis: Path
 
 
 class Site(Protocol):
@@ -158,7 +137,7 @@ def plan_network(member_count: int, validator_count: int | None = None) -> Netwo
     return NetworkPlan(
         members=tuple(members),
         validator_count=member_count if validator_count is None else validator_count,
-        contracts=_plan_contracts(members),
+        contracts=plan_contracts((one.member, one.roles) for one in members),
     )
 
 
@@ -192,158 +171,57 @@ def provision(
     return slot, nodes
 
 
-def write_node_secrets(files: MemberFiles, authority: Authority, name: str) -> None:
-    """Write the certificate and the key of a node, and the CA that it believes for its own member."""
-    files.pem("ca")[0].write_bytes(authority.certificate_pem)
-    _issue(files, authority, Role.NODE, name)
-
-
-def write_config(
-    files: MemberFiles, node: NodePlace, nodes: tuple[NodePlace, ...], place: Place, *, is_voting: bool = True
-) -> None:
-    """Write a node's configuration beside its files, with all others of `nodes` as its peers."""
-    certificate, private_key = files.pem(Role.NODE.value)
-    config = NodeConfig(
-        member=node.member,
-        node=node.node,
-        data_dir=place.data_dir,
-        genesis=place.genesis,
-        listen=place.listen,
-        peer_listen=place.peer_listen,
-        ops_listen=place.ops_listen,
-        tls=TlsConfig(
-            ca=Path(files.pem("ca")[0].name), certificate=Path(certificate.name), key=Path(private_key.name)
-        ),
-        signing_key=Path(files.validator_key.name) if is_voting else None,
-        # Members without a working node act through another's, as participants by API do.
-        clients=tuple(one.member for one in nodes),
-        verify_threads=0,  # All nodes share this machine's cores: none is free for a thread.
-        peers=tuple(
-            PeerConfig(member=one.member, node=one.node, address=one.peer_address)
-            for one in nodes
-            if (one.member, one.node) != (node.member, node.node)
-        ),
-    )
-    files.config.write_text(render_config(config))
-
-
-def write_profiles(
-    folder: NetworkFolder, files: MemberFiles, node: NodePlace, others: tuple[NodePlace, ...]
-) -> None:
-    """Write the profiles with which the member's client and operator connect to a node."""
-    rest = tuple(one.address for one in others if one.address != node.address)
-    for path, role, addresses in (
-        (files.profile, Role.CLIENT, (node.address, *rest)),
-        (files.operator_profile, Role.OPERATOR, (node.address,)),
-    ):
-        certificate, private_key = files.pem(role.value)
-        profile = Profile(
-            addresses=addresses,
-            genesis=f"../{folder.genesis.name}",
-            certificate=certificate.name,
-            key=private_key.name,
-            authorities=f"../{folder.authorities.name}",
-            member=node.member,
-            keys=(files.transaction_key.name,),
-        )
-        path.write_text(render_profile(profile))
-
-
 def _write_network(
     folder: NetworkFolder, plan: NetworkPlan, nodes: tuple[NodePlace, ...], site: Site
 ) -> None:
-    keys = {
-        one.member: _Keys(
-            authority=create_authority(MemberId(one.member), NETWORK_NAME),
-            validator=PrivateKey.generate(),
-            transaction=PrivateKey.generate(),
-        )
-        for one in plan.members
-    }
+    secrets = {one.member: create_secrets(MemberId(one.member), NETWORK_NAME) for one in plan.members}
     folder.root.mkdir(parents=True, exist_ok=True)
-    genesis = _build_genesis(plan, keys)
+    genesis = _build_genesis(plan, nodes, secrets)
     folder.genesis.write_text(genesis_to_json(genesis))
-    folder.authorities.write_bytes(
-        b"".join(keys[one.member].authority.certificate_pem for one in plan.members)
-    )
+    folder.authorities.write_bytes(b"".join(one.ca_certificate for one in genesis.members))
+    # Members without a working node act through another's, as participants by API do. All nodes share this
+    # machine's cores: none is free for a thread.
+    sharing = Sharing(clients=tuple(one.member for one in nodes), verify_threads=0)
     for node in nodes:
-        files = folder.get_member(node.member)
+        files, own = folder.get_member(node.member), secrets[node.member]
         files.root.mkdir(mode=0o700)
         node_files = site.get_node_files(files)
         node_files.root.mkdir(mode=0o700, exist_ok=True)
-        _write_secrets(files, keys[node.member])
-        write_node_secrets(node_files, keys[node.member].authority, node.node)
-        save_key(node_files.validator_key, keys[node.member].validator)
-        write_config(node_files, node, nodes, site.find_place(folder, node))
-        write_profiles(folder, files, node, nodes)
+        write_authority(files, own.authority)
+        write_client_secrets(files, own)
+        write_node_secrets(node_files, own.authority, node.node)
+        save_key(node_files.validator_key, own.validator)
+        write_config(node_files, node, nodes, site.find_place(folder, node), sharing)
+        write_profiles(
+            files, node, nodes, genesis=folder.shared_genesis, authorities=folder.shared_authorities
+        )
     site.prepare(folder, genesis, nodes)
     folder.save_manifest(nodes)
 
 
-def _plan_contracts(members: list[MemberPlan]) -> tuple[InstalledContract, ...]:
-    arguments: dict[str, tuple[tuple[str, Value], ...]] = {
-        "members": (("members", tuple({"member": one.member, "roles": one.roles} for one in members)),),
-        "instruments": (("contracts", OPERATING_CONTRACTS),),
-    }
-    return tuple(
-        InstalledContract(name=name, source=load_source(name), arguments=arguments.get(name, ()))
-        for name in PRODUCT_CONTRACTS
-    )
-
-
-def _build_genesis(plan: NetworkPlan, keys: dict[str, _Keys]) -> Genesis:
-    validators = tuple(
-        Validator(
-            member=MemberId(one.member),
-            node=NODE_NAME,
-            public_key=keys[one.member].validator.public_key.encoded,
+def _build_genesis(
+    plan: NetworkPlan, nodes: tuple[NodePlace, ...], secrets: dict[str, MemberSecrets]
+) -> Genesis:
+    members = [
+        Facts(
+            member=one.member,
+            name=one.name,
+            lei=one.lei,
+            roles=one.roles,
+            ca_certificate=secrets[one.member].authority.certificate_pem,
+            node=node.node,
+            validator_key=secrets[one.member].validator.public_key.encoded,
+            transaction_key=secrets[one.member].transaction.public_key.encoded,
+            address=node.address,
+            peer_address=node.peer_address,
         )
-        for one in plan.members[: plan.validator_count]
-    )
-    return Genesis(
-        network=NETWORK_NAME,
-        time_ms=time.time_ns() // 1_000_000,
+        for one, node in zip(plan.members, nodes, strict=True)
+    ]
+    return assemble_genesis(
+        NETWORK_NAME,
+        members,
+        voting=[one.member for one in plan.members[: plan.validator_count]],
+        contracts=plan.contracts,
         parameters=Parameters(),
-        members=tuple(
-            Member(
-                member=MemberId(one.member),
-                name=one.name,
-                lei=one.lei,
-                roles=one.roles,
-                ca_certificate=keys[one.member].authority.certificate_pem,
-                keys=(keys[one.member].transaction.public_key.encoded,),
-            )
-            for one in plan.members
-        ),
-        validators=validators,
-        contracts=tuple(_complete(contract, validators) for contract in plan.contracts),
+        time_ms=time.time_ns() // 1_000_000,
     )
-
-
-def _complete(contract: InstalledContract, validators: tuple[Validator, ...]) -> InstalledContract:
-    """Return the contract with what it starts with; the validators' keys are made last."""
-    if contract.name != VALIDATORS_CONTRACT:
-        return contract
-    return replace(contract, arguments=(("validators", validators_to_value(validators)),))
-
-
-def _write_secrets(files: MemberFiles, keys: _Keys) -> None:
-    """Write what is the member's and not its node's."""
-    certificate, private_key = files.pem("ca")
-    certificate.write_bytes(keys.authority.certificate_pem)
-    _write_private(private_key, keys.authority.private_key_pem)
-    for role, name in ((Role.CLIENT, "client"), (Role.OPERATOR, "operator")):
-        _issue(files, keys.authority, role, name)
-    save_key(files.transaction_key, keys.transaction)
-
-
-def _issue(files: MemberFiles, authority: Authority, role: Role, name: str) -> None:
-    issued = issue_certificate(authority, role, name)
-    certificate, private_key = files.pem(role.value)
-    certificate.write_bytes(issued.certificate)
-    _write_private(private_key, issued.private_key)
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(data)

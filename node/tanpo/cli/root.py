@@ -19,7 +19,9 @@ from tanpo.cli.commands import (
     debug,
     demo,
     evidence,
+    genesis,
     key,
+    member,
     net,
     node,
     proof,
@@ -96,6 +98,8 @@ app.command("demo")(demo.demo)
 app.add_typer(tx.app, name="tx")
 app.command("query")(query.query)
 app.add_typer(node.app, name="node")
+app.add_typer(member.app, name="member")
+app.add_typer(genesis.app, name="genesis")
 app.add_typer(validator.app, name="validator")
 contract.app.command("check")(authoring.check)
 contract.app.command("abi")(authoring.abi)

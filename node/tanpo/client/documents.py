@@ -29,16 +29,21 @@ class Document:
             raise self.fault(f"field {name!r} is no integer of at least 0", value)
         return value
 
+    def text(self, name: str) -> str:
+        """Return a text."""
+        return self._text(name, self._get(name))
+
+    def text_list(self, name: str) -> tuple[str, ...]:
+        """Return a list of texts."""
+        return tuple(self._text(name, item) for item in self._list(name))
+
     def hex(self, name: str) -> bytes:
         """Return bytes written as hexadecimal digits."""
         return self._bytes(name, self._get(name))
 
     def hex_list(self, name: str) -> tuple[bytes, ...]:
         """Return a list of bytes."""
-        value = self._get(name)
-        if not isinstance(value, list):
-            raise self.fault(f"field {name!r} is no list", value)
-        return tuple(self._bytes(name, item) for item in value)
+        return tuple(self._bytes(name, item) for item in self._list(name))
 
     def fault(self, why: str, value: object = "") -> UsageError:
         """Return the error that names this file."""
@@ -48,6 +53,17 @@ class Document:
         if name not in self.fields:
             raise self.fault(f"field {name!r} is missing")
         return self.fields[name]
+
+    def _list(self, name: str) -> list[Any]:
+        value = self._get(name)
+        if not isinstance(value, list):
+            raise self.fault(f"field {name!r} is no list", value)
+        return value
+
+    def _text(self, name: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise self.fault(f"field {name!r} is no text", value)
+        return value
 
     def _bytes(self, name: str, value: object) -> bytes:
         try:

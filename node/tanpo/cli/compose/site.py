@@ -16,9 +16,10 @@ from typing import Final
 
 from tanpo.cli.compose import rendering
 from tanpo.cli.compose.engine import Engine, Project
+from tanpo.cli.founding.secrets import write_node_secrets
+from tanpo.cli.founding.settings import Place, Sharing, write_config, write_profiles
 from tanpo.cli.layout import NODE_NAME, MemberFiles, NetworkFolder, NodePlace
 from tanpo.cli.ports import LOOPBACK
-from tanpo.cli.provision import Place, write_config, write_node_secrets, write_profiles
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import MemberId
 from tanpo.node.pki import Authority
@@ -97,12 +98,15 @@ class ContainerSite:
         )
         write_node_secrets(node_files, authority, observer.node)
         place = self.find_place(folder, observer)
-        write_config(node_files, observer, nodes, place, is_voting=False)
+        sharing = Sharing(clients=tuple(one.member for one in nodes), verify_threads=0, has_key=False)
+        write_config(node_files, observer, nodes, place, sharing)
         for name in ("client", "operator"):
             for path in member_files.pem(name):
                 shutil.copy2(path, files.root / path.name)
         shutil.copy2(member_files.transaction_key, files.transaction_key)
-        write_profiles(folder, files, observer, ())
+        write_profiles(
+            files, observer, (), genesis=folder.shared_genesis, authorities=folder.shared_authorities
+        )
 
     def _list_settings(
         self, folder: NetworkFolder, places: Mapping[str, NodePlace], first_beside: int
