@@ -291,7 +291,10 @@ def test_roles_are_in_the_genesis_once(ring: Path) -> None:
 
     change(genesis, edit)
 
-    assert "other members or roles than the genesis names" in refuse("genesis", "show", str(genesis))
+    card, key = str(ring / "dealer-a.card"), str(ring / "dealer-a" / "client" / "transaction.key")
+    sign_it = ("genesis", "sign", str(genesis), "--card", card, "--key", key, "--out", str(ring / "new"))
+    for command in (("genesis", "show", str(genesis)), sign_it):
+        assert "other members or roles than the genesis names" in refuse(*command)
 
 
 def test_only_the_members_own_key_signs_for_it(ring: Path) -> None:

@@ -103,12 +103,14 @@ def propose_genesis(
 
 
 def check_start(genesis: Genesis) -> None:
-    """Raise `UsageError` unless nodes could start with a genesis, and its contracts know its members.
-
-    Its contracts are run, as nodes do.
-    """
+    """Raise `UsageError` unless nodes could start with a genesis: its contracts are run, as nodes do."""
     verify_genesis(genesis)
+    check_roles(genesis)
     install_genesis(genesis, Programs())
+
+
+def check_roles(genesis: Genesis) -> None:
+    """Raise `UsageError` unless the roles that count are those that stand beside the members' names."""
     named = [{"member": str(one.member), "roles": list(one.roles)} for one in genesis.members]
     found = [one for one in genesis.contracts if one.name == MEMBERS_CONTRACT]
     given = value_to_json(dict(found[0].arguments)).get("members") if found else None
