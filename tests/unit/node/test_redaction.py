@@ -20,27 +20,32 @@ def redactor(tmp_path_factory: pytest.TempPathFactory) -> Redactor:
     return Redactor.of_files((path, path.with_name("none.key")))
 
 
-@pytest.mark.parametrize(
-    ("text", "secret"),
-    [
-        (PEM, PEM.splitlines()[1]),
-        (PEM.replace("\n", "\\n"), PEM.splitlines()[1]),
-        (PEM.partition("-----END")[0], PEM.splitlines()[2]),
-        ("in the middle " + PEM.splitlines()[1] + " of a line", PEM.splitlines()[1]),
-        (f"d = {SCALAR:064x}", f"{SCALAR:064x}"),
-        (f"D={SCALAR:064X}", f"{SCALAR:064X}"),
-        (f"d is {SCALAR}", str(SCALAR)),
-        (b64encode(SCALAR.to_bytes(32, "big")).decode(), b64encode(SCALAR.to_bytes(32, "big")).decode()),
-        ('password = "hunter2 and more"', "hunter2"),
-        ("# passphrase: correct horse battery", "horse"),
-        ('{"why": "bad", "db_password": "hun\\"ter2", "x": 1}', "ter2"),
-        ("DB_PASSWORD=hunter2", "hunter2"),
-        ("Authorization: Bearer abcdef", "abcdef"),
-        ("postgres://tanpo:hunter2@host/db", "hunter2"),
-        ("api-key='hunter2'", "hunter2"),
-    ],
-)
-def test_secrets_are_taken_out_however_they_are_written(redactor: Redactor, text: str, secret: str) -> None:
+SPELLINGS = {
+    "file": (PEM, PEM.splitlines()[1]),
+    "file in one line": (PEM.replace("\n", "\\n"), PEM.splitlines()[1]),
+    "file cut short": (PEM.partition("-----END")[0], PEM.splitlines()[2]),
+    "line of the file": ("in the middle " + PEM.splitlines()[1] + " of a line", PEM.splitlines()[1]),
+    "hex": (f"d = {SCALAR:064x}", f"{SCALAR:064x}"),
+    "capital hex": (f"D={SCALAR:064X}", f"{SCALAR:064X}"),
+    "decimal": (f"d is {SCALAR}", str(SCALAR)),
+    "base64": (
+        b64encode(SCALAR.to_bytes(32, "big")).decode(),
+        b64encode(SCALAR.to_bytes(32, "big")).decode(),
+    ),
+    "toml": ('password = "hunter2 and more"', "hunter2"),
+    "comment": ("# passphrase: correct horse battery", "horse"),
+    "json": ('{"why": "bad", "db_password": "hun\\"ter2", "x": 1}', "ter2"),
+    "environment": ("DB_PASSWORD=hunter2", "hunter2"),
+    "bearer": ("Authorization: Bearer abcdef", "abcdef"),
+    "address": ("postgres://tanpo:hunter2@host/db", "hunter2"),
+    "quoted": ("api-key='hunter2'", "hunter2"),
+}
+"""Texts, and what must not be left of them. By name, for workers of a run make keys of their own."""
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_secrets_are_taken_out_however_they_are_written(redactor: Redactor, spelling: str) -> None:
+    text, secret = SPELLINGS[spelling]
     assert secret in text
     shown = redactor.redact(text)
     assert secret not in shown
