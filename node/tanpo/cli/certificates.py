@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from tanpo.cli.founding.cards import check_host
 from tanpo.cli.founding.creating import SECRET_MODE, create_file
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.types import MemberId
@@ -29,12 +30,14 @@ def issue_files(wanted: Wanted, ca: Path, ca_key: Path, folder: Path) -> tuple[P
     """Write a new certificate and its key, and return their paths.
 
     Raises:
-        UsageError: the role or the CA is none, only nodes have hosts, or there are such files.
+        UsageError: the role, a host name or the CA is none, only nodes have hosts, or there are such files.
     """
     if wanted.role not in tuple(Role):
         raise _misuse("there is no such role", wanted.role, ", ".join(Role))
     if wanted.hosts and wanted.role != Role.NODE:
         raise _misuse("only a node's certificate has host names", wanted.role, Role.NODE)
+    for host in wanted.hosts:
+        check_host(host)
     authority = Authority.load(MemberId(wanted.member), ca.read_bytes(), ca_key.read_bytes())
     issued = issue_certificate(
         authority,

@@ -146,6 +146,15 @@ def test_what_a_member_cannot_say_of_itself_is_refused_before_anything_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_host_name_that_no_certificate_takes_is_refused(made: Path, tmp_path: Path) -> None:
+    ca = [str(path) for path in (made / "dealer-a" / "ca" / "ca.crt", made / "dealer-a" / "ca" / "ca.key")]
+    wanted = ("cert", "issue", "node", "node-1", "--member", "dealer-a", "--ca", ca[0], "--ca-key", ca[1])
+    line = refuse(*wanted, "--host", "bänk", "--out", str(tmp_path / "out"))
+
+    assert "a host name has a wrong form; value: bänk" in line
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
