@@ -187,7 +187,7 @@ class Examiner:
                 ),
             )
             compare_receipts(results, stored.height, executed.receipts)
-            compare_positions(results, executed)
+            compare_positions(results, executed, self._execution.store)
 
     def finish(self) -> None:
         """Compare the whole state with that of the block it is at, if that is the last one."""

@@ -28,6 +28,7 @@ from tanpo.storage.layout import (
     request_key,
     tx_key,
 )
+from tanpo.storage.positions import PositionIndex
 from tanpo.storage.segments import BlockSegments
 
 
@@ -49,6 +50,7 @@ class Pruner:
         self._database = database
         self._beginning = beginning
         self._segments = segments
+        self._index = PositionIndex(database)
 
     def advance(self, passing: Passing) -> None:
         """Begin at a later block; what was before is gone from LevelDB when this returns, and from the files
@@ -66,7 +68,7 @@ class Pruner:
         deletes = [executed_key(height) for height in range(old, new)]
         deletes += [receipts_key(height) for height in range(old, new + 1)]
         deletes += [tx_key(tx_id) for tx_id in passing.tx_ids]
-        deletes += [request_key(digest) for digest in passing.request_digests]
+        deletes += self._list_request_keys(passing)
         deletes += self._list_party_keys(old, new)
         self._database.write(puts, deletes)
         self._beginning.height = new
@@ -83,6 +85,13 @@ class Pruner:
         except (CorruptState, Unavailable) as error:
             self._database.refuse(error)
             raise
+
+    def _list_request_keys(self, passing: Passing) -> Iterator[bytes]:
+        """Yield the keys of requests that were not asked again later, as an expired one may be."""
+        for digest in passing.request_digests:
+            found = self._index.find_request(digest)
+            if found is not None and found[0] <= passing.height:
+                yield request_key(digest)
 
     def _list_party_keys(self, old: Height, new: Height) -> Iterator[bytes]:
         """Yield the keys of all members' transactions in the blocks above `old` up to `new`."""

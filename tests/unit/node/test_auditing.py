@@ -13,7 +13,8 @@ import pytest
 from tanpo.ledger.block import decode_block
 from tanpo.ledger.certificate import decode_commit_proof, encode_commit_proof
 from tanpo.ledger.errors import CorruptState, Reason, UsageError
-from tanpo.ledger.types import Epoch, Height, Signature
+from tanpo.ledger.transaction import Call, build_transaction
+from tanpo.ledger.types import Epoch, Height, MemberId, Signature
 from tanpo.node.auditing import Audit, audit_node
 from tanpo.node.body import decode_body
 from tanpo.node.config import ExecutionMode
@@ -31,7 +32,7 @@ from tanpo.storage.layout import (
     request_key,
 )
 from tanpo.storage.segments import BlockSegments
-from tanpo.testing.chain import Chain, open_copy
+from tanpo.testing.chain import BLOCK_MS, START_MS, Chain, open_copy
 
 BLOCKS = 5
 NOTES = """
@@ -113,6 +114,44 @@ def test_the_chain_alone_is_audited_beside_a_running_node(grown: Chain, data: Pa
     node.run()
     assert audit(grown, data, is_chain_only=True).height == BLOCKS + 1
     node.close()
+
+
+def ask(chain: Chain, request_id: str, valid_for_ms: int) -> tuple[bytes, int]:
+    """Have a request of this id in the next block. Return its digest, and the block's height."""
+    height = chain.execution.store.executed_height + 1
+    transaction = build_transaction(
+        network_id=chain.genesis.network_id,
+        member=MemberId("dealer-a"),
+        request_id=request_id,
+        valid_until_ms=START_MS + height * BLOCK_MS + valid_for_ms,
+        gas_limit=1_000_000,
+        signers=[chain.keys["dealer-a"].key_id],
+        call=Call.create("notes", "write", {"text": str(height)}),
+    )
+    chain.run(transaction)
+    return transaction.request_digest, height
+
+
+def test_a_request_id_that_was_used_again_after_it_expired_is_no_difference(grown: Chain, data: Path) -> None:
+    node = open_copy(grown, data)
+    ask(node, "twice", BLOCK_MS)
+    other, other_height = ask(node, "other", BLOCK_MS)
+    for _ in range(3):
+        node.run()
+    digest_of_twice, again = ask(node, "twice", BLOCK_MS)
+    node.run()
+    assert node.execution.store.find_request(digest_of_twice) == (again, 0)
+    node.close()
+    assert audit(grown, data).difference is None
+    for place in ((again, 0), (again, 1), (again + 1, 0), (again + 9, 0)):
+        overwrite(data, request_key(other), encode_position(*place))
+        found = audit(grown, data).difference
+        assert found is not None
+        assert (found.part, found.height, found.value) == (
+            "position of request other",
+            other_height,
+            str(place),
+        )
 
 
 @pytest.mark.parametrize(

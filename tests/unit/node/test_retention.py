@@ -20,6 +20,7 @@ from tanpo.node.epochs import Lineage as KnownLineage
 from tanpo.node.finality import EpochSteps
 from tanpo.node.mempool import Mempool, MempoolLimits
 from tanpo.node.metrics import Metrics
+from tanpo.node.outcome import OutcomeState
 from tanpo.node.proofs import Proofs
 from tanpo.node.reads import Reads
 from tanpo.node.retention import DAY_MS, Retention, RetentionPolicy
@@ -205,6 +206,20 @@ def test_steps_wait_until_there_is_enough_to_forget(chain: Chain) -> None:
     grow(chain, 1)
     asyncio.run(retention.prune())
     assert retention.first_height == 21
+
+
+def test_the_outcome_of_a_request_id_that_was_used_again_is_not_pruned_with_the_first(chain: Chain) -> None:
+    """An id may be used again once it has expired: it then names the latest transaction, which is held."""
+    grow(chain, 2)
+    chain.run(make_transaction(chain, "twice"))
+    grow(chain, 10)
+    chain.run(make_transaction(chain, "twice"))
+    again = chain.execution.store.executed_height
+    grow(chain, 10)
+    assert 4 < prune(chain, blocks=15) < again
+    assert make_reads(chain).outcome("dealer-a", "twice").height == again
+    assert prune(chain, blocks=5) > again
+    assert make_reads(chain).outcome("dealer-a", "twice").state is OutcomeState.UNKNOWN
 
 
 def test_the_lineage_of_validators_outlives_the_blocks_that_prove_it(chain: Chain) -> None:
