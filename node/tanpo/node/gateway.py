@@ -247,9 +247,20 @@ class Gateway:
             self._check_time(transaction)
         self._mempool.check_room(envelope)
         if listener is not None:
+            self._check_unused(envelope)
             # What is being verified counts, or one call would verify any number before the pool refused it.
             self._admission.check(len(self._mempool) + self._checking_count, envelope)
         return True
+
+    def _check_unused(self, envelope: Envelope) -> None:
+        """Refuse a request id that an expired transaction had, as far as this node holds its block.
+
+        Validators forget an id once it has expired: whoever builds a request anew under the same id, late,
+        must hear that it had taken effect. Peers may have pruned that, so what they share is not refused.
+        """
+        for transaction in envelope.transactions:
+            if self._execution.store.find_request(transaction.request_digest) is not None:
+                raise reused_request(transaction)
 
     def _find_executed(self, transaction: Transaction) -> Outcome | None:
         """Return the outcome of a transaction that was executed before.

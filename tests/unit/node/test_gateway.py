@@ -27,14 +27,24 @@ class FakeMachine:
         """Find nothing wrong."""
 
 
+class FakeStore:
+    """Knows the requests that it is told of."""
+
+    def __init__(self) -> None:
+        self.places: dict[bytes, tuple[int, int]] = {}
+
+    def find_request(self, digest: bytes) -> tuple[int, int] | None:
+        return self.places.get(digest)
+
+
 class FakeExecution:
-    """A chain without transactions."""
+    """A chain without transactions that have not expired."""
 
     machine = FakeMachine()
-    store = None
     since_time_ms = 0
 
     def __init__(self, time_ms: int) -> None:
+        self.store = FakeStore()
         self.tip_time_ms = time_ms
 
     def is_taken(self, _digest: bytes) -> bool:
@@ -62,8 +72,9 @@ class Listener:
         raise AssertionError(f"nothing was committed: {outcomes}")
 
 
-def _make(parties: Any, verifier: Verifier) -> tuple[Gateway, Mempool]:
+def _make(parties: Any, verifier: Verifier, store: FakeStore | None = None) -> tuple[Gateway, Mempool]:
     execution: Any = FakeExecution(parties.time_ms)
+    execution.store = store or execution.store
     pool = Mempool(MempoolLimits())
     gateway = Gateway(
         network_id=parties.network_id,
@@ -122,3 +133,20 @@ async def test_what_other_calls_have_verified_counts_until_they_end(
     verdicts = await gateway.submit(envelopes[:60], Listener())
     assert verdicts == [None] * 60
     assert len(pool) == WINDOW_TRANSACTIONS_MIN
+
+
+async def test_a_request_that_is_built_anew_after_it_expired_does_not_take_effect_twice(
+    parties: Any,
+) -> None:
+    """The validators' memory has forgotten the id; the index of this node has not."""
+    verifier, store = CountingVerifier(parties), FakeStore()
+    verifier.may_answer.set()
+    gateway, pool = _make(parties, verifier, store)
+    used, fresh = parties.transaction("used"), parties.transaction("fresh")
+    store.places[used.request_digest] = (3, 0)
+    verdicts = await gateway.submit(
+        [parties.envelope(used).encoded, parties.envelope(fresh).encoded], Listener()
+    )
+    assert [verdict and verdict.reason for verdict in verdicts] == [Reason.REQUEST_ID_REUSED, None]
+    await gateway.take_shared([parties.envelope(used).encoded])
+    assert len(pool) == 2, "a leader must not pass over what others have good reason to admit"

@@ -19,7 +19,11 @@ ContractArgument: TypeAlias = Annotated[str, typer.Argument(help="The contract."
 EntryArgument: TypeAlias = Annotated[str, typer.Argument(help="The entry point.")]
 OutOption: TypeAlias = Annotated[Path, typer.Option("--out", help="The file to write; it must not exist.")]
 RequestIdOption: TypeAlias = Annotated[
-    str | None, typer.Option(help="Your own id of the request; repeating it never acts twice.")
+    str | None,
+    typer.Option(
+        help="Your own id of the request; repeating it never acts twice while the node holds the block "
+        "of the first: for good on an archive."
+    ),
 ]
 GasOption: TypeAlias = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="The most gas it may use.")
