@@ -18,16 +18,24 @@ from tanpo.storage import LedgerStore
 def find_final(store: LedgerStore, height: Height) -> tuple[bytes, tuple[bytes, ...], bytes]:
     """Return the header at `height`, those above it up to a proven block, and that block's proof.
 
+    A proof may be stored only with blocks far below the one that it proves: each of a batch that was fetched
+    has it, and a stop in the middle of that has the rest fetched with a proof of later blocks.
+
     Raises:
         Unavailable: the proof of this height is not stored yet.
     """
     headers: list[bytes] = []
+    proofs: dict[bytes, bytes] = {}
+    latest = b""
     top = min(height + DESCENDANTS_MAX, store.executed_height)
     for number in range(height, top + 1):
         stored = store.read_block(Height(number))
         headers.append(encode_header(read_header(Reader(stored.block))))
-        if decode_commit_proof(stored.proof).block_hash == stored.block_hash:
-            return headers[0], tuple(headers[1:]), stored.proof
+        if stored.proof != latest:
+            latest = stored.proof
+            proofs[decode_commit_proof(latest).block_hash] = latest
+        if stored.block_hash in proofs:
+            return headers[0], tuple(headers[1:]), proofs[stored.block_hash]
     raise Unavailable(
         Reason.NOT_FOUND, "the proof of this height is not stored yet", value=height, remedy="ask again"
     )
