@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from typing_extensions import override
 EVERY_BLOCKS = 50
 INSTRUMENTS = 4_000
 WAIT_S = 60.0
+SETTLE_S = 15.0
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -98,20 +99,27 @@ def read_metric(network: LocalNetwork, member: str, name: str) -> float:
 async def take_snapshot(desk: Desk, network: LocalNetwork, members: tuple[str, ...]) -> int:
     """Make blocks until these nodes offer a new snapshot of the same height, and return it.
 
-    One that is not done with the last yet skips a height, so it may take more than one.
+    One that is not done with the last yet skips a height; while no blocks come, all of them get done.
     """
-    before = tip = (await desk.read_status(members[0])).height
     number = 1_000_000
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            name = "tanpo_snapshot_height"
-            offered = {await asyncio.to_thread(read_metric, network, one, name) for one in members}
-            height = int(min(offered))
-            if len(offered) == 1 and before < height < tip < height + EVERY_BLOCKS:
-                return height
+    while True:
+        tip = (await desk.read_status(members[0])).height
+        height = (tip // EVERY_BLOCKS + 1) * EVERY_BLOCKS
+        while tip <= height:
             await define(desk, number, 1)
             number += 1
             tip = (await desk.read_status(members[0])).height
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while await read_offers(network, members) != {height}:  # noqa: ASYNC110  # processes bring it about
+                    await asyncio.sleep(0.05)
+                return height
+
+
+async def read_offers(network: LocalNetwork, members: tuple[str, ...]) -> set[int]:
+    """Return the heights of the newest snapshots that nodes offer."""
+    name = "tanpo_snapshot_height"
+    return {int(await asyncio.to_thread(read_metric, network, one, name)) for one in members}
 
 
 class LyingPeer(peer_pb2_grpc.PeerServicer):
