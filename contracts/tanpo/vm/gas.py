@@ -50,7 +50,7 @@ PRICES: Final[dict[str, int]] = {
     "str.find": 4,
     "str.startswith": 4,
     "str.endswith": 4,
-    "str.join": 6,
+    "str.join": 8,
     "mul_div": 30,
     "div_round": 20,
     "str.encode": 4,
@@ -117,7 +117,7 @@ COMPARISONS_PER_GAS: Final = 2
 CONTAINER_WEIGHT: Final = 4
 """What a list or dict weighs beside what it holds: an empty one too is weighed, compared and copied."""
 
-PROBES_PER_GAS: Final = 32
+PROBES_PER_GAS: Final = 20
 """Integer keys can be crafted so that seeking one steps over all others; texts and bytes are salted."""
 
 PROBED_WEIGHT: Final = 4
