@@ -58,6 +58,12 @@ class Town:
         read_json_here(*command, "-p", self.profile("custody-bank"), "--out", str(file))
         return file
 
+    def print(self, *command: str) -> str:
+        """Have it print the proof instead."""
+        done = run_tanpo_here(*command, "-p", self.profile("custody-bank"))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def check(self, file: Path) -> dict[str, Any]:
         """Check a file with both verifiers, and return what the command says of it."""
         verdict: dict[str, Any] = read_json_here("verify", str(file), "--genesis", self.genesis)
@@ -133,6 +139,9 @@ def test_proofs_outlive_the_network_and_its_first_validators(town: Town) -> None
     assert town.check(files["receipt"])["proved"][0].startswith(
         "dealer-a (Asagao Securities) delivered 5,000 of yen to dealer-b (Botan Capital Markets), at "
     )
+    printed = town.files / "printed.json"
+    printed.write_text(town.print("receipt", "export", first["tx_id"]))
+    assert town.check(printed)["proved"][0] == town.check(files["receipt"])["proved"][0]
     assert town.check(files["balance"])["value"]["free"] == 995_000
     assert town.check(files["absence"])["value"] is None
     assert town.check(files["listing"])["members"] == ["dealer-a", "dealer-b"]

@@ -18,7 +18,13 @@ app = typer.Typer(
     help="Balances, values and listings that prove themselves.", no_args_is_help=True, rich_markup_mode=None
 )
 
-OutOption: TypeAlias = Annotated[Path, typer.Option("--out", help="The file to write; it must not exist.")]
+OutOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="The file to write; it must not exist. Without it the file goes to stdout, and nothing else.",
+    ),
+]
 HeightOption: TypeAlias = Annotated[
     int,
     typer.Option(
@@ -38,7 +44,7 @@ def receipt() -> None:
 def export_receipt(
     tx_id: Annotated[str, typer.Argument(metavar="TX", help="The transaction's id, in hexadecimal digits.")],
     profile: ProfileOption,
-    out: OutOption,
+    out: OutOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Write all that proves what became of a transaction. `tanpo verify` checks the file without any node."""
@@ -55,7 +61,7 @@ def export_balance(
     account: Annotated[str, typer.Argument(help="The account.")],
     instrument: Annotated[str, typer.Argument(help="The instrument.")],
     profile: ProfileOption,
-    out: OutOption,
+    out: OutOption = None,
     height: HeightOption = 0,
     output: OutputOption = Format.TABLE,
 ) -> None:
@@ -73,7 +79,7 @@ def export_value(
     contract: ContractArgument,
     variable: VariableArgument,
     profile: ProfileOption,
-    out: OutOption,
+    out: OutOption = None,
     key: Annotated[
         list[str] | None,
         typer.Option(
@@ -100,7 +106,7 @@ def export_listing(
         list[str], typer.Argument(metavar="GROUP...", help="The group of an Index; each part of a tuple.")
     ],
     profile: ProfileOption,
-    out: OutOption,
+    out: OutOption = None,
     height: HeightOption = 0,
     output: OutputOption = Format.TABLE,
 ) -> None:
@@ -113,12 +119,16 @@ def export_listing(
         _save(client, client.state.export_listing(contract, variable, found, height=height), out, output)
 
 
-def _save(client: Client, file: ProofFile, out: Path, output: Format) -> None:
+def _save(client: Client, file: ProofFile, out: Path | None, output: Format) -> None:
     from tanpo.cli.wording import describe_verdict, verdict_to_json
     from tanpo.client import save_proof_file
     from tanpo.ledger.proofcheck import verify_proof_file
+    from tanpo.ledger.prooffile import encode_proof_file
 
     verdict = verify_proof_file(file, client.config.genesis, client.config.pin)
+    if out is None:
+        print_text(encode_proof_file(file).rstrip())
+        return
     save_proof_file(out, file)
     if output is Format.JSON:
         print_fields(output, {"file": str(out), **verdict_to_json(verdict)})
