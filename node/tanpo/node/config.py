@@ -40,8 +40,16 @@ STATE_WINDOW_MIN: Final = 10
 """Past states that a node keeps at least: the newest that can be proved is that before the last block, and
 whoever reads a list page by page needs the same one for a moment."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,47}$")]
-Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")]
+_NAME: Final = r"^[a-z][a-z0-9_-]{0,47}$"
+_ADDRESS: Final = r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$"
+_ALLOWED: Final = {
+    _NAME: "at most 48 lower-case letters, digits, - and _, a letter first",
+    _ADDRESS: "host:port, as 127.0.0.1:7600 or [::1]:7600",
+}
+"""What these patterns ask for, in words."""
+
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
+Address = Annotated[str, StringConstraints(pattern=_ADDRESS)]
 """host:port; port 0 stands for any free one."""
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
@@ -369,6 +377,8 @@ def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:
 def _explain(problem: ErrorDetails) -> Finding:
     key = ".".join(str(part) for part in problem["loc"]) or "the file"
     context = {name: str(value) for name, value in problem.get("ctx", {}).items()}
+    if (wanted := _ALLOWED.get(context.get("pattern", ""))) is not None:
+        return _wrong(f"{key}:", f"expected {wanted}", problem["input"], wanted)
     limit = ", ".join(f"{name} {value}" for name, value in context.items()) or problem["msg"]
     value = "" if problem["type"] == "missing" else problem["input"]
     return _wrong(f"{key}:", problem["msg"], value, limit)

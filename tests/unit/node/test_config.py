@@ -123,6 +123,14 @@ def test_wrong_values_are_named_with_their_key(
     assert caught.value.remedy
 
 
+def test_what_a_form_may_be_is_said_in_words(tmp_path: Path) -> None:
+    text = BASE.replace('member = "alpha"', 'member = "Alpha"').replace("127.0.0.1:7001", "7001")
+    with pytest.raises(UsageError, match=r"member: expected at most 48 lower-case letters.*got 'Alpha'"):
+        load_config(write(tmp_path, text))
+    with pytest.raises(UsageError, match=r"listen: expected host:port.*got '7001'"):
+        load_config(write(tmp_path, BASE.replace("127.0.0.1:7001", "7001")))
+
+
 @pytest.mark.parametrize("text", ["member = ", "\x00", 'member = "a"\nmember = "b"'])
 def test_file_that_is_not_toml_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError, match="is not TOML"):
