@@ -24,7 +24,7 @@ from tanpo.cli.compose.engine import Engine
 from tanpo.cli.compose.network import delete, upgrade
 from tanpo.cli.compose.rendering import get_default_image
 from tanpo.cli.demo.desk import Desk
-from tanpo.cli.demo.journal import Journal, compute_percentile
+from tanpo.cli.demo.journal import compute_percentile
 from tanpo.cli.demo.stream import wait_agreed
 from tanpo.cli.provision import plan_network
 from tanpo.cli.samples import load_catalog
@@ -73,7 +73,7 @@ def measure_idle(network: ComposeNetwork, seconds: float) -> dict[str, Any]:
 
 async def measure_upgrade(network: ComposeNetwork, image: str, rate: float) -> dict[str, Any]:
     """Upgrade every node under load, and return what clients saw of it."""
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
+    async with Desk(network) as desk:
         await open_book(desk, load_catalog())
         load = PacedLoad(desk=desk, press=SwapPress(desk), members=network.members, rate=rate)
         is_over = asyncio.Event()

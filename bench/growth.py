@@ -27,7 +27,6 @@ from tanpo.cli.bench.book import SwapPress, open_book
 from tanpo.cli.bench.load import run_offer
 from tanpo.cli.bench.probes import describe_machine, read_stages, subtract_stages
 from tanpo.cli.demo.desk import Desk
-from tanpo.cli.demo.journal import Journal
 from tanpo.cli.demo.stream import wait_agreed
 from tanpo.cli.layout import NodePlace
 from tanpo.cli.network import LocalNetwork
@@ -137,7 +136,7 @@ async def measure_growth(
 ) -> list[dict[str, Any]]:
     """Return the throughput at each number of keys."""
     figures = []
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
+    async with Desk(network) as desk:
         await open_book(desk, load_catalog())
         press, rows = SwapPress(desk), 0
         for size in sizes:
@@ -156,7 +155,7 @@ async def measure_growth(
 
 async def take_snapshot(network: LocalNetwork, first: int) -> int:
     """Commit single rows until every node has a snapshot of the state; return its height."""
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
+    async with Desk(network) as desk:
         begun = (await desk.read_status(network.members[0])).height
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:

@@ -21,7 +21,6 @@ from tanpo.cli.bench.book import SwapPress, open_book
 from tanpo.cli.bench.load import run_offer
 from tanpo.cli.bench.probes import describe_machine, read_stages, subtract_stages
 from tanpo.cli.demo.desk import Desk
-from tanpo.cli.demo.journal import Journal
 from tanpo.cli.demo.stream import wait_agreed
 from tanpo.cli.network import LocalNetwork
 from tanpo.cli.provision import plan_network
@@ -41,7 +40,7 @@ QUIET = Watch(lambda _: None)
 async def run_live(network: LocalNetwork, rate: int, seconds: float) -> dict[str, Any]:
     """Offer swaps, and return what was committed and what it cost a node."""
     configs = [load_profile(network.folder.get_member(member).profile) for member in network.members]
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
+    async with Desk(network) as desk:
         await open_book(desk, load_catalog())
         envelopes = SwapPress(desk).sign(int(rate * seconds))
         await wait_agreed(desk)

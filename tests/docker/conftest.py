@@ -18,7 +18,6 @@ from tanpo.cli.bench.book import open_book
 from tanpo.cli.compose import ComposeNetwork
 from tanpo.cli.compose.network import delete
 from tanpo.cli.demo.desk import Desk
-from tanpo.cli.demo.journal import Journal
 from tanpo.cli.provision import plan_network
 from tanpo.cli.readiness import wait_nodes
 from tanpo.cli.samples import load_catalog
@@ -72,7 +71,7 @@ def open_desk(network: ComposeNetwork) -> Callable[[], AbstractAsyncContextManag
 
     @asynccontextmanager
     async def open_one() -> AsyncIterator[Desk]:
-        async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
+        async with Desk(network) as desk:
             if not await desk.ask("instruments", "list_instruments", after="", limit=1):
                 await open_book(desk, load_catalog())
             yield desk

@@ -19,6 +19,7 @@ from tanpo.cli.demo.desk import Desk
 from tanpo.cli.demo.stream import wait_agreed
 from tanpo.ledger.errors import LedgerError
 from tanpo.testing.paced_load import PacedLoad, count_settled, is_conserved
+from tanpo.testing.waiting import wait_until
 
 OpenDesk = Callable[[], AbstractAsyncContextManager[Desk]]
 Scene = Callable[[PacedLoad], Awaitable[None]]
@@ -29,12 +30,6 @@ TERM_CHANGES_MAX = 8
 NAMES = (f"load-{number}" for number in itertools.count())
 
 pytestmark = pytest.mark.timeout(240)
-
-
-async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not await condition():  # noqa: ASYNC110 - another process brings it about
-            await asyncio.sleep(0.1)
 
 
 async def wait_more(load: PacedLoad, count: int) -> None:

@@ -12,14 +12,13 @@ import shutil
 import sys
 import urllib.request
 from asyncio.subprocess import PIPE
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tanpo.cli.bench.book import open_book
 from tanpo.cli.demo.desk import Desk
-from tanpo.cli.demo.journal import Journal
 from tanpo.cli.network import LocalNetwork, launch
 from tanpo.cli.provision import plan_network
 from tanpo.cli.samples import load_catalog
@@ -27,6 +26,7 @@ from tanpo.client import NodeStatus
 from tanpo.ledger.types import ValidatorIndex
 from tanpo.storage import SafetyStore
 from tanpo.testing.swap_load import SwapLoad
+from tanpo.testing.waiting import wait_until
 
 WAIT_S = 60.0
 TERM_CHANGES_MAX = 6
@@ -51,12 +51,6 @@ async def run(*arguments: str | Path, code: int = 0) -> Any:
     out, err = await process.communicate()
     assert process.returncode == code, err.decode()
     return json.loads(out) if code == 0 else err.decode()
-
-
-async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not await condition():  # noqa: ASYNC110  # another process brings it about
-            await asyncio.sleep(0.05)
 
 
 def read_evidence(network: LocalNetwork) -> list[str]:
@@ -87,7 +81,7 @@ async def test_a_destroyed_validator_is_restored_from_a_backup_and_signs_nothing
     secret.touch(0o600)
     secret.write_text("a passphrase for a drill\n")
     locked = ("--passphrase-file", secret)
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk, asyncio.TaskGroup() as tasks:
+    async with Desk(network) as desk, asyncio.TaskGroup() as tasks:
         await open_book(desk, load_catalog())
         load = SwapLoad(desk, WAIT_S)
         workers = [tasks.create_task(load.work(member)) for member in ("dealer-b", witness)]

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from tanpo.cli.bench.book import open_book
 from tanpo.cli.demo.desk import Desk
-from tanpo.cli.demo.journal import Journal
 from tanpo.cli.demo.stream import wait_agreed
 from tanpo.cli.layout import NODE_NAME
 from tanpo.cli.network import LocalNetwork, rekey
@@ -117,7 +116,7 @@ async def play(
     network: LocalNetwork, workers: Sequence[str], scene: Callable[[Town, SwapLoad], Any]
 ) -> SwapLoad:
     """Run a scene while swaps go on, and wait until all nodes agree."""
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
+    async with Desk(network) as desk:
         await open_book(desk, load_catalog())
         load = SwapLoad(desk, DEADLINE_S)
         async with asyncio.TaskGroup() as group:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ import grpc.aio
 import pytest
 from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
 from tanpo.cli.demo.desk import Desk
-from tanpo.cli.demo.journal import Journal
 from tanpo.cli.network import LocalNetwork
 from tanpo.cli.provision import plan_network
 from tanpo.cli.samples import load_catalog
@@ -34,6 +33,7 @@ from tanpo.storage import LedgerStore
 from tanpo.storage.database import Database
 from tanpo.storage.proving import prove_keys
 from tanpo.storage.snapshots import SnapshotStore
+from tanpo.testing.waiting import wait_until
 from typing_extensions import override
 
 EVERY_BLOCKS = 50
@@ -52,18 +52,6 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNe
     network.start(network.members[:4])
     yield network
     network.stop()
-
-
-@asynccontextmanager
-async def open_desk(network: LocalNetwork) -> AsyncIterator[Desk]:
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
-        yield desk
-
-
-async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not await condition():  # noqa: ASYNC110  # another process brings it about
-            await asyncio.sleep(0.05)
 
 
 async def define(desk: Desk, first: int, count: int) -> None:
@@ -218,7 +206,7 @@ async def test_an_observer_joins_past_a_lying_peer_and_a_validator_after_losing_
     network: LocalNetwork,
 ) -> None:
     liar, lost, *_, newcomer = network.members
-    async with open_desk(network) as desk:
+    async with Desk(network) as desk:
         await define(desk, 0, INSTRUMENTS)
         height = await take_snapshot(desk, network, network.members[:4])
         await asyncio.to_thread(network.stop, [liar])

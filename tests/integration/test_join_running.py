@@ -10,14 +10,12 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tanpo.cli.demo.desk import Desk
-from tanpo.cli.demo.journal import Journal
 from tanpo.cli.layout import NODE_NAME
 from tanpo.cli.network import LocalNetwork, launch
 from tanpo.cli.provision import plan_network
@@ -31,6 +29,7 @@ from tanpo.node.config import ExecutionMode
 from tanpo.node.rebuilding import rebuild_state
 from tanpo.node.replaying import Watch
 from tanpo.storage.segments import BlockSegments
+from tanpo.testing.waiting import wait_until
 
 EVERY_BLOCKS = 10
 WAIT_S = 60.0
@@ -47,18 +46,6 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNe
     network.start()
     yield network
     network.stop()
-
-
-@asynccontextmanager
-async def open_desk(network: LocalNetwork) -> AsyncIterator[Desk]:
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
-        yield desk
-
-
-async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not await condition():  # noqa: ASYNC110  # another process brings it about
-            await asyncio.sleep(0.05)
 
 
 class Town:
@@ -152,7 +139,7 @@ def forget_before(network: LocalNetwork, member: str, height: int) -> None:
 
 async def test_a_running_node_joins_where_nobody_has_its_next_block(network: LocalNetwork) -> None:
     *validators, observer = network.members
-    async with open_desk(network) as desk:
+    async with Desk(network) as desk:
         town = Town(desk, network)
         await town.grow(3)
         await town.wait_equal(network.members)
@@ -228,7 +215,7 @@ async def end_term(town: Town, network: LocalNetwork) -> None:
 async def test_a_validator_that_skipped_the_end_of_an_epoch_says_how_it_votes_again(
     network: LocalNetwork,
 ) -> None:
-    async with open_desk(network) as desk:
+    async with Desk(network) as desk:
         town = Town(desk, network)
         await town.grow(3)
         await town.wait_equal(network.members)

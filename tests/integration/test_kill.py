@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from tanpo.cli.bench.book import FUND, open_book
 from tanpo.cli.demo.desk import Desk
-from tanpo.cli.demo.journal import Journal, run_all
+from tanpo.cli.demo.journal import run_all
 from tanpo.cli.demo.stream import wait_agreed
 from tanpo.cli.network import LocalNetwork
 from tanpo.cli.provision import plan_network
@@ -104,7 +104,7 @@ async def test_killed_nodes_lose_nothing_and_never_fork(network: LocalNetwork) -
 
 
 async def play(network: LocalNetwork, chance: random.Random) -> None:
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
+    async with Desk(network) as desk:
         await open_book(desk, load_catalog())
         load = SwapLoad(desk, DEADLINE_S)
         members = network.members * (WORKERS // len(network.members))

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import shutil
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tanpo.cli.demo.desk import Desk
-from tanpo.cli.demo.journal import Journal
 from tanpo.cli.network import LocalNetwork, launch
 from tanpo.cli.provision import plan_network
 from tanpo.cli.samples import load_catalog
@@ -20,6 +18,7 @@ from tanpo.ledger.errors import Unavailable
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.types import ValidatorIndex
 from tanpo.storage import SafetyStore
+from tanpo.testing.waiting import wait_until
 
 WAIT_S = 30.0
 TERM_CHANGES_MAX = 6
@@ -55,18 +54,6 @@ def network(tmp_path: Path) -> Iterator[LocalNetwork]:
     network.start()
     yield network
     network.stop()
-
-
-@asynccontextmanager
-async def open_desk(network: LocalNetwork) -> AsyncIterator[Desk]:
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
-        yield desk
-
-
-async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not await condition():  # noqa: ASYNC110  # another process brings it about
-            await asyncio.sleep(0.05)
 
 
 async def read_reason(desk: Desk, member: str) -> str:
@@ -115,7 +102,7 @@ def lose(network: LocalNetwork, victim: str, what: str, older: Path) -> None:
 async def test_a_validator_that_forgot_signs_nothing_until_it_rejoins(
     network: LocalNetwork, tmp_path: Path, what: str
 ) -> None:
-    async with open_desk(network) as desk:
+    async with Desk(network) as desk:
         writer = Writer(desk)
         await writer.write(2)
         leader, victim, other, witness = order(network, await find_leader(desk, network.members[0]))
@@ -136,7 +123,7 @@ async def test_a_validator_that_forgot_signs_nothing_until_it_rejoins(
         async def has_amnesia() -> bool:
             return "amnesia" in await read_reason(desk, victim)
 
-        await wait_until(has_amnesia)
+        await wait_until(has_amnesia, seconds=WAIT_S)
         heights = await writer.write(3)
         assert not await has_signed(desk, witness, index, heights)
         assert "--rejoin" in await read_reason(desk, victim)
@@ -144,7 +131,7 @@ async def test_a_validator_that_forgot_signs_nothing_until_it_rejoins(
         async def has_caught_up() -> bool:
             return (await desk.read_status(victim)).height >= heights[-1]
 
-        await wait_until(has_caught_up)
+        await wait_until(has_caught_up, seconds=WAIT_S)
         assert SafetyStore.is_present(data / "consensus") is (what == "older copy")
 
         await asyncio.to_thread(network.stop, [victim])
@@ -156,7 +143,7 @@ async def test_a_validator_that_forgot_signs_nothing_until_it_rejoins(
         async def is_silent() -> bool:
             return "rejoined: silent up to term" in await read_reason(desk, victim)
 
-        await wait_until(is_silent)
+        await wait_until(is_silent, seconds=WAIT_S)
         for _ in range(TERM_CHANGES_MAX):
             if (await desk.read_status(victim)).is_ready:
                 break

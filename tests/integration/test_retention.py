@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from tanpo.cli.demo.desk import Desk
-from tanpo.cli.demo.journal import Journal
 from tanpo.cli.network import LocalNetwork
 from tanpo.cli.provision import plan_network
 from tanpo.cli.samples import load_catalog
@@ -119,7 +118,7 @@ async def test_a_node_that_prunes_is_killed_asked_and_made_anew(
 ) -> None:
     members, numbers = network.members, count()
     files = network.folder.get_member(members[3])
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
+    async with Desk(network) as desk:
         first, done = await prune_and_kill(network, desk, numbers)
         status = await desk.read_status(members[3])
         assert status.first_height >= first > 1
@@ -157,7 +156,7 @@ async def test_a_node_that_prunes_is_killed_asked_and_made_anew(
     shutil.rmtree(files.data / "state")
     rebuilt = read_json_here("node", "rebuild", str(files.config))
     await asyncio.to_thread(network.start, [members[3]])
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
+    async with Desk(network) as desk:
         more = await grow(desk, numbers, 3)
         status = await desk.read_status(members[3])
         assert status.is_ready

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from tanpo.cli.bench.book import SwapPress, open_book
 from tanpo.cli.demo.desk import Desk
-from tanpo.cli.demo.journal import Journal
 from tanpo.cli.network import LocalNetwork
 from tanpo.cli.provision import plan_network
 from tanpo.cli.samples import load_catalog
@@ -64,7 +63,7 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNe
 @asynccontextmanager
 async def under_load(network: LocalNetwork) -> AsyncIterator[tuple[Load, str]]:
     """Yield a load that does not go through the leader's own node, and the leader."""
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
+    async with Desk(network) as desk:
         await open_book(desk, load_catalog())
         leader = (await desk.read_status(network.members[0])).leader.partition("/")[0]
         load, press = Load(desk), SwapPress(desk)

@@ -6,7 +6,7 @@ A contract that fails inside a block is not here: that is a receipt, the same on
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 
 class Reason(StrEnum):
@@ -89,6 +89,10 @@ class LedgerError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.remedy})" if self.remedy else self.message
+
+    def retell(self, message: str) -> Self:
+        """Return the same error in other words."""
+        return type(self)(self.reason, message, value=self.value, limit=self.limit, remedy=self.remedy)
 
 
 class TransactionRejected(LedgerError):

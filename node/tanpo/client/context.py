@@ -112,13 +112,9 @@ class Context:
         # Under TLS 1.3 a node that refuses a certificate just closes the connection.
         if not isinstance(error, HandshakeFailed | Unreachable) or "refused" in error.message.lower():
             return error
-        return type(error)(
-            error.reason,
+        return error.retell(
             f"{error.message}; our certificate is {identity.source}, valid until "
-            f"{identity.valid_until.isoformat()}",
-            value=error.value,
-            limit=error.limit,
-            remedy=error.remedy,
+            f"{identity.valid_until.isoformat()}"
         )
 
 

@@ -97,13 +97,7 @@ def _join(report: Report) -> LedgerError:
     first = report.faults[0].error
     others = [found.error.message for found in report.faults[1:]]
     more = f" (and {len(others)} more: see `tanpo node config check`)" if others else ""
-    return type(first)(
-        first.reason,
-        f"{report.path}: {first.message}{more}",
-        value=first.value,
-        limit=first.limit,
-        remedy=first.remedy,
-    )
+    return first.retell(f"{report.path}: {first.message}{more}")
 
 
 def _load_genesis(draft: ConfigDraft, config: NodeConfig, findings: list[Finding]) -> Genesis | None:

@@ -100,13 +100,7 @@ class Rotation:
         first = faults[0]
         told = "; ".join(error.message for error in faults)
         _LOG.error("certificate not rotated", why=told)
-        raise type(first)(
-            first.reason,
-            f"the certificate is not taken over, the one before stays in use: {told}",
-            value=first.value,
-            limit=first.limit,
-            remedy=first.remedy,
-        )
+        raise first.retell(f"the certificate is not taken over, the one before stays in use: {told}")
 
 
 def note_expiry(metrics: Metrics, config: NodeConfig, valid_until: datetime) -> None:

@@ -116,13 +116,22 @@ def sync_folder(path: Path) -> None:
 
 def create_synced(path: Path, content: bytes) -> None:
     """Create a file that did not exist, with its content and its name on disk when this returns."""
-    created = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    _write(path, content, os.O_EXCL)
+    sync_folder(path.parent)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file anew, whatever an attempt before left of it. Its name is for the caller to sync."""
+    _write(path, content, os.O_TRUNC)
+
+
+def _write(path: Path, content: bytes, how: int) -> None:
+    created = os.open(path, os.O_WRONLY | os.O_CREAT | how | os.O_CLOEXEC, 0o600)
     try:
         write_at(created, content, 0)
         os.fsync(created)
     finally:
         os.close(created)
-    sync_folder(path.parent)
 
 
 def measure_folder(path: Path) -> int:

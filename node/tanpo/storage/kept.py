@@ -9,14 +9,13 @@ stays as long as the ledger begins with it. What a copy holds is believed no mor
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from tanpo.storage.files import corrupt, guarded_io, sync_folder, write_at
+from tanpo.storage.files import corrupt, guarded_io, sync_folder, write_synced
 from tanpo.storage.manifest import Manifest, decode_manifest
 
 SNAPSHOTS_NAME: Final = "snapshots"
@@ -96,7 +95,7 @@ class SnapshotCopy:
         """
         with guarded_io(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            _write_synced(chunk_path(self._folder, position), encoded)
+            write_synced(chunk_path(self._folder, position), encoded)
 
     def finish(self, proof: bytes) -> None:
         """Add the head, by which the copy is one; it is dropped if it lacks a chunk.
@@ -110,8 +109,8 @@ class SnapshotCopy:
                 # The join was begun by software that kept none.
                 shutil.rmtree(self._folder, ignore_errors=True)
                 return
-            _write_synced(self._folder / PROOF_NAME, seal_file(proof))
-            _write_synced(self._folder / MANIFEST_NAME, seal_file(self._manifest.encoded))
+            write_synced(self._folder / PROOF_NAME, seal_file(proof))
+            write_synced(self._folder / MANIFEST_NAME, seal_file(self._manifest.encoded))
             sync_folder(self._folder)
 
 
@@ -153,13 +152,3 @@ def unseal(path: Path) -> bytes | None:
 
 def _size_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else -1
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    """Write a file anew, whatever an attempt before left of it."""
-    created = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        write_at(created, content, 0)
-        os.fsync(created)
-    finally:
-        os.close(created)

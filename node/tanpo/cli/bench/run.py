@@ -25,7 +25,6 @@ from tanpo.cli.bench.probes import (
     subtract_stages,
 )
 from tanpo.cli.demo.desk import Desk
-from tanpo.cli.demo.journal import Journal
 from tanpo.cli.demo.stream import wait_agreed
 from tanpo.cli.network import LocalNetwork
 from tanpo.cli.output import Format, print_fields, print_json
@@ -56,7 +55,7 @@ def run_bench(*, seconds: float, rate: int | None, directory: Path | None, outpu
 
 async def _measure(network: LocalNetwork, rate: int | None, seconds: float) -> dict[str, Any]:
     configs = [load_profile(network.folder.get_member(member).profile) for member in network.members]
-    async with Desk(network, Journal(lambda _chapter, _added: None)) as desk:
+    async with Desk(network) as desk:
         _say("opening the book")
         await open_book(desk, load_catalog())
         press = SwapPress(desk)

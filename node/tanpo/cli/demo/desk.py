@@ -45,11 +45,11 @@ class Position:
 
 
 class Desk:
-    """The clients and keys of all members of a local network."""
+    """The clients and keys of all members of a local network. Without a journal nobody hears of its steps."""
 
-    def __init__(self, network: Network, journal: Journal) -> None:
+    def __init__(self, network: Network, journal: Journal | None = None) -> None:
         self.network = network
-        self.journal = journal
+        self.journal = Journal() if journal is None else journal
         self.clients: dict[str, AsyncClient] = {}
         self._probes: dict[str, AsyncClient] = {}
         self._signers: dict[str, FileSigner] = {}

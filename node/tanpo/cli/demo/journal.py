@@ -41,7 +41,7 @@ class Step:
 class Journal:
     """The steps so far. `on_change` hears of each, to draw progress."""
 
-    def __init__(self, on_change: Callable[[str, int], None]) -> None:
+    def __init__(self, on_change: Callable[[str, int], None] = lambda _chapter, _added: None) -> None:
         self.steps: list[Step] = []
         self.facts: dict[str, str] = {}
         self._chapter = ""
