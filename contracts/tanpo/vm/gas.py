@@ -50,7 +50,7 @@ PRICES: Final[dict[str, int]] = {
     "str.find": 4,
     "str.startswith": 4,
     "str.endswith": 4,
-    "str.join": 8,
+    "str.join": 12,
     "mul_div": 30,
     "div_round": 20,
     "str.encode": 4,
@@ -95,7 +95,7 @@ RESULT_WEIGHT: Final = 24
 FAIL: Final = 2
 LOOP: Final = 5
 DICT_STORE: Final = 4
-PAGE_ITEM: Final = 24
+PAGE_ITEM: Final = 40
 """Charged for each entry a page may return, and for each deleted entry it steps over."""
 
 KEY_PART: Final = 6
