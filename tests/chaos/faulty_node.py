@@ -31,7 +31,8 @@ from tanpo.ledger.types import Term, ValidatorIndex
 from tanpo.ledger.vote import Vote
 from tanpo.node.clock import Clock
 from tanpo.node.credentials import NodeCredentials
-from tanpo.node.transport import GrpcTransport, Inbox
+from tanpo.node.peer_link import Inbox
+from tanpo.node.transport import GrpcTransport
 from tanpo.testing.chaos.steps import Behaviour
 
 FLOOD_S: Final = 0.05

@@ -30,6 +30,7 @@ from tanpo.node.lagging import REST_S, FarBehind, open_watch
 from tanpo.node.logs import LogControl, LogLevel, get_logger, start_logging
 from tanpo.node.mempool import MempoolLimits
 from tanpo.node.metrics import Metrics
+from tanpo.node.peer_link import PeerAddress
 from tanpo.node.promises import create_promises
 from tanpo.node.replaying import Watch, log_progress
 from tanpo.node.retention import RetentionPolicy
@@ -38,7 +39,7 @@ from tanpo.node.servers import Parts, Servers
 from tanpo.node.services.admin import wait_drained
 from tanpo.node.stopping import SIGNALS, Stopped, StopRequest
 from tanpo.node.survey import check_skew, survey_peers
-from tanpo.node.transport import GrpcTransport, PeerAddress
+from tanpo.node.transport import GrpcTransport
 
 DRAIN_TIMEOUT_S: Final = 3.0
 """How long a stopping node waits for its pending transactions; clients learn their outcomes elsewhere."""

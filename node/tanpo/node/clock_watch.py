@@ -12,8 +12,8 @@ from typing import Final
 
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
+from tanpo.node.peer_link import PeerAddress
 from tanpo.node.survey import compute_skew, describe_side, survey_peers
-from tanpo.node.transport import PeerAddress
 
 INTERVAL_S: Final = 60.0
 """How often; a clock that drifts takes hours, one that is set wrong should show within a scrape or two."""

@@ -11,9 +11,9 @@ from tanpo.ledger.types import MemberId
 from tanpo.node.config import NodeConfig
 from tanpo.node.credentials import NodeCredentials
 from tanpo.node.findings import Finding, fault, raise_first, warning
+from tanpo.node.peer_link import PeerAddress
 from tanpo.node.roster import compute_name
 from tanpo.node.tls import load_channel_credentials
-from tanpo.node.transport import PeerAddress
 
 
 def load_genesis(path: Path) -> Genesis:

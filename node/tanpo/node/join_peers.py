@@ -10,9 +10,9 @@ import grpc.aio
 from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
 from tanpo.ledger.errors import Reason, Unavailable
 from tanpo.node.link_errors import explain_link_failure
+from tanpo.node.peer_link import PeerAddress
 from tanpo.node.pki import compute_host_name
 from tanpo.node.tls import compute_peer_channel_options
-from tanpo.node.transport import PeerAddress
 
 LIST_TIMEOUT_S: Final = 3.0
 """A peer that is not there refuses at once; one that hangs must not hold up every start."""

@@ -28,7 +28,7 @@ from tanpo.node.dialling import find_peers
 from tanpo.node.identity import CallerVerifier
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
-from tanpo.node.transport import PeerAddress
+from tanpo.node.peer_link import PeerAddress
 
 _LOG: Final = get_logger("certificate")
 

@@ -29,6 +29,7 @@ from tanpo.node.identity import CallerVerifier
 from tanpo.node.logs import LogControl, get_logger
 from tanpo.node.metrics import CONTENT_TYPE, Metrics
 from tanpo.node.ops import OpsServer
+from tanpo.node.peer_link import Inbox, build_hello, renew_links
 from tanpo.node.rotation import Rotation
 from tanpo.node.services.admin import AdminService
 from tanpo.node.services.guard import Access, Guard, Policy
@@ -45,7 +46,7 @@ from tanpo.node.tls import (
     compute_server_options,
     load_rotating_server_credentials,
 )
-from tanpo.node.transport import GrpcTransport, Inbox, build_hello, renew_links
+from tanpo.node.transport import GrpcTransport
 from tanpo.storage.backup import Origin
 
 HEALTH: Final = "grpc.health.v1.Health"

@@ -17,9 +17,9 @@ from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
 from tanpo.ledger.errors import LedgerError, Reason, UsageError
 from tanpo.ledger.genesis import Genesis
 from tanpo.node.link_errors import explain_link_failure
+from tanpo.node.peer_link import PeerAddress
 from tanpo.node.pki import compute_host_name
 from tanpo.node.tls import compute_peer_channel_options
-from tanpo.node.transport import PeerAddress
 
 SKEW_MAX_MS: Final = 60_000
 """How far this machine's clock may be off when a node starts: more is no drift but a wrong clock. Others

@@ -33,11 +33,12 @@ from tanpo.node.identity import CallerVerifier
 from tanpo.node.logs import LogLevel, start_logging
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeListener, OutcomeState
+from tanpo.node.peer_link import PeerAddress
 from tanpo.node.pki import Authority, IssuedCertificate
 from tanpo.node.proofs import LineageRead, StateProofRead, StateQuestion
 from tanpo.node.servers import Parts, Servers
 from tanpo.node.tls import load_channel_credentials
-from tanpo.node.transport import GrpcTransport, PeerAddress
+from tanpo.node.transport import GrpcTransport
 from tanpo.storage.backup import Origin
 from tanpo.storage.manifest import ChunkPlace, Manifest
 from tanpo.storage.snapshots import Offer

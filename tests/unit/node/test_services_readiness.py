@@ -6,9 +6,9 @@ import pytest
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import Epoch, MemberId
 from tanpo.ledger.validators import Validator, ValidatorSet
+from tanpo.node.peer_link import PeerState
 from tanpo.node.roster import Roster
 from tanpo.node.services.readiness import Readiness
-from tanpo.node.transport import PeerState
 
 
 @dataclass

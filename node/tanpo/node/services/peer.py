@@ -11,17 +11,11 @@ from tanpo.ledger.errors import LedgerError, PeerFault, Reason, UsageError
 from tanpo.node.identity import Caller
 from tanpo.node.logs import Milestones, get_logger
 from tanpo.node.metrics import Metrics
+from tanpo.node.peer_link import WELCOME_TIMEOUT_S, Inbox, check_frame, verify_greeting
 from tanpo.node.roster import compute_name
 from tanpo.node.services.guard import Context, Policy
 from tanpo.node.services.snapshots import SnapshotDesk
-from tanpo.node.transport import (
-    WELCOME_TIMEOUT_S,
-    GrpcTransport,
-    Inbox,
-    check_frame,
-    guests_full,
-    verify_greeting,
-)
+from tanpo.node.transport import GrpcTransport, guests_full
 from typing_extensions import override
 
 _LOG: Final = get_logger("peers")

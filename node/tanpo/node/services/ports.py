@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tanpo.node.events import EventRead
     from tanpo.node.evidence import EvidenceRead
     from tanpo.node.outcome import Outcome, OutcomeListener
+    from tanpo.node.peer_link import PeerState
     from tanpo.node.proofs import LineageRead, StateProofRead, StateQuestion
     from tanpo.node.reads import (
         BlockRead,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
         ViewRead,
     )
     from tanpo.node.roster import Roster
-    from tanpo.node.transport import PeerState
     from tanpo.storage import Position
     from tanpo.storage.snapshots import Offer
 

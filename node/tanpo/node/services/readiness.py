@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from tanpo.consensus.status import OWN_REASONS
 from tanpo.ledger.certificate import compute_quorum
+from tanpo.node.peer_link import PeerState
 from tanpo.node.roster import Roster, compute_name
 from tanpo.node.services.ports import PeerSource, StatusSource
-from tanpo.node.transport import PeerState
 
 
 class Readiness:
