@@ -125,6 +125,17 @@ def copy(site: Site, folder: Path, words: list[str]) -> None:
             shutil.copy(source, target)
 
 
+def says(done: subprocess.CompletedProcess[str], words: list[str], member: str) -> bool:
+    """Whether a command that the guide asks again has answered what it waits for."""
+    match words[:2]:
+        case ["node", "status"]:
+            return done.returncode == 0
+        case ["validator", "list"]:
+            return member in done.stdout
+        case _:
+            return True
+
+
 def run(site: Site, host: str, member: str, text: str) -> None:
     """Run one command of the guide on a host, and fail unless it succeeds."""
     folder = site.get_folder(host)
@@ -139,8 +150,8 @@ def run(site: Site, host: str, member: str, text: str) -> None:
                 arguments = [one for word in words for one in expand(word, folder)]
                 deadline = time.monotonic() + WAIT_S
                 done = run_tanpo_here(*arguments)
-                # "Until it says that it is ready": each question takes as long as the node needs to answer.
-                while words[:2] == ["node", "status"] and done.returncode and time.monotonic() < deadline:
+                # The guide asks until the answer is as it says; each takes as long as the node needs.
+                while not says(done, words, member) and time.monotonic() < deadline:
                     done = run_tanpo_here(*arguments)
             assert done.returncode == 0, f"{host}$ {spelt}\n{done.stdout}{done.stderr}"
             site.printed[f"{host}$ {' '.join(words[:3])}"] = done.stdout

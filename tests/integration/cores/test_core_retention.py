@@ -101,8 +101,9 @@ async def test_a_pruned_validator_goes_on_and_an_archive_answers_what_it_does_no
         assert lineage.newest == 1
 
         # Started again, with more to keep, it has what it had, goes on voting, and keeps more.
+        await network.stop(3)
         first_height = pruned.reads.first_height
-        pruned = await restart(network, 3, None)
+        pruned = network.start(3, snapshot_every_blocks=EVERY)
         assert pruned.reads.first_height == first_height
         assert f"archive from block {first_height} on" in pruned.status().retention
         network.valid_for_ms = 60_000
