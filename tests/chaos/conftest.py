@@ -10,7 +10,7 @@ import pytest_asyncio
 from tanpo.testing.chaos.network import ChaosNetwork
 from tanpo.testing.chaos.probes import Probes
 
-WAIT_S = 40.0
+WAIT_S = 90.0
 POLL_S = 0.1
 
 

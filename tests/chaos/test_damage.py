@@ -32,20 +32,21 @@ pytestmark = pytest.mark.timeout(180)
 
 TRUST, VICTIM = "trust-bank", "dealer-b"
 WRITES = 12
+WAIT_S = 60.0
 
 
 async def write(network: ChaosNetwork, count: int = WRITES) -> None:
     async with AsyncClient(load_profile(network.local.folder.get_member(TRUST).profile)) as client:
         for value in range(count):
             done = await client.submit(
-                BENCH_CONTRACT, "write", {"key": f"k{value}", "value": value}, deadline_s=30.0
+                BENCH_CONTRACT, "write", {"key": f"k{value}", "value": value}, deadline_s=WAIT_S
             )
             done.raise_for_failure()
 
 
 async def check(network: ChaosNetwork, probes: Probes) -> None:
     """Check that all honest nodes that run hold one chain with all that was written."""
-    assert await wait_converged(network, probes, 30.0) == []
+    assert await wait_converged(network, probes, WAIT_S) == []
     audit = await audit_chain(network, probes, (), proofs_max=1000, chance=Random(1))
     assert audit.violations == []
     assert audit.proofs == audit.transactions >= WRITES
@@ -60,7 +61,7 @@ async def test_a_damaged_chain_is_refused_and_copied_from_another_node(
     await network.kill(VICTIM)
     where = flip_bit(list_blocks(network.data_dir(VICTIM)), Random(1))
     network.spawn(VICTIM)
-    end = await wait_start(network, VICTIM)
+    end = await wait_start(network, VICTIM, WAIT_S)
     assert end is not None, f"a flipped bit in {where} went unnoticed"
     assert end.exit_code == REFUSED
     assert "blocks/" in end.remedy
@@ -80,7 +81,7 @@ async def test_a_damaged_state_is_refused_and_rebuilt_from_the_chain(
     files = [path for path in list_state(network.data_dir(VICTIM)) if path.stat().st_size > 1000]
     where = flip_bit(files, Random(1))
     network.spawn(VICTIM)
-    end = await wait_start(network, VICTIM)
+    end = await wait_start(network, VICTIM, WAIT_S)
     assert end is not None, f"a flipped bit in {where} went unnoticed"
     assert end.exit_code == REFUSED
     assert "state/" in end.remedy
@@ -100,7 +101,7 @@ async def test_a_validator_whose_promises_are_damaged_never_votes_again(
     for slot in range(SLOTS):
         flip_bit_at(guard, slot * SLOT_BYTES + 100, 3)
     network.spawn(VICTIM)
-    end = await wait_start(network, VICTIM)
+    end = await wait_start(network, VICTIM, WAIT_S)
     assert end is not None
     assert end.exit_code == REFUSED
     assert "must not vote" in end.remedy
@@ -120,7 +121,7 @@ async def test_a_node_on_a_full_disk_ends_and_goes_on_once_there_is_room(
         await write(network)
         assert fill_disk(data) > 0
         await write(network)
-        end = await wait_end(network, VICTIM, 30.0)
+        end = await wait_end(network, VICTIM, WAIT_S)
         assert end is not None
         assert end.exit_code == DISK_FULL
         assert "free space" in end.remedy

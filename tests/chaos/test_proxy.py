@@ -11,7 +11,7 @@ from tanpo.testing.chaos.proxy import CHUNK_BYTES, ProxyMesh
 
 A_WHILE_S = 0.2
 """How long nothing is to arrive, where that is the claim. A machine that is slow cannot break it."""
-LONG_S = 20.0
+LONG_S = 60.0
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

@@ -38,10 +38,18 @@ async def test_stopped_validators_are_named_and_nobody_else(network: ChaosNetwor
     for member in (DEALER_A, CUSTODY):
         network.send_signal(member, signal.SIGSTOP)
     await submit_in_vain(network, TRUST)
+    missing = f"missing those of {DEALER_A}/node-1, {CUSTODY}/node-1"
+    # On a machine that is busy one that lives may be slow to speak, and be named for a moment.
     for member in (TRUST, DEALER_B):
-        text = await wait_reasons(member, lambda text: "gave up" in text and text.count("nothing came") == 2)
-        assert find_named(text, network) == {DEALER_A, CUSTODY}
-        assert f"missing those of {DEALER_A}/node-1, {CUSTODY}/node-1" in text
+        text = await wait_reasons(
+            member,
+            lambda text: (
+                "gave up" in text
+                and missing in text
+                and text.count("nothing came") == 2
+                and find_named(text, network) == {DEALER_A, CUSTODY}
+            ),
+        )
         assert f"nothing came from {CUSTODY}/node-1 for " in text
 
 
@@ -58,9 +66,13 @@ async def test_dead_validators_and_links_that_are_cut_are_named(
             f"no link to {other}/node-1 at {address}: it does not run, cannot be reached"
             for other, address in addresses.items()
         ]
-        text = await wait_reasons(member, lambda text, causes=causes: all(one in text for one in causes))
+        text = await wait_reasons(
+            member,
+            lambda text, causes=causes, lost=lost: (
+                all(one in text for one in causes) and (DEALER_B in text) == (DEALER_B in lost)
+            ),
+        )
         assert find_named(text, network) >= lost
-        assert (DEALER_B in text) == (DEALER_B in lost)
     for other in (DEALER_A, DEALER_B):
         network.mesh.restore(TRUST, other)
     assert await wait_reasons(TRUST, lambda text: not text) == ""

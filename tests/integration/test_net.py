@@ -10,11 +10,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tanpo.cli.processes import load_record
 from tanpo.testing.commands import read_json, run_tanpo
 from tanpo.testing.town import YEN
+from tanpo.testing.waiting import poll_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -56,10 +58,17 @@ def test_a_second_start_is_refused(folder: Path) -> None:
 
 
 def test_status_shows_every_node_alike(folder: Path) -> None:
-    rows = read_json("net", "status", "--dir", str(folder))
-    assert len({row["leader"] for row in rows}) == 1
-    assert sum(row["is_leader"] for row in rows) == 1
-    assert all(row["pid"] and row["term"] >= 1 and not row["problem"] for row in rows)
+    found: list[dict[str, Any]] = []
+
+    def agree() -> bool:
+        # A term may change between two answers, and then they differ.
+        found[:] = json.loads(run_tanpo("net", "status", "--dir", str(folder), "-o", "json").stdout)
+        return len({(row["leader"], row["term"], row["problem"]) for row in found}) == 1
+
+    poll_until(agree)
+    assert [row["node"] for row in found] == ["trust-bank", "dealer-a", "dealer-b", "custody-bank"]
+    assert sum(row["is_leader"] for row in found) == 1
+    assert all(row["pid"] and row["term"] >= 1 and not row["problem"] for row in found)
 
 
 def test_the_contracts_and_their_functions_are_listed(folder: Path) -> None:
@@ -195,8 +204,8 @@ def test_an_interrupted_start_stops_what_it_started(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while not list(folder.glob("*/node.pid")):
-        assert process.poll() is None
+    poll_until(lambda: bool(list(folder.glob("*/node.pid"))) or process.poll() is not None)
+    assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=TIMEOUT_S) != 0
     assert find_nodes(folder) == []

@@ -20,7 +20,7 @@ from tanpo.ledger.types import ValidatorIndex
 from tanpo.storage import SafetyStore
 from tanpo.testing.waiting import wait_until
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 TERM_CHANGES_MAX = 6
 
 pytestmark = pytest.mark.timeout(240)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NODE_PROGRAM: Final = (sys.executable, "-P", "-m", "tanpo.node")
 """What runs a node; its last argument is the configuration."""
-STOP_SECONDS: Final = 10.0
+STOP_SECONDS: Final = 30.0
 """How long a node has to finish its block and close its stores before it is killed."""
 _LOG_TAIL_BYTES: Final = 8192
 

@@ -12,8 +12,8 @@ from typing import Final
 from tanpo.cli.layout import NodePlace
 from tanpo.ledger.errors import Reason, Unavailable
 
-READY_SECONDS: Final = 30.0
-"""How long a start may take; on an idle machine it takes two or three."""
+READY_SECONDS: Final = 90.0
+"""How long a start may take; on an idle machine it takes two or three. A node that ends is not waited for."""
 READY_PATH: Final = "/readyz"
 ALIVE_PATH: Final = "/healthz"
 POLL_SECONDS: Final = 0.05

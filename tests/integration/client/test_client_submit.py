@@ -113,9 +113,10 @@ def test_no_answer_by_the_deadline_leaves_everything_needed_to_find_out(
     make_config: MakeConfig, node: Any
 ) -> None:
     node.faults["Submit"] += [pending] * 1000
-    with Client(make_config(deadline_s=0.2)) as client:
+    with Client(make_config()) as client:
+        client.network.status()  # Connected: it is the answer that does not come, not the node.
         with pytest.raises(OutcomeUnknown) as caught:
-            client.submit("notes", "write", {"text": "x"}, request_id="once")
+            client.submit("notes", "write", {"text": "x"}, request_id="once", deadline_s=0.5)
         node.faults["Submit"].clear()
         known = client.outcome("once")
         (repeated,) = client.submit_envelope(caught.value.envelope)
@@ -133,20 +134,21 @@ async def test_a_silent_node_ends_with_the_deadline(make_config: MakeConfig, nod
     answered = threading.Event()
 
     def hang(request: Any, context: Any, honest: Any) -> Any:
-        answered.wait(10)
+        answered.wait(60)
         return honest(request, context)
 
     node.faults["Submit"].append(hang)
-    async with AsyncClient(make_config(deadline_s=0.2)) as client:
+    async with AsyncClient(make_config()) as client:
+        await client.network.status()
         with pytest.raises(OutcomeUnknown):
-            await client.submit("notes", "write", {"text": "x"})
+            await client.submit("notes", "write", {"text": "x"}, deadline_s=0.5)
     answered.set()
 
 
 def test_a_silent_node_is_left_for_another(node: Any, other_node: Any, make_config: MakeConfig) -> None:
     answered = threading.Event()
-    node.faults["Submit"].append(lambda request, context, honest: answered.wait(10))
-    with Client(make_config(node.address, other_node.address, deadline_s=1.0)) as client:
+    node.faults["Submit"].append(lambda request, context, honest: answered.wait(60))
+    with Client(make_config(node.address, other_node.address, deadline_s=4.0)) as client:
         assert client.submit("notes", "write", {"text": "x"}).succeeded
     answered.set()
 
@@ -322,14 +324,14 @@ def test_closing_cuts_off_a_call_that_waits(make_config: MakeConfig, node: Any) 
 
     def hang(request: Any, context: Any, honest: Any) -> Any:
         arrived.set()
-        answered.wait(10)
+        answered.wait(60)
         return honest(request, context)
 
     node.faults["Submit"].append(hang)
     client = Client(make_config())
 
     def close_when_it_waits() -> None:
-        arrived.wait(10)
+        arrived.wait(60)
         client.close()
 
     closer = threading.Thread(target=close_when_it_waits)

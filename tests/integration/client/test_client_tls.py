@@ -75,7 +75,7 @@ def test_a_foreign_certificate_is_refused_clearly(make_config: MakeConfig, ident
     stranger = create_authority(MemberId("stranger"), "testnet")
     issued = issue_certificate(stranger, Role.CLIENT, "desk")
     foreign = replace(identity, certificate=issued.certificate, private_key=issued.private_key)
-    config = make_config(identity=foreign, member="alpha", deadline_s=0.5)
+    config = make_config(identity=foreign, member="alpha", deadline_s=2.0)
     with Client(config) as client, pytest.raises(LedgerError) as caught:
         client.network.status()
 

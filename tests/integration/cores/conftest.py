@@ -59,7 +59,7 @@ def read(name: str) -> str:
 """
 
 MEMBERS = ("alpha", "beta", "gamma", "delta")
-WAIT_S = 20
+WAIT_S = 60
 
 
 class Listener:
@@ -116,7 +116,7 @@ class Network:
         self.validator_keys = {name: PrivateKey.generate() for name in self.names}
         self.cores: dict[int, Core] = {}
         self.traitor: int | None = None
-        self.valid_for_ms = 60_000
+        self.valid_for_ms = 600_000
         self._inboxes: dict[str, Intake] = {}
         self._runs: dict[int, asyncio.Task[None]] = {}
         self._deliveries: set[asyncio.Task[None]] = set()
@@ -300,6 +300,13 @@ class Network:
         """Wait until all cores that are up are in an epoch."""
         async with asyncio.timeout(WAIT_S):
             while {core.status().epoch for core in self.cores.values()} != {epoch}:
+                self.check_runs()
+                await asyncio.sleep(0.01)
+
+    async def wait_moving(self, index: int) -> None:
+        """Wait until nothing keeps a core from going on: on a busy machine it may be behind for a moment."""
+        async with asyncio.timeout(WAIT_S):
+            while self.cores[index].status().stalled_reason:
                 self.check_runs()
                 await asyncio.sleep(0.01)
 

@@ -40,7 +40,7 @@ async def test_a_node_joins_as_an_observer_and_is_voted_in(cluster: Any) -> None
         network.start(newcomer)
         await network.wait_equal(5)
         assert network.cores[newcomer].status().observer_reason.startswith("observer: not among")
-        assert network.cores[newcomer].status().stalled_reason == ""
+        await network.wait_moving(newcomer)
 
         receipt = await change(network, 0, "add", [*network.names[:4], "alpha/spare"])
         assert receipt.succeeded

@@ -26,7 +26,7 @@ from tanpo.storage.snapshots import Offer, SnapshotStore
 
 EVERY = 4
 CHUNK_BYTES = 1
-WAIT_S = 30
+WAIT_S = 60
 
 
 class Peer:

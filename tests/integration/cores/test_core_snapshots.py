@@ -21,7 +21,7 @@ from tanpo.storage import StoredBlock
 from tanpo.storage.snapshot_building import JOINING_NAME, Arrival, SnapshotBuilder
 from tanpo.storage.snapshots import Offer
 
-WAIT_S = 30
+WAIT_S = 60
 EVERY = 4
 
 

@@ -44,10 +44,12 @@ from tanpo.storage.manifest import ChunkPlace, Manifest
 from tanpo.storage.snapshots import Offer
 from tanpo.testing.world import MEMBERS, World
 
+WAIT_S = 60
+
 
 async def poll_until(condition: Callable[[], object]) -> None:
     """Wait for what another task of this loop brings about."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while not condition():  # noqa: ASYNC110  # what is waited for has no event of its own
             await asyncio.sleep(0.005)
 
@@ -397,7 +399,7 @@ def world() -> World:
 
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], object]], Any]:
-    """Waits until a condition holds, ten seconds at most."""
+    """Waits until a condition holds, a minute at most."""
     return poll_until
 
 

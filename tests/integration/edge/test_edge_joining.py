@@ -18,7 +18,7 @@ from tanpo.node.identity import CallerVerifier
 from tanpo.node.join_servers import JoinParts, JoinServers
 from tanpo.node.metrics import Metrics
 
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 PROGRESS = "joining by the snapshot of height 40: 2 of 3 chunks"
 
 

@@ -21,7 +21,7 @@ from tanpo.node.roster import GUESTS_MAX
 from tanpo.node.tls import PEER_MESSAGE_BYTES_MAX
 from tanpo.node.transport import GrpcTransport
 
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 ALPHA, BETA = "alpha/n1", "beta/n1"
 
 

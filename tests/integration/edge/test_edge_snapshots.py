@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
 
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 
 
 async def test_a_node_lists_and_fetches_snapshots(world: Any, start_node: Any) -> None:

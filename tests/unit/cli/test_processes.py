@@ -18,7 +18,7 @@ from tanpo.cli.processes import (
     start_detached,
 )
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture

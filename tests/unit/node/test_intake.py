@@ -79,7 +79,7 @@ def _make(
 
 async def _run_until_idle(intake: Intake, is_done: Callable[[], bool]) -> None:
     run = asyncio.create_task(intake.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not is_done():  # noqa: ASYNC110  # what is waited for has no event of its own
             await asyncio.sleep(0)
     run.cancel()

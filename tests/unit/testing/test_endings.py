@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SCENARIOS = Path(__file__).resolve().parent.parent.parent / "scenario"
-ENDS_WITHIN_S = 30
+ENDS_WITHIN_S = 60
 INTERRUPTED = 130
 UNREAD = 141
 MISUSED = 2

@@ -20,9 +20,9 @@ from tanpo.client import AsyncClient, Committed, CommittedBlock, FileSigner, Nod
 from tanpo.ledger.transaction import Call, Envelope
 from tanpo.ledger.values import Value
 
-STATUS_S: Final = 3.0
-"""How long a node may take to say how it is."""
-LAG_S: Final = 20.0
+STATUS_S: Final = 20.0
+"""How long a node may take to say how it is: a moment, unless its machine is busy with others."""
+LAG_S: Final = 60.0
 """How long a node may take to execute what another one has."""
 LAG_POLL_S: Final = 0.01
 VALID_FOR_S: Final = 600.0

@@ -159,10 +159,10 @@ async def wait_end(network: ChaosNetwork, member: str, seconds: float) -> NodeEn
     return read_end(network, member)
 
 
-async def wait_start(network: ChaosNetwork, member: str) -> NodeEnd | None:
+async def wait_start(network: ChaosNetwork, member: str, seconds: float = START_SECONDS) -> NodeEnd | None:
     """Wait for a node to be ready, or to end: then return why. None when it runs, ready or not."""
     try:
-        await asyncio.to_thread(network.local.wait_ready, (member,), ready_seconds=START_SECONDS)
+        await asyncio.to_thread(network.local.wait_ready, (member,), ready_seconds=seconds)
     except Unavailable:
         return None if network.is_running(member) else read_end(network, member)
     return None
