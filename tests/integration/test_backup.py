@@ -31,6 +31,8 @@ from tanpo.testing.waiting import wait_until
 WAIT_S = 60.0
 TERM_CHANGES_MAX = 6
 SWAPS = 6
+REST_S = 0.2
+"""Between the swaps of one desk: the network works, and leaves the commands of the drill their share."""
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -83,7 +85,7 @@ async def test_a_destroyed_validator_is_restored_from_a_backup_and_signs_nothing
     locked = ("--passphrase-file", secret)
     async with Desk(network) as desk, asyncio.TaskGroup() as tasks:
         await open_book(desk, load_catalog())
-        load = SwapLoad(desk, WAIT_S)
+        load = SwapLoad(desk, WAIT_S, rest_s=REST_S)
         workers = [tasks.create_task(load.work(member)) for member in ("dealer-b", witness)]
         await load.wait_more(SWAPS)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tanpo.cli.bench import probes, run
+from tanpo.testing.commands import run_tanpo_here
 
 pytestmark = pytest.mark.timeout(300)
 
-TIMEOUT_S = 280
+IDLE_SAMPLES = 20
 STAGES = {
     "decode",
     "verify",
@@ -25,17 +25,18 @@ STAGES = {
 }
 
 
+@pytest.fixture
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure each figure less often than a bench whose figures are to be judged."""
+    assert run.IDLE_SAMPLES >= 100
+    monkeypatch.setattr(run, "IDLE_SAMPLES", IDLE_SAMPLES)
+    monkeypatch.setattr(run, "FAILOVER_ROUNDS", 1)
+    monkeypatch.setattr(probes, "HELP_RUNS", 1)
+
+
+@pytest.mark.usefixtures("few_samples")
 def test_the_bench_prints_every_figure(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tanpo.cli", "bench", "--rate", "40", "--seconds", "4"),
-            *("--dir", str(tmp_path / "net")),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT_S,
-    )
+    done = run_tanpo_here("bench", "--rate", "40", "--seconds", "2", "--dir", str(tmp_path / "net"))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["nodes"] == 4
@@ -44,12 +45,12 @@ def test_the_bench_prints_every_figure(tmp_path: Path) -> None:
     assert found["transaction_mix"]["legs"] == found["transaction_mix"]["signatures"] == 2
     assert found["help_seconds"] > 0
     assert found["net_up_seconds"] > 0
-    assert found["idle_latency_ms"]["samples"] >= 100
+    assert found["idle_latency_ms"]["samples"] == IDLE_SAMPLES
     assert 0 < found["idle_latency_ms"]["p50"] <= found["idle_latency_ms"]["p99"]
     assert all(megabytes > 0 for megabytes in found["resident_mb_idle"].values())
     assert found["leader_killed_to_next_commit_seconds"]["max"] > 0
     (offer,) = found["offers"]
-    assert (offer["offered"], offer["succeeded"], offer["refused"]) == (160, 160, {})
+    assert (offer["offered"], offer["succeeded"], offer["refused"]) == (80, 80, {})
     stages = found["cpu_seconds_by_stage_at_sustained_rate"]
     assert len(stages) == 4
     assert all(set(seconds) == STAGES for seconds in stages.values())

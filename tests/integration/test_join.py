@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ from tanpo.api.v1 import peer_pb2, peer_pb2_grpc
 from tanpo.cli.demo.desk import Desk
 from tanpo.cli.network import LocalNetwork
 from tanpo.cli.provision import plan_network
-from tanpo.cli.samples import load_catalog
-from tanpo.client import Committed, load_genesis
+from tanpo.client import load_genesis
 from tanpo.ledger.block import decode_block
 from tanpo.ledger.errors import LedgerError
+from tanpo.ledger.genesis import InstalledContract
 from tanpo.ledger.stateproof import verify_partial_tree
-from tanpo.ledger.transaction import Call
 from tanpo.ledger.types import Height
+from tanpo.ledger.values import Value
 from tanpo.node.tls import PEER_MESSAGE_BYTES_MAX, compute_server_options, load_server_credentials
 from tanpo.storage import LedgerStore
 from tanpo.storage.database import Database
@@ -36,8 +37,23 @@ from tanpo.storage.snapshots import SnapshotStore
 from tanpo.testing.waiting import wait_until
 from typing_extensions import override
 
-EVERY_BLOCKS = 50
-INSTRUMENTS = 4_000
+EVERY_BLOCKS = 25
+FILLER = "filler"
+SOURCE = """
+rows: Map[str, str]
+
+@entry
+def fill(first: int, count: int, text: str) -> None:
+    for number in range(first, first + count):
+        rows["row-" + str(number)] = text
+"""
+TEXT = "x" * 600
+ROWS = 2_400
+"""Enough for a snapshot of more than one chunk."""
+ROWS_A_CALL = 300
+GAS = 1_000_000
+WITNESS = "custody-bank"
+"""Its node stays up."""
 WAIT_S = 60.0
 SETTLE_S = 15.0
 
@@ -48,33 +64,26 @@ pytestmark = pytest.mark.timeout(240)
 def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNetwork]:
     monkeypatch.setenv("TANPO_SNAPSHOTS__EVERY_BLOCKS", str(EVERY_BLOCKS))
     monkeypatch.setenv("TANPO_SNAPSHOTS__JOIN_BEHIND_BLOCKS", str(EVERY_BLOCKS // 2))
-    network = LocalNetwork.create(tmp_path / "net", plan_network(5, 4))
+    plan, filler = plan_network(5, 4), InstalledContract(name=FILLER, source=SOURCE, arguments=())
+    network = LocalNetwork.create(tmp_path / "net", replace(plan, contracts=(*plan.contracts, filler)))
     network.start(network.members[:4])
     yield network
     network.stop()
 
 
-async def define(desk: Desk, first: int, count: int) -> None:
-    """Commit so many instruments, as fast as the network takes them."""
-    template = load_catalog().get_instrument("usd-deposit")
-    instrument: Any = template.to_arguments()["instrument"]
-    envelopes = [
-        desk.sign(
-            Call.create(
-                "instruments",
-                "define",
-                {"instrument": {**instrument, "id": f"usd-{number}", "name": "n" * 140}},
-            ),
-            (template.registrar,),
-            request_id=f"define-{number}",
-            valid_for_s=WAIT_S,
-        )
-        for number in range(first, first + count)
-    ]
-    client = desk.clients[template.registrar]
-    for result in await client.submit_many(envelopes, deadline_s=WAIT_S):
-        assert isinstance(result, Committed), result
-        result.raise_for_failure()
+async def fill(desk: Desk, first: int, count: int) -> None:
+    """Commit so many rows from this number on, many in a transaction."""
+    for start in range(first, first + count, ROWS_A_CALL):
+        rows = min(ROWS_A_CALL, first + count - start)
+        arguments: dict[str, Value] = {"first": start, "count": rows, "text": TEXT}
+        done = await desk.clients[WITNESS].submit(FILLER, "fill", arguments, gas_limit=GAS, deadline_s=WAIT_S)
+        done.raise_for_failure()
+
+
+async def grow(desk: Desk, first: int, blocks: int) -> None:
+    """Commit a row in each of so many blocks."""
+    for number in range(first, first + blocks):
+        await fill(desk, number, 1)
 
 
 def read_metric(network: LocalNetwork, member: str, name: str) -> float:
@@ -94,7 +103,7 @@ async def take_snapshot(desk: Desk, network: LocalNetwork, members: tuple[str, .
         tip = (await desk.read_status(members[0])).height
         height = (tip // EVERY_BLOCKS + 1) * EVERY_BLOCKS
         while tip <= height:
-            await define(desk, number, 1)
+            await fill(desk, number, 1)
             number += 1
             tip = (await desk.read_status(members[0])).height
         with suppress(TimeoutError):
@@ -194,7 +203,7 @@ def check_proof(network: LocalNetwork, member: str) -> None:
     height = Height(store.executed_height - 1)
     assert height > store.beginning.height > 1
     root = decode_block(store.read_block(Height(height + 1)).block).header.state_root
-    [(key, value)] = [row for row in store.scan(b"", b"\xff", 1 << 20) if b"usd-77" in row[0]][:1]
+    [(key, value)] = [row for row in store.scan(b"", b"\xff", 1 << 20) if b"row-77" in row[0]][:1]
     store.close()
     database = Database.open(data / "state", remedy="", cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
     proof = prove_keys(database, height, [key])
@@ -207,7 +216,7 @@ async def test_an_observer_joins_past_a_lying_peer_and_a_validator_after_losing_
 ) -> None:
     liar, lost, *_, newcomer = network.members
     async with Desk(network) as desk:
-        await define(desk, 0, INSTRUMENTS)
+        await fill(desk, 0, ROWS)
         height = await take_snapshot(desk, network, network.members[:4])
         await asyncio.to_thread(network.stop, [liar])
         async with lying_in_place_of(network, liar) as peer:
@@ -218,7 +227,7 @@ async def test_an_observer_joins_past_a_lying_peer_and_a_validator_after_losing_
         assert joined["banned"] == [f"{liar}/node-1"]
         assert "peer banned" in joined["log"]
         await asyncio.to_thread(network.start, [liar, newcomer])
-        await define(desk, 10_000, 20)
+        await grow(desk, 10_000, 20)
 
         async def is_equal() -> bool:
             found = {
@@ -244,7 +253,7 @@ async def test_an_observer_joins_past_a_lying_peer_and_a_validator_after_losing_
                 return False  # It is not up yet.
 
         await wait_until(has_amnesia)
-        await define(desk, 20_000, 20)
+        await grow(desk, 20_000, 20)
         await wait_until(is_equal)
         log = network.folder.get_member(lost).log.read_text()
         assert '"event": "joined"' in log

@@ -18,8 +18,7 @@ from tanpo.cli.samples import load_catalog
 from tanpo.client import Client, Committed, load_profile
 
 BASE_TIMEOUT_MS = 15_000
-"""Long, so that a term that ends by a timeout cannot be mistaken for one that was given away, on a machine that
-is slow as well."""
+"""Long: a term that ends by a timeout is never mistaken for one that was given away, on no machine."""
 SHORT_TIMEOUT_MS = 3000
 """Where a timeout is waited for."""
 CHUNK = 40

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tanpo.testing.commands import read_json, run_tanpo
+from tanpo.testing.commands import read_json_here, run_tanpo_here
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -16,33 +16,33 @@ pytestmark = pytest.mark.timeout(300)
 def folder(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "net"
     try:
-        rows = read_json("net", "up", "--dir", str(folder), "--members", "5", "--validators", "4")
+        rows = read_json_here("net", "up", "--dir", str(folder), "--members", "5", "--validators", "4")
         assert [row["role"] for row in rows] == ["validator"] * 4 + ["observer"]
         yield folder
     finally:
-        run_tanpo("net", "down", "--dir", str(folder))
+        run_tanpo_here("net", "down", "--dir", str(folder))
 
 
 def list_validators(folder: Path) -> list[str]:
-    found = read_json("validator", "list", "--dir", str(folder))["validators"]
+    found = read_json_here("validator", "list", "--dir", str(folder))["validators"]
     return [f"{row['member']}/{row['node']}" for row in found]
 
 
 def check_one_command(folder: Path) -> None:
     before = list_validators(folder)
-    done = read_json("validator", "replace", "--dir", str(folder), "--add", "participant-5/node-1")
+    done = read_json_here("validator", "replace", "--dir", str(folder), "--add", "participant-5/node-1")
     assert (done["epoch"], done["added"], done["quorum"]) == (1, ["participant-5/node-1"], 4)
     assert list_validators(folder) == [*before, "participant-5/node-1"]
-    rows = read_json("net", "status", "--dir", str(folder))
+    rows = read_json_here("net", "status", "--dir", str(folder))
     assert {(row["role"], row["problem"]) for row in rows} == {("validator", "")}
 
 
 def check_absence(folder: Path, tmp_path: Path) -> None:
     """Before the fifth is a validator: it is down, and counted on only with a word."""
     before = list_validators(folder)
-    read_json("net", "kill", "participant-5", "--dir", str(folder))
+    read_json_here("net", "kill", "participant-5", "--dir", str(folder))
     add = ("validator", "replace", "--dir", str(folder), "--add", "participant-5/node-1")
-    refused = run_tanpo(*add)
+    refused = run_tanpo_here(*add)
     assert refused.returncode == 1
     assert refused.stderr.startswith(
         "tanpo: VALIDATORS_REFUSED: the node asked sees 4 of the 5 validators up"
@@ -50,25 +50,25 @@ def check_absence(folder: Path, tmp_path: Path) -> None:
     assert "; value: participant-5/node-1; " in refused.stderr
     assert list_validators(folder) == before
     draft = tmp_path / "absent.draft"
-    assert read_json(*add, "--absent", "--draft", str(draft))["added"] == ["participant-5/node-1"]
-    read_json("net", "start", "participant-5", "--dir", str(folder))
+    assert read_json_here(*add, "--absent", "--draft", str(draft))["added"] == ["participant-5/node-1"]
+    read_json_here("net", "start", "participant-5", "--dir", str(folder))
 
 
 def check_number(folder: Path, tmp_path: Path) -> None:
     nothing = tmp_path / "nothing.json"
     nothing.write_text("[]")
-    refused = run_tanpo("validator", "replace", "--dir", str(folder), "--file", str(nothing))
+    refused = run_tanpo_here("validator", "replace", "--dir", str(folder), "--file", str(nothing))
     assert "their number is not allowed; value: 0; limit: 1..64; " in refused.stderr
 
 
 def check_refusals(folder: Path) -> None:
-    wrong = run_tanpo("validator", "replace", "--dir", str(folder), "--remove", "dealer-z/node-1")
+    wrong = run_tanpo_here("validator", "replace", "--dir", str(folder), "--remove", "dealer-z/node-1")
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("tanpo: CONFIGURATION: dealer-z/node-1 is no validator; ")
     keys = [f"{name}={'00' * 91}" for name in ("dealer-a/node-1",)]
-    wrong = run_tanpo("validator", "replace", "--dir", str(folder), "--rekey", *keys)
+    wrong = run_tanpo_here("validator", "replace", "--dir", str(folder), "--rekey", *keys)
     assert wrong.stderr.startswith("tanpo: CONFIGURATION: public key is not a DER SubjectPublicKeyInfo; ")
-    alone = run_tanpo(
+    alone = run_tanpo_here(
         *("validator", "replace", "-p", str(folder / "dealer-a" / "profile.toml")),
         *("--remove", "participant-5/node-1"),
     )
@@ -76,19 +76,19 @@ def check_refusals(folder: Path) -> None:
         "tanpo: SIGNATURE_MISSING: 1 of 5 members sign, and more than two thirds must"
     )
     assert alone.stderr.count("\n") == 1
-    assert run_tanpo("validator", "replace", "--dir", str(folder)).returncode == 2
+    assert run_tanpo_here("validator", "replace", "--dir", str(folder)).returncode == 2
 
 
 def check_draft(folder: Path, tmp_path: Path) -> None:
     members = ("trust-bank", "dealer-a", "dealer-b", "custody-bank")
     genesis, draft = str(folder / "genesis.json"), tmp_path / "change.draft"
-    built = read_json(
+    built = read_json_here(
         *("validator", "replace", "-p", str(folder / "dealer-a" / "profile.toml")),
         *("--remove", "participant-5/node-1", "--draft", str(draft)),
         *(argument for member in members for argument in ("--signer", member)),
     )
     assert built["removed"] == ["participant-5/node-1"]
-    foreign = run_tanpo(
+    foreign = run_tanpo_here(
         *("validator", "replace", "-p", str(folder / "participant-5" / "profile.toml")),
         *("--remove", "participant-5/node-1", "--draft", str(tmp_path / "foreign.draft")),
         *(argument for member in members for argument in ("--signer", member)),
@@ -97,38 +97,38 @@ def check_draft(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "foreign.draft").exists()
     for member in members:
         key = str(folder / member / "transaction.key")
-        signed = read_json(
+        signed = read_json_here(
             *("tx", "sign", str(draft), "--genesis", genesis, "--key", key, "--out", str(tmp_path / member))
         )
         (transaction,) = signed["transactions"]
         assert (transaction["contract"], transaction["entry"]) == ("validators", "replace")
     envelope = str(tmp_path / "change.envelope")
     signatures = [str(tmp_path / member) for member in members]
-    read_json("tx", "seal", str(draft), *signatures, "--genesis", genesis, "--out", envelope)
-    sent = read_json("tx", "send", envelope, "-p", str(folder / "dealer-a" / "profile.toml"))
+    read_json_here("tx", "seal", str(draft), *signatures, "--genesis", genesis, "--out", envelope)
+    sent = read_json_here("tx", "send", envelope, "-p", str(folder / "dealer-a" / "profile.toml"))
     assert sent["state"] == "committed"
     assert "participant-5/node-1" not in list_validators(folder)
 
 
 def check_rekey(folder: Path) -> None:
-    told = read_json("net", "rekey", "dealer-b", "--dir", str(folder))
-    rows = {row["node"]: row for row in read_json("net", "status", "--dir", str(folder))}
+    told = read_json_here("net", "rekey", "dealer-b", "--dir", str(folder))
+    rows = {row["node"]: row for row in read_json_here("net", "status", "--dir", str(folder))}
     assert rows["dealer-b"]["role"] == "observer"
     assert "another key" in rows["dealer-b"]["problem"]
-    done = read_json(*told["next"].split()[1:])
+    done = read_json_here(*told["next"].split()[1:])
     assert done["rekeyed"] == ["dealer-b/node-1"]
-    rows = {row["node"]: row for row in read_json("net", "status", "--dir", str(folder))}
+    rows = {row["node"]: row for row in read_json_here("net", "status", "--dir", str(folder))}
     assert (rows["dealer-b"]["role"], rows["dealer-b"]["problem"]) == ("validator", "")
 
 
 def check_file(folder: Path, tmp_path: Path) -> None:
-    listed = read_json("validator", "list", "--dir", str(folder))
+    listed = read_json_here("validator", "list", "--dir", str(folder))
     file = tmp_path / "validators.json"
     file.write_text(json.dumps({"validators": listed["validators"][::-1]}))
-    done = read_json("validator", "replace", "--dir", str(folder), "--file", str(file))
+    done = read_json_here("validator", "replace", "--dir", str(folder), "--file", str(file))
     assert done["epoch"] == listed["epoch"] + 1
     assert list_validators(folder) == [f"{row['member']}/{row['node']}" for row in listed["validators"][::-1]]
-    again = run_tanpo("validator", "replace", "--dir", str(folder), "--file", str(file))
+    again = run_tanpo_here("validator", "replace", "--dir", str(folder), "--file", str(file))
     assert again.stderr.startswith("tanpo: VALIDATORS_REFUSED: the validators cannot be changed so: they are")
 
 

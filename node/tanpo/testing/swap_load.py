@@ -15,11 +15,15 @@ CHUNK: Final = 20
 
 
 class SwapLoad:
-    """Swaps through the clients of members, whose book `open_book` opened, and every acknowledgement."""
+    """Swaps through the clients of members, whose book `open_book` opened, and every acknowledgement.
 
-    def __init__(self, desk: Desk, deadline_s: float) -> None:
+    Who rests between two swaps leaves the machine to what happens meanwhile.
+    """
+
+    def __init__(self, desk: Desk, deadline_s: float, *, rest_s: float = 0.0) -> None:
         self._desk = desk
         self._deadline_s = deadline_s
+        self._rest_s = rest_s
         self._press = SwapPress(desk)
         self._queue = self._press.sign(CHUNK)
         self._is_stopping = False
@@ -41,6 +45,7 @@ class SwapLoad:
                 (result,) = await client.submit_envelope(envelope, deadline_s=self._deadline_s)
                 self.acknowledged.append(result.raise_for_failure())
             self._has_news.set()
+            await asyncio.sleep(self._rest_s)
 
     async def wait_more(self, count: int) -> None:
         """Wait until so many more swaps are acknowledged. Raises `TimeoutError` after the deadline."""
