@@ -1,6 +1,6 @@
 """A pytest plugin that reports what the calls of every `Ledger` of a run spent, by contract and entry point.
 
-Views, `@init` and `@migrate` are in it by name.
+Views, `@init` and `@migrate` are in it by name. A file of it tells how each test ended too.
 
 `tanpo contract test` loads it; so does `pytest -p tanpo.testing.gas_report`.
 """
@@ -8,7 +8,7 @@ Views, `@init` and `@migrate` are in it by name.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median_low
@@ -17,8 +17,11 @@ from typing import Final
 import pytest
 from tanpo.testing.ledger import GasUse, watch_gas
 
-FILE_OPTION: Final = "--tanpo-gas-file"
-"""Writes the report to a file as JSON, and prints none."""
+FILE_OPTION: Final = "--tanpo-report-file"
+"""Writes the report to a file as JSON, with how each test ended, and prints none."""
+
+_OUTCOMES: Final = ("error", "failed", "xpassed", "skipped", "xfailed", "passed")
+"""What pytest counts tests and files of tests by, those first that a reader looks for."""
 
 _HEADINGS: Final = ("contract", "entry", "calls", "failed", "min", "median", "max")
 
@@ -63,7 +66,8 @@ def summarise_gas(uses: Iterable[GasUse]) -> list[GasSummary]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that has the report written to a file."""
-    parser.addoption(FILE_OPTION, type=Path, default=None, help="write the gas report of tanpo here, as JSON")
+    help_text = "write how tests ended and the gas report of tanpo here, as JSON"
+    parser.addoption(FILE_OPTION, type=Path, default=None, help=help_text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -83,7 +87,11 @@ class _Listener:
         """Print or write the report."""
         summaries = summarise_gas(self._uses)
         if self._file is not None:
-            self._file.write_text(json.dumps([asdict(one) for one in summaries]), encoding="ascii")
+            report = {
+                "tests": _list_outcomes(terminalreporter.stats),
+                "gas": [asdict(one) for one in summaries],
+            }
+            self._file.write_text(json.dumps(report), encoding="ascii")
         elif summaries:
             terminalreporter.section("gas by entry point")
             for line in _lay_out(summaries):
@@ -92,6 +100,23 @@ class _Listener:
     def pytest_unconfigure(self) -> None:
         """Listen no more."""
         self._stop()
+
+
+def _list_outcomes(stats: Mapping[str, Sequence[object]]) -> list[dict[str, str]]:
+    """Return what pytest counted, as it counts: a test that passes and is not cleaned up is there twice."""
+    return [
+        {"test": report.nodeid, "outcome": outcome, "reason": _tell_reason(report)}
+        for outcome in _OUTCOMES
+        for report in stats.get(outcome, ())
+        if isinstance(report, pytest.TestReport | pytest.CollectReport)
+    ]
+
+
+def _tell_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return what pytest prints of a test that did not pass; empty for one that did."""
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2]  # of one that was skipped, after its file and line
+    return report.longreprtext
 
 
 def _lay_out(summaries: Iterable[GasSummary]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -73,9 +74,69 @@ def test_tests_that_fail_are_told_and_have_no_report(
     assert run_tanpo_here("contract", "gas", str(points / "absent")).returncode == 2
 
 
-def test_where_there_are_no_tests_it_says_so(tmp_path: Path) -> None:
+def test_as_json_it_is_told_how_each_test_ended_and_why(points: Path) -> None:
+    found = read_json_here("contract", "test", str(points))
+    assert (found["passed"], [one["outcome"] for one in found["tests"]]) == (True, ["passed"] * 6)
+    assert {one["reason"] for one in found["tests"]} == {""}
+    assert [(row["entry"], row["calls"]) for row in found["gas"]] == [
+        ("@init", 5),
+        ("account", 2),
+        ("give", 1),
+    ]
+
+    (points / "test_more.py").write_text(_MORE_TESTS)
+    (points / "test_open.py").write_text("(")
+    done = run_tanpo_here("contract", "test", str(points / "test_more.py"), "-o", "json")
+    report = json.loads(done.stdout)
+    assert (done.returncode, done.stderr, report["passed"]) == (1, "", False)
+    told = {(one["test"].rpartition("::")[2], one["outcome"]): one["reason"] for one in report["tests"]}
+    assert sorted(told) == [
+        ("test_fails", "failed"),
+        ("test_is_not_cleaned_up", "error"),
+        ("test_is_not_cleaned_up", "passed"),
+        ("test_is_skipped", "skipped"),
+    ]
+    assert "ContractRefused" in told["test_fails", "failed"]
+    assert told["test_is_skipped", "skipped"] == "Skipped: not today"
+    done = run_tanpo_here("contract", "test", str(points), "-o", "json")
+    (broken,) = (one for one in json.loads(done.stdout)["tests"] if "test_open.py" in one["test"])
+    assert (done.returncode, broken["outcome"]) == (1, "error")
+    assert "SyntaxError" in broken["reason"]
+
+
+_MORE_TESTS = """
+import pytest
+from tanpo.testing import Ledger
+
+@pytest.fixture
+def unclean():
+    yield
+    raise OSError
+
+def test_is_not_cleaned_up(unclean):
+    pass
+
+@pytest.mark.skip(reason="not today")
+def test_is_skipped():
+    pass
+
+def test_fails():
+    Ledger().deploy("points", source="x: float")
+"""
+
+
+def test_tests_that_cannot_run_give_one_error_as_json_too(points: Path) -> None:
+    (points / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    for command in ("test", "gas"):
+        done = run_tanpo_here("contract", command, str(points), "-o", "json")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert "--no-such-option" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["gas", "test"])
+def test_where_there_are_no_tests_it_says_so(tmp_path: Path, command: str) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    done = run_tanpo_here("contract", "gas", str(tmp_path))
+    done = run_tanpo_here("contract", command, str(tmp_path), "-o", "json")
     assert (done.returncode, done.stdout) == (2, "")
     assert "there are no tests" in done.stderr
     assert str(tmp_path) in done.stderr

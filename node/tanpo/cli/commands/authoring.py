@@ -92,11 +92,20 @@ def new(
     print_fields(output, {"contract": str(contract), "tests": str(tests)})
 
 
-def test(paths: TestsArgument) -> None:
-    """Run tests of contracts with pytest, and print what the calls of each entry point spent."""
-    from tanpo.cli.author_tests import run_tests
+def run_tests(paths: TestsArgument, output: OutputOption = Format.TABLE) -> None:
+    """Run tests of contracts with pytest, and print what the calls of each entry point spent.
 
-    if run_tests(paths) != 0:
+    With -o json: how each test ended, and why, and the same report. Exits with 1 if any does not pass.
+    """
+    from tanpo.cli import author_tests
+
+    if output is Format.JSON:
+        report = author_tests.report_tests(paths)
+        print_json(report)
+        has_passed = report["passed"] is True
+    else:
+        has_passed = author_tests.run_tests(paths) == 0
+    if not has_passed:
         raise typer.Exit(1)
 
 
