@@ -207,7 +207,8 @@ def _enter(node: ast.AST, kind: _Kind, outer: _Surroundings) -> _Surroundings:
     place, expressions, statements, in_declaration, in_comprehension = outer
     return _Surroundings(
         (node.lineno, node.col_offset) if kind.has_place else place,  # type: ignore[attr-defined]  # has_place
-        expressions + 1 if kind.is_expression else 0,
+        # Arguments by name and the clauses of a comprehension are no expressions, but what they hold is as deep.
+        expressions + 1 if kind.is_expression else 0 if kind.is_statement else expressions,
         statements + 1 if kind.is_statement else statements,
         in_declaration or isinstance(node, ast.FunctionDef | ast.ClassDef),
         kind.is_inside and (in_comprehension or isinstance(node, ast.ListComp)),
