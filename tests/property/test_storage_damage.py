@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tanpo.ledger.errors import CorruptState
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, TxId
-from tanpo.storage import BlockCommit, LedgerStore, SafetyStore, SafetyWrite, StoredBlock, audit
+from tanpo.storage import BlockCommit, LedgerStore, SafetyImage, SafetyStore, SafetyWrite, StoredBlock, audit
 
 NETWORK = NetworkId(bytes(32))
 BLOCKS = 24
@@ -134,16 +134,44 @@ def test_a_damaged_ledger_answers_rightly_or_reports_it(pristine: Path, seed: in
             check_all(copy)
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**32))
-def test_a_ledger_that_lost_a_file_answers_rightly_or_reports_it(pristine: Path, seed: int) -> None:
-    where = random.Random(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "ledger"
+def test_a_ledger_that_lost_a_file_answers_rightly_or_reports_it(pristine: Path, tmp_path: Path) -> None:
+    for lost in victims(pristine):
+        copy = tmp_path / "ledger"
         shutil.copytree(pristine, copy)
-        where.choice(victims(copy)).unlink()
+        (copy / lost.relative_to(pristine)).unlink()
         with suppress(CorruptState):
             check_all(copy)
+        shutil.rmtree(copy)
+
+
+def test_a_database_that_lost_its_current_is_not_taken_for_a_new_one(pristine: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "ledger"
+    shutil.copytree(pristine, copy)
+    (copy / "state" / "CURRENT").unlink()
+    with pytest.raises(CorruptState, match="CURRENT is missing"):
+        open_store(copy)
+
+
+def make_promises(path: Path, *, reopened: bool) -> SafetyImage:
+    """Make a safety store, and return what it holds."""
+    SafetyStore.create(path)
+    store = SafetyStore.open(path)
+    for number in range(1, 8):
+        store.save(SafetyWrite(record=b"r%d" % number, blocks={block_at(number).block_hash: b"b"}))
+        if number == 4 and reopened:
+            store.close()
+            store = SafetyStore.open(path)
+    image = store.load()
+    store.close()
+    return image
+
+
+def check_promises(path: Path, expected: SafetyImage) -> None:
+    """All is remembered, or the damage is reported."""
+    with suppress(CorruptState):
+        store = SafetyStore.open(path)
+        assert store.load() == expected
+        store.close()
 
 
 @settings(max_examples=60)
@@ -152,17 +180,17 @@ def test_a_damaged_safety_store_remembers_all_or_refuses(seed: int, cut: bool, r
     where = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
-        SafetyStore.create(path)
-        store = SafetyStore.open(path)
-        for number in range(1, 8):
-            store.save(SafetyWrite(record=b"r%d" % number, blocks={block_at(number).block_hash: b"b"}))
-            if number == 4 and reopened:
-                store.close()
-                store = SafetyStore.open(path)
-        expected = store.load()
-        store.close()
+        expected = make_promises(path, reopened=reopened)
         damage(where.choice(victims(path)), where, cut=cut)
-        with suppress(CorruptState):
-            store = SafetyStore.open(path)
-            assert store.load() == expected
-            store.close()
+        check_promises(path, expected)
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_safety_store_that_lost_a_file_remembers_all_or_refuses(tmp_path: Path, reopened: bool) -> None:
+    expected = make_promises(tmp_path / "whole", reopened=reopened)
+    for lost in victims(tmp_path / "whole"):
+        copy = tmp_path / "copy"
+        shutil.copytree(tmp_path / "whole", copy)
+        (copy / lost.relative_to(tmp_path / "whole")).unlink()
+        check_promises(copy, expected)
+        shutil.rmtree(copy)

@@ -35,6 +35,7 @@ class Database:
     @classmethod
     def open(cls, path: Path, *, remedy: str, cache_bytes: int, write_buffer_bytes: int) -> Database:
         """Open or create the database; `remedy` says what to do should it be damaged."""
+        _refuse_headless(path, remedy)
         try:
             handle = plyvel.DB(
                 str(path),
@@ -197,6 +198,20 @@ def _read_rows(database: Database, snapshot: plyvel.Snapshot) -> Iterator[tuple[
 def seal(key: bytes, payload: bytes) -> bytes:
     """Return `payload` with the checksum that `get_sealed` and `scan` verify."""
     return crc32(payload, crc32(key)).to_bytes(CHECKSUM_BYTES, "big") + payload
+
+
+def _refuse_headless(path: Path, remedy: str) -> None:
+    """Raise `CorruptState` for a database that lost `CURRENT`.
+
+    LevelDB would begin a new one, and fold in the logs that lie there: a part of what was, that looks whole.
+    When a database is made, that file is on disk before anything is written to it.
+    """
+    with guarded_io(path):
+        if (path / "CURRENT").exists():
+            return
+        has_content = any(path.glob("*.ldb")) or any(log.stat().st_size for log in path.glob("*.log"))
+    if has_content:
+        raise corrupt(path, "LevelDB's file CURRENT is missing", value=path / "CURRENT", remedy=remedy)
 
 
 def _translate(error: plyvel.Error, path: Path, remedy: str) -> LedgerError:
