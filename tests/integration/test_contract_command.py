@@ -219,6 +219,7 @@ def check_transactions(town: Town) -> None:
         last = listed[1]
         older = read_json_here(*ask, "--limit", "2", "--before", f"{last['height']}:{last['index']}")
         assert older == listed[2:4]
+    assert "tanpo receipt export ID" in run_tanpo_here(*ask).stdout
     own = read_json_here("tx", "list", *town.profile(second))
     assert quoted["tx_id"] not in [one["tx_id"] for one in own]
     wrong = run_tanpo_here(*ask, "--before", "last")

@@ -9,11 +9,12 @@ from tanpo.api.v1 import ledger_pb2 as ledger
 from tanpo.client import requests, statereads
 from tanpo.client.context import Context
 from tanpo.client.plan import Plan
+from tanpo.client.results import CommittedBlock
 from tanpo.ledger.block import encode_header
 from tanpo.ledger.blockexport import ExportAbove, ExportHead, ExportWriter
 from tanpo.ledger.certificate import encode_commit_proof
 from tanpo.ledger.contractversion import compute_contract_key
-from tanpo.ledger.errors import Reason, TransactionRejected, UsageError
+from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, UsageError
 from tanpo.ledger.lineage import EpochPin
 from tanpo.ledger.proofcheck import find_signer_status, verify_proof_file
 from tanpo.ledger.prooffile import ProofFile, ReceiptFile, Standing, StateFile, Trail
@@ -117,7 +118,7 @@ def block_file(context: Context, first: int, last: int, write: Callable[[bytes],
             remedy="name the first and the last block",
         )
     # The header above the last block is asked for first: it says up to which epoch validators are needed.
-    above = yield from requests.block(context, last + 1)
+    above = yield from _read_above(context, first, last)
     lineage = context.trust.get_lineage()
     epoch = lineage.pin.epoch
     headers = (above.block.header, *above.descendants)
@@ -142,6 +143,31 @@ def block_file(context: Context, first: int, last: int, write: Callable[[bytes],
             commit_proof=encode_commit_proof(above.commit_proof),
         )
     )
+
+
+def _read_above(context: Context, first: int, last: int) -> Plan[CommittedBlock]:
+    """Fetch the block above the last one. A refusal names the blocks that were asked for, not that one."""
+    try:
+        return (yield from requests.block(context, last + 1))
+    except LedgerError as refusal:
+        if refusal.reason is Reason.HEIGHT_PRUNED:
+            raise UsageError(
+                refusal.reason,
+                f"the node does not hold blocks {first} to {last} any more",
+                value=f"{first}..{last}",
+                limit=refusal.limit,
+                remedy=refusal.remedy,
+            ) from None
+        if refusal.reason is not Reason.HEIGHT_UNKNOWN:
+            raise
+        highest = int(refusal.limit) - 1 if refusal.limit.isdecimal() else 0
+        raise TransactionRejected(
+            refusal.reason,
+            f"block {last} is not in the chain yet, or nothing above it proves what it did",
+            value=last,
+            limit=f"up to {highest} now",
+            remedy="name an earlier last block, or wait until there is one above it",
+        ) from None
 
 
 def _read_standing(context: Context, height: int, members: tuple[MemberId, ...]) -> Plan[Standing | None]:

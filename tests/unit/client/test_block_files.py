@@ -11,19 +11,23 @@ from pathlib import Path
 
 import pytest
 from tanpo.cli.wording import blocks_to_json, describe_blocks
+from tanpo.client import exporting
 from tanpo.ledger.block import decode_block, encode_block, encode_header
 from tanpo.ledger.blockcheck import BlocksVerdict, verify_block_file
 from tanpo.ledger.blockexport import ExportAbove, ExportedBlock, ExportHead, ExportReader, ExportWriter
+from tanpo.ledger.errors import LedgerError, Reason
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.lineage import EpochPin, EpochStep, decode_header
 from tanpo.ledger.prooftrail import LinkBroken
 from tanpo.ledger.receipt import decode_receipt, encode_receipt
-from tanpo.ledger.types import Epoch
+from tanpo.ledger.types import Epoch, Height
 from tanpo.ledger.validators import Validator, compute_valset_hash
 from tanpo.node.mempool import Mempool, MempoolLimits
 from tanpo.node.proofs import Proofs
 from tanpo.node.reads import Reads
+from tanpo.storage.pruning import Passing
 from tanpo.testing.chain import Chain, change_validators
+from tanpo.testing.town import Town
 
 LAST = 9
 
@@ -279,3 +283,24 @@ def test_a_file_is_read_as_it_was_written(exported: Exported, tmp_path: Path) ->
         reader.check_sum()
         found = Parts(reader.read_head(), tuple(reader.read_blocks()), reader.read_above())
     assert found == exported.parts
+
+
+def test_a_refusal_to_export_names_the_blocks_that_were_asked_for(tmp_path: Path) -> None:
+    town, parts = Town(tmp_path / "store"), list[bytes]()
+    while town.chain.execution.store.executed_height < LAST:
+        town.chain.run()
+    with pytest.raises(LedgerError) as refusal:
+        town.run(exporting.block_file(town.context, 1, LAST, parts.append))
+    found = refusal.value
+    assert (found.reason, found.value, found.limit) == (
+        Reason.HEIGHT_UNKNOWN,
+        f"{LAST}",
+        f"up to {LAST - 1} now",
+    )
+    town.chain.execution.store.pruner.advance(Passing(height=Height(5), tx_ids=(), request_digests=()))
+    with pytest.raises(LedgerError) as refusal:
+        town.run(exporting.block_file(town.context, 1, 3, parts.append))
+    found = refusal.value
+    assert (found.reason, found.value, found.limit) == (Reason.HEIGHT_PRUNED, "1..3", "6 or later")
+    assert not parts
+    town.chain.close()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 from tanpo.cli.options import ArgumentsOption, ProfileOption
-from tanpo.cli.output import Column, Format, OutputOption, print_error, print_fields, print_rows
+from tanpo.cli.output import Column, Format, OutputOption, print_error, print_fields, print_rows, print_text
 
 if TYPE_CHECKING:
     from tanpo.client import Client, Committed, TransactionPosition
@@ -205,12 +205,18 @@ def list_transactions(
         )
         rows = [_describe_position(client, position) for position in found.positions]
     print_rows(output, rows, _POSITION_COLUMNS)
+    if rows and output is Format.TABLE:
+        print_text(_ID_HINT)
     if not found.is_of_whole_chain:
         print_error(
             f"this node holds no transactions of before block {found.first_height}: one that holds the chain "
             "from its genesis lists them"
         )
 
+
+_ID_HINT: Final = (
+    "An id that is folded here is on one line in `-o json`; `tanpo receipt export ID > r.json` proves one."
+)
 
 _POSITION_COLUMNS = (
     Column(heading="Height", key="height", is_number=True),
