@@ -1,7 +1,10 @@
 """Build the wheel and use it as a stranger would: in a new environment, from an empty folder.
 
-First the base install, which is the client: it must import and show its help without LevelDB or anything
-else of a node. Then the node's extras, and the tests that need no checkout around them.
+What is packed is the sources, byte for byte. The base install is the client: it must import and show its help
+without LevelDB or anything else of a node. With the node's extras every module must import. Tested again is
+what an installed package finds while it runs: commands, contracts and samples that are read as files, what is
+started as `python -m`, and the golden bytes. The other tests would run the same bytes as in the checkout, and
+reach nothing outside themselves.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements-ci.lock"
 SOURCE_ROOTS = ("consensus", "contracts", "node", "proto")
 TEST_TOOLS = ("hypothesis", "pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist")
-TESTS = ("unit", "conformance")
+TEST_FOLDERS = ("conformance", "unit/cli", "unit/contracts", "unit/node")
+TESTS = ("conformance", "unit/cli", "unit/contracts", "unit/node/test_worker_runner.py")
 NEEDS_CHECKOUT = (
     "test_readme.py",
     "test_versions.py",
@@ -38,6 +42,18 @@ import tanpo.client, tanpo.cli, tanpo.ledger
 present = [name for name in sys.argv[1:] if importlib.util.find_spec(name)]
 sys.exit(f"the base install brought {present}" if present else 0)
 """
+IMPORT_PROBE = """
+import importlib, pkgutil, sys, tanpo
+names = {one.name for one in pkgutil.walk_packages(tanpo.__path__, "tanpo.")}
+contracts = {f"tanpo.contracts.{name}" for name in sys.argv[1:]}
+if contracts - names:
+    sys.exit(f"the wheel has no {sorted(contracts - names)}")
+for name in sorted(names - contracts):
+    if not name.endswith(".__main__"):
+        importlib.import_module(name)
+"""
+CONTRACTS = ("collateral", "contracts", "instruments", "members", "settlement", "validators")
+"""Sources in the dialect, which are read and never imported."""
 
 
 def build_wheel(target: Path) -> Path:
@@ -47,17 +63,21 @@ def build_wheel(target: Path) -> Path:
 
 
 def find_content_faults(wheel: Path) -> list[str]:
-    """Return what the wheel lacks of the source roots, and what it has beside the namespace."""
+    """Return what the wheel lacks of the source roots, has beside them, and has in another state."""
     with zipfile.ZipFile(wheel) as archive:
-        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+        packed = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
     sources = {
-        path.relative_to(ROOT / root).as_posix()
+        path.relative_to(ROOT / root).as_posix(): path.read_bytes()
         for root in SOURCE_ROOTS
         for path in (ROOT / root / "tanpo").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    missing = [f"not in the wheel: {name}" for name in sorted(sources - packed)]
-    return missing + [f"should not be in the wheel: {name}" for name in sorted(packed - sources)]
+    both = sources.keys() & packed.keys()
+    return [
+        *(f"not in the wheel: {name}" for name in sorted(sources.keys() - packed.keys())),
+        *(f"should not be in the wheel: {name}" for name in sorted(packed.keys() - sources.keys())),
+        *(f"another in the wheel: {name}" for name in sorted(both) if packed[name] != sources[name]),
+    ]
 
 
 def run(*command: str | Path, folder: Path) -> None:
@@ -78,17 +98,18 @@ def check_base(python: Path, tanpo: Path, wheel: Path, folder: Path) -> None:
 
 
 def check_node(python: Path, wheel: Path, folder: Path) -> None:
-    """Add the node's extras and run the tests that lean on nothing but the installed package."""
+    """Add the node's extras, import every module and run the tests of what is found at run time."""
     install(python, f"{wheel}[node]", *TEST_TOOLS, folder=folder)
-    for name in TESTS:
-        if (ROOT / "tests" / name).is_dir():
-            left_out = shutil.ignore_patterns("__pycache__", *NEEDS_CHECKOUT)
-            shutil.copytree(ROOT / "tests" / name, folder / "tests" / name, ignore=left_out)
+    run(python, "-c", IMPORT_PROBE, *CONTRACTS, folder=folder)
+    for name in TEST_FOLDERS:
+        left_out = shutil.ignore_patterns("__pycache__", *NEEDS_CHECKOUT)
+        shutil.copytree(ROOT / "tests" / name, folder / "tests" / name, ignore=left_out)
     for path in (ROOT / "pyproject.toml", ROOT / "tests" / "conftest.py"):
         shutil.copy(path, folder / path.relative_to(ROOT))
     # A folder of its own for what tests write: other runs on this machine clear the shared one up.
     own = f"--basetemp={folder / 'written'}"
-    run(python, "-m", "pytest", "-q", "-n", "2", "--session-timeout=400", own, folder=folder)
+    tests = [f"tests/{name}" for name in TESTS]
+    run(python, "-m", "pytest", "-q", "-n", "2", "--session-timeout=400", own, *tests, folder=folder)
 
 
 def install(python: Path, *requirements: str, folder: Path) -> None:
