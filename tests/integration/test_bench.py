@@ -25,6 +25,14 @@ STAGES = {
 }
 
 
+def test_an_offer_that_is_over_before_it_is_measured_is_refused(tmp_path: Path) -> None:
+    refused = run_tanpo_here("bench", "--seconds", "2", "--dir", str(tmp_path / "net"))
+    assert refused.returncode == 2
+    assert "'--seconds'" in refused.stderr
+    assert "greater than or equal to 3; value: 2" in refused.stderr
+    assert not (tmp_path / "net").exists()
+
+
 @pytest.fixture
 def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure each figure less often than a bench whose figures are to be judged."""
@@ -36,7 +44,7 @@ def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("few_samples")
 def test_the_bench_prints_every_figure(tmp_path: Path) -> None:
-    done = run_tanpo_here("bench", "--rate", "40", "--seconds", "2", "--dir", str(tmp_path / "net"))
+    done = run_tanpo_here("bench", "--rate", "40", "--seconds", "3", "--dir", str(tmp_path / "net"))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["nodes"] == 4
@@ -50,7 +58,7 @@ def test_the_bench_prints_every_figure(tmp_path: Path) -> None:
     assert all(megabytes > 0 for megabytes in found["resident_mb_idle"].values())
     assert found["leader_killed_to_next_commit_seconds"]["max"] > 0
     (offer,) = found["offers"]
-    assert (offer["offered"], offer["succeeded"], offer["refused"]) == (80, 80, {})
+    assert (offer["offered"], offer["succeeded"], offer["refused"]) == (120, 120, {})
     stages = found["cpu_seconds_by_stage_at_sustained_rate"]
     assert len(stages) == 4
     assert all(set(seconds) == STAGES for seconds in stages.values())

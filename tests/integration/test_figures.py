@@ -84,19 +84,19 @@ def test_a_pruned_node_is_measured_beside_an_archive() -> None:
 
 
 def test_a_network_is_measured_as_its_state_grows_until_a_node_joins_it() -> None:
-    figures = run("growth.py", "--keys", "1000", "--rounds", "1", "--rate", "40", "--seconds", "1")
+    figures = run("growth.py", "--keys", "1000", "--rounds", "1", "--rate", "40", "--seconds", "3")
     [first] = figures["growth"]
     assert first["keys"] == 1000
     [offer] = first["offers"]
-    assert offer["committed"] == 40
+    assert offer["committed"] == 120
     assert figures["throughput_of_last_to_first"] == 1.0
     assert offer["disk_bytes_per_swap"] > 500
     assert figures["join"]["chunks"] >= 1
 
 
 def test_a_chain_is_executed_again_and_audited_whole() -> None:
-    figures = run("replay.py", "--rate", "40", "--seconds", "1")
-    assert figures["live"]["committed"] == 40
-    assert figures["transactions"] > 40
+    figures = run("replay.py", "--rate", "40", "--seconds", "3")
+    assert figures["live"]["committed"] == 120
+    assert figures["transactions"] > 120
     assert figures["rebuild"]["transactions_per_second"] > 0
     assert figures["audit"]["transactions_per_second"] > 0

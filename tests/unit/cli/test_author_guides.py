@@ -14,6 +14,8 @@ BLOCK = re.compile(
     r"^(?:<!-- (?P<file>\S+) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL
 )
 
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.mark.parametrize(
     ("guide", "commands", "reported"),

@@ -11,7 +11,13 @@ from tanpo.cli.output import Format, OutputOption
 
 def bench(
     seconds: Annotated[
-        float, typer.Option(metavar="SECONDS", min=2, max=600, help="How long each rate is offered.")
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=3,
+            max=600,
+            help="How long each rate is offered; the first two seconds warm up.",
+        ),
     ] = 10.0,
     rate: Annotated[
         int | None,
