@@ -7,7 +7,7 @@ from typing import Final
 
 from tanpo.vm import ir
 from tanpo.vm.advice import advise_field
-from tanpo.vm.expressions import check_as, check_value
+from tanpo.vm.expressions import check, check_as, check_value
 from tanpo.vm.faults import list_names
 from tanpo.vm.scope import NOTHING_KNOWN, FunctionScope, Rule
 from tanpo.vm.types import (
@@ -48,6 +48,8 @@ def _compare(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Ex
         return NOTHING_KNOWN
     if any(isinstance(op, ast.In | ast.NotIn) for op in node.ops):
         if len(node.ops) > 1:
+            for part in (node.left, *node.comparators):
+                check(scope, part)
             message, remedy = "in is not chained with other comparisons", "join two comparisons with and"
             return scope.wrong("OPERATOR", node, message, "in", remedy=remedy)
         return _contains(scope, node)
@@ -80,6 +82,7 @@ def _find_membership(scope: FunctionScope, node: ast.Compare) -> ir.Expr:
         if isinstance(slot, ir.MapSlot):
             return ir.Op(BOOL, "state.has", (check_as(scope, node.left, slot.key),), slot.name)
         if isinstance(slot, ir.IndexSlot):
+            check_value(scope, node.left, UNKNOWN)
             remedy = f"use {right.id}.contains(group, member)"
             return scope.wrong("OPERATOR", node, "in is not defined for an Index", right.id, remedy=remedy)
     container = check_value(scope, right)
@@ -91,6 +94,7 @@ def _find_membership(scope: FunctionScope, node: ast.Compare) -> ir.Expr:
         case Scalar(name=("str" | "bytes") as name):
             kind = container.type
         case _:
+            check_value(scope, node.left, UNKNOWN)
             if container.type == UNKNOWN:
                 return NOTHING_KNOWN
             message, shown = f"in is not defined for {container.type}", str(container.type)
@@ -157,6 +161,7 @@ def _item(scope: FunctionScope, node: ast.Subscript, base: ir.Expr) -> ir.Expr:
             ):
                 return ir.Op(items[position.value], "field", (base,), position.value)
             return scope.wrong("TUPLE_INDEX", node, f"index is not a literal from 0 to {len(items) - 1}")
+    check_value(scope, node.slice, UNKNOWN)
     if base.type == UNKNOWN:
         return NOTHING_KNOWN
     remedy = "index a list, dict, str, bytes, tuple or Map"
@@ -166,10 +171,12 @@ def _item(scope: FunctionScope, node: ast.Subscript, base: ir.Expr) -> ir.Expr:
 
 
 def _slice(scope: FunctionScope, node: ast.Subscript, base: ir.Expr, bounds: ast.Slice) -> ir.Expr:
+    if bounds.step is not None:
+        check_as(scope, bounds.step, INT)  # the structure check has refused it
+    parts = tuple(check_as(scope, part, INT) for part in (bounds.lower, bounds.upper) if part is not None)
     if not isinstance(base.type, ListOf) and base.type not in (STR, BYTES, UNKNOWN):
         remedy = "slice a list, str or bytes; take the items of others one by one"
         return scope.wrong("OPERATOR", node, f"{base.type} is not sliced", scope.text(node), remedy=remedy)
-    parts = tuple(check_as(scope, part, INT) for part in (bounds.lower, bounds.upper) if part is not None)
     return ir.Op(base.type, "slice", (base, *parts), (bounds.lower is not None, bounds.upper is not None))
 
 

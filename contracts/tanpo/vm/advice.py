@@ -24,7 +24,6 @@ CONSTRUCTS: Final[dict[str, str]] = {
     "async for": "write a plain for",
     "async with": "write the statements themselves; there is nothing to open or close",
     "await": "call it without await",
-    "type alias": "write the type itself, or declare a @record",
     "unary +": "leave the + out",
     "~": "write -x - 1",
     "**": "multiply, or shift; write constants out, as in 1_000_000",

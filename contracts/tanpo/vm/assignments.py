@@ -6,8 +6,8 @@ import ast
 
 from tanpo.vm import ir
 from tanpo.vm.advice import advise_whole
+from tanpo.vm.annotations import resolve_type
 from tanpo.vm.calls import check_changeable
-from tanpo.vm.declare import resolve_type
 from tanpo.vm.expressions import check, check_as, check_value, combine
 from tanpo.vm.scope import RESERVED, FunctionScope
 from tanpo.vm.types import UNKNOWN, ListOf, TupleOf, Type, agrees
@@ -40,8 +40,7 @@ def assign(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
         case _:
             _assign_place(scope, node, target, out)
     for other in node.targets[1:]:
-        if isinstance(other, ast.Name):
-            expect_name(scope, other.id)
+        scope.expect_all(other)
 
 
 def annotate(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
@@ -50,6 +49,8 @@ def annotate(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
         return
     if not isinstance(node.target, ast.Name):
         scope.fault("ASSIGN_TARGET", node, "only a new local name is annotated", scope.text(node.target))
+        if node.value is not None:
+            check_value(scope, node.value, UNKNOWN)
         return
     name, kind = node.target.id, resolve_type(scope.module, node.annotation)
     if isinstance(scope.module.slots.get(name), ir.Variable):
@@ -137,13 +138,6 @@ def declare_local(scope: FunctionScope, node: ast.stmt, name: str, kind: Type) -
     return True
 
 
-def expect_name(scope: FunctionScope, name: str) -> None:
-    """Let a name that a refused construct would bind hold a value: its uses are no further faults."""
-    if name not in RESERVED and not scope.module.is_taken(name):
-        scope.types.setdefault(name, UNKNOWN)
-        scope.mark(name)
-
-
 def _is_new(scope: FunctionScope, name: str, node: ast.AST) -> bool:
     """Tell whether a local may have this name; that a variable in the state has it has been said."""
     return not isinstance(scope.module.slots.get(name), ir.Variable) and check_local(scope, name, node)
@@ -177,8 +171,7 @@ def _unpack(scope: FunctionScope, node: ast.Assign, target: ast.Tuple, out: _Sta
             scope.fault(
                 "ASSIGN_TARGET", node, "a tuple is unpacked into different plain names", scope.text(target)
             )
-        for name in (*names, *(part.id for part in starred if isinstance(part, ast.Name))):
-            expect_name(scope, name)
+        scope.expect_all(target)
         return
     kinds = value.type.items if isinstance(value.type, TupleOf) else (UNKNOWN,) * len(names)
     if len(kinds) != len(names) or (value.type != UNKNOWN and not isinstance(value.type, TupleOf)):
@@ -187,8 +180,7 @@ def _unpack(scope: FunctionScope, node: ast.Assign, target: ast.Tuple, out: _Sta
         scope.fault("TYPE_MISMATCH", node, message, remedy=remedy)
         kinds = (UNKNOWN,) * len(names)
     for name, kind in zip(names, kinds, strict=True):
-        if not declare_local(scope, node, name, kind):
-            return
+        declare_local(scope, node, name, kind)
     out.append(ir.Unpack(node.lineno, tuple(names), value))
 
 

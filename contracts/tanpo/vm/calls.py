@@ -9,7 +9,6 @@ from typing import Final
 from tanpo.vm import ir
 from tanpo.vm.access import ACCESS_RULES
 from tanpo.vm.advice import (
-    SHAPES,
     TYPE_CALLS,
     advise_argument,
     advise_builtin,
@@ -17,9 +16,12 @@ from tanpo.vm.advice import (
     advise_method,
     advise_whole,
 )
-from tanpo.vm.expressions import EXPRESSION_RULES, advise_name, check_as, check_value
+from tanpo.vm.arguments import check_positional, check_values, has_stars, match_arguments
+from tanpo.vm.comprehensions import check_comprehension
+from tanpo.vm.expressions import EXPRESSION_RULES, advise_name, check, check_as, check_value
 from tanpo.vm.faults import list_names
 from tanpo.vm.interface import Parameter
+from tanpo.vm.refused_expressions import REFUSED_RULES
 from tanpo.vm.scope import NOTHING_KNOWN, RESERVED, FunctionScope, Rule
 from tanpo.vm.types import (
     BOOL,
@@ -75,22 +77,11 @@ def check_call(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.
             return _call_method(scope, node, node.func)
         case ast.Attribute():
             return _call_method(scope, node, node.func)
+    called = check(scope, node.func)
     check_values(scope, node)
+    if called.type == UNKNOWN:
+        return NOTHING_KNOWN
     return scope.wrong("CALL", node, "only named functions and methods are called", scope.text(node.func))
-
-
-def check_values(scope: FunctionScope, node: ast.Call) -> None:
-    """Check what is given to a call that is refused, so that it hides no faults inside."""
-    for part in (*node.args, *(keyword.value for keyword in node.keywords)):
-        # A name that is no value belongs to what is refused, as in map(str, xs).
-        if not isinstance(part, ast.Name) or not (part.id in RESERVED or scope.module.is_taken(part.id)):
-            check_value(scope, part, UNKNOWN)
-
-
-def has_stars(node: ast.Call) -> bool:
-    """Tell whether a call has star forms, which the structure check has named."""
-    starred = any(isinstance(part, ast.Starred) for part in node.args)
-    return starred or any(keyword.arg is None for keyword in node.keywords)
 
 
 def root_of(expression: ir.Expr) -> ir.Expr:
@@ -135,6 +126,7 @@ def _call_name(scope: FunctionScope, node: ast.Call, name: str) -> ir.Expr:
     if name in module.records:
         return _make_record(scope, node, module.records[name])
     if name in STATEMENTS:
+        check_values(scope, node)
         return scope.wrong("STATEMENT_ONLY", node, f"{name} is a statement", name)
     if name not in RESERVED:
         return _refuse_call(scope, node, name)
@@ -164,7 +156,7 @@ def _known(kind: Type) -> ir.Expr:
 def _call_builtin(scope: FunctionScope, node: ast.Call, name: str) -> ir.Expr:
     if name in _FIXED_BUILTINS:
         kinds, result, op = _FIXED_BUILTINS[name]
-        arguments = _check_positional(scope, node, kinds, name)
+        arguments = check_positional(scope, node, kinds, name)
         return ir.Op(result, op, arguments) if arguments is not None else _known(result)
     match name:
         case "min" | "max" if len(node.args) >= 2:
@@ -212,17 +204,21 @@ def _call_conversion(scope: FunctionScope, node: ast.Call, name: str) -> ir.Expr
 
 
 def _call_ratio(scope: FunctionScope, node: ast.Call, name: str, count: int) -> ir.Expr:
-    if len(node.args) != count + 1 and not has_stars(node):
+    if has_stars(node):
+        check_values(scope, node)
+        return _known(INT)
+    if len(node.args) != count + 1:
         check_values(scope, node)
         message = f"{name} takes {count} numbers and a rounding mode"
         shape = ", ".join(("a", "b", "c")[:count])
         return scope.wrong(
             "ARGUMENTS", node, message, name, remedy=f'write {name}({shape}, "DOWN"), for example'
         )
+    numbers = tuple(check_as(scope, part, INT) for part in node.args[:-1])
     mode = node.args[-1]
     if not isinstance(mode, ast.Constant) or mode.value not in ROUNDING_MODES:
         return scope.wrong("MODE", mode, "this is not a rounding mode", scope.text(mode))
-    return ir.Op(INT, name, tuple(check_as(scope, part, INT) for part in node.args[:-1]), str(mode.value))
+    return ir.Op(INT, name, numbers, str(mode.value))
 
 
 def _make_record(scope: FunctionScope, node: ast.Call, record: Record) -> ir.Expr:
@@ -241,6 +237,7 @@ def _call_handle(scope: FunctionScope, node: ast.Call, handle: str, name: str) -
     if function is None:
         function = interface.find_entry(name)
         if function is None:
+            check_values(scope, node)
             known = list_names(item.name for item in chain(interface.entries, interface.views))
             message = f"contract {interface.contract} has no {name}; it has {known}"
             return scope.wrong("METHOD", node, message, name)
@@ -257,7 +254,7 @@ def _call_map(scope: FunctionScope, node: ast.Call, slot: ir.MapSlot, name: str)
         check_values(scope, node)
         message, remedy = f"a Map has no {name}; it has get(key, default)", advise_map_method(slot.name, name)
         return scope.wrong("METHOD", node, message, name, remedy=remedy)
-    arguments = _check_positional(scope, node, (slot.key, slot.value), f"{slot.name}.get")
+    arguments = check_positional(scope, node, (slot.key, slot.value), f"{slot.name}.get")
     return (
         ir.Op(slot.value, "state.find", arguments, slot.name) if arguments is not None else _known(slot.value)
     )
@@ -278,7 +275,7 @@ def _call_index(scope: FunctionScope, node: ast.Call, slot: ir.IndexSlot, name: 
     kinds, result = shapes[name]
     if name in ("add", "remove"):
         scope.note_write(node, f"writes {slot.name}")
-    arguments = _check_positional(scope, node, kinds, f"{slot.name}.{name}")
+    arguments = check_positional(scope, node, kinds, f"{slot.name}.{name}")
     return ir.Op(result, f"index.{name}", arguments, slot.name) if arguments is not None else _known(result)
 
 
@@ -288,24 +285,25 @@ def _call_method(scope: FunctionScope, node: ast.Call, target: ast.Attribute) ->
     match kind:
         case ListOf(item=item) if name in ("append", "pop"):
             check_changeable(scope, node, base)
-            arguments = _check_positional(scope, node, (item,) if name == "append" else (), name)
+            arguments = check_positional(scope, node, (item,) if name == "append" else (), name)
             result = NOTHING if name == "append" else item
             return (
                 ir.Op(result, f"list.{name}", (base, *arguments)) if arguments is not None else _known(result)
             )
         case DictOf(key=key, value=value) if name == "get":
-            arguments = _check_positional(scope, node, (key, value), name)
+            arguments = check_positional(scope, node, (key, value), name)
             return ir.Op(value, "dict.get", (base, *arguments)) if arguments is not None else _known(value)
         case Scalar(name="str") if name in _TEXT_METHODS:
             kinds, result = _TEXT_METHODS[name]
-            arguments = _check_positional(scope, node, kinds, name)
+            arguments = check_positional(scope, node, kinds, name)
             return (
                 ir.Op(result, f"str.{name}", (base, *arguments)) if arguments is not None else _known(result)
             )
         case Scalar(name="bytes") if name == "hex":
-            arguments = _check_positional(scope, node, (), name)
+            arguments = check_positional(scope, node, (), name)
             return ir.Op(STR, "bytes.hex", (base,)) if arguments is not None else _known(STR)
         case _ if kind == UNKNOWN:
+            check_values(scope, node)
             return NOTHING_KNOWN
     check_values(scope, node)
     remedy = advise_method(kind, scope.text(target.value), name)
@@ -327,56 +325,11 @@ def _describe(kind: Type) -> str:
     return str(kind)
 
 
-def _check_positional(
-    scope: FunctionScope, node: ast.Call, kinds: tuple[Type, ...], name: str
-) -> tuple[ir.Expr, ...] | None:
-    if has_stars(node):
-        return None
-    if node.keywords or len(node.args) != len(kinds):
-        check_values(scope, node)
-        wanted = ", ".join(str(kind) for kind in kinds) or "nothing"
-        owner, dot, last = name.rpartition(".")
-        remedy = f"write {owner}{dot}{SHAPES[last]}"
-        scope.fault("ARGUMENTS", node, f"{name} takes by position: {wanted}", name, remedy=remedy)
-        return None
-    return tuple(check_as(scope, part, kind) for part, kind in zip(node.args, kinds, strict=True))
-
-
-def match_arguments(
-    scope: FunctionScope, node: ast.Call, parameters: tuple[Parameter, ...], name: str
-) -> tuple[ir.Expr, ...] | None:
-    """Return one expression per parameter, in their order; positional arguments come first."""
-    if has_stars(node):
-        return None
-    arguments = _match(scope, node, parameters, name)
-    if arguments is None:
-        check_values(scope, node)
-        return None
-    return tuple(check_as(scope, arguments[parameter.name], parameter.type) for parameter in parameters)
-
-
-def _match(
-    scope: FunctionScope, node: ast.Call, parameters: tuple[Parameter, ...], name: str
-) -> dict[str, ast.expr] | None:
-    given: dict[str, ast.expr] = {}
-    names = [parameter.name for parameter in parameters]
-    shape = list_names(f"{parameter.name}: {parameter.type}" for parameter in parameters) or "nothing"
-    if len(node.args) > len(names):
-        scope.fault("ARGUMENTS", node, f"{name} takes {shape}; {len(node.args)} values are given", name)
-        return None
-    given.update(zip(names, node.args, strict=False))
-    for keyword in node.keywords:
-        if keyword.arg is None or keyword.arg not in names or keyword.arg in given:
-            known = "given twice" if keyword.arg in given else "unknown"
-            scope.fault("ARGUMENTS", keyword, f"{name} takes {shape}; {keyword.arg} is {known}", name)
-            return None
-        given[keyword.arg] = keyword.value
-    missing = [item for item in names if item not in given]
-    if missing:
-        scope.fault("ARGUMENTS", node, f"{name} takes {shape}; missing: {list_names(missing)}", name)
-        return None
-    return given
-
-
-RULES: Final[dict[type[ast.expr], Rule]] = {**EXPRESSION_RULES, **ACCESS_RULES, ast.Call: check_call}
+RULES: Final[dict[type[ast.expr], Rule]] = {
+    **EXPRESSION_RULES,
+    **ACCESS_RULES,
+    **REFUSED_RULES,
+    ast.ListComp: check_comprehension,
+    ast.Call: check_call,
+}
 """How every kind of expression is checked."""

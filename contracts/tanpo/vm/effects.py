@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from tanpo.vm import ir
-from tanpo.vm.calls import check_values
+from tanpo.vm.arguments import check_values
 from tanpo.vm.expressions import check_as, check_value
 from tanpo.vm.faults import list_names
 from tanpo.vm.limits import NAME_CHARACTERS_MAX
@@ -56,10 +56,11 @@ def _check_detail(scope: FunctionScope, node: ast.Call, value: ir.Expr) -> bool:
 def _named_values(scope: FunctionScope, node: ast.Call) -> list[tuple[str, ir.Expr]]:
     values: dict[str, ir.Expr] = {}
     for part in node.keywords:
+        value = check_value(scope, part.value)
         if part.arg in values:
             scope.fault("ARGUMENTS", part, f"{part.arg} is given twice", part.arg)
         elif part.arg is not None:
-            values[part.arg] = check_value(scope, part.value)
+            values[part.arg] = value
     return list(values.items())
 
 

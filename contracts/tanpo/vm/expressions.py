@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Final
 
-from tanpo.vm import gas, ir
+from tanpo.vm import ir
 from tanpo.vm.advice import NAMES, TYPE_CALLS, advise_conversion, advise_operator, advise_whole
 from tanpo.vm.constants import literal
 from tanpo.vm.scope import NOTHING_KNOWN, RESERVED, FunctionScope, Rule
@@ -113,6 +113,8 @@ def check_source(scope: FunctionScope, node: ast.expr) -> tuple[ir.Expr, Type]:
 def _check_range(scope: FunctionScope, node: ast.Call) -> ir.Expr:
     if node.keywords or len(node.args) not in (1, 2):
         remedy = "write range(stop) or range(start, stop), and multiply inside the loop for a step"
+        for part in (*node.args, *(keyword.value for keyword in node.keywords)):
+            check_value(scope, part, UNKNOWN)
         return scope.wrong("ARGUMENTS", node, "range takes one or two numbers", "range", remedy=remedy)
     bounds = tuple(check_as(scope, part, INT) for part in node.args)
     if len(bounds) == 1:
@@ -172,7 +174,7 @@ def advise_name(scope: FunctionScope, name: str) -> str:
 
 
 def _arithmetic(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
-    if not isinstance(node, ast.BinOp) or type(node.op) not in _ARITHMETIC:
+    if not isinstance(node, ast.BinOp):
         return NOTHING_KNOWN
     left = check_value(scope, node.left, wanted)
     right = check_value(scope, node.right, left.type)
@@ -213,6 +215,7 @@ def _unary(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr
         if isinstance(operand, ir.Const) and isinstance(operand.value, int) and operand.type == INT:
             return ir.Const(INT, -operand.value)
         return ir.Op(INT, "int.neg", (operand,))
+    check_value(scope, node.operand)
     return NOTHING_KNOWN
 
 
@@ -232,18 +235,6 @@ def _logic(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr
         message = f"{BOOL} is called for, this is {parts[place].type}"
         scope.fault("CONDITION", part, message, scope.text(part))
     return NOTHING_KNOWN if wrong else ir.Op(BOOL, f"bool.{written}", parts)
-
-
-def _walrus(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
-    """Let the name be known after it: the structure check has refused it."""
-    if not isinstance(node, ast.NamedExpr):
-        return NOTHING_KNOWN
-    value = check_value(scope, node.value, wanted)
-    name = node.target.id
-    if name not in RESERVED and not scope.module.is_taken(name):
-        scope.types.setdefault(name, value.type)
-        scope.mark(name)
-    return ir.Const(value.type, 0)
 
 
 def _choose(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
@@ -283,14 +274,14 @@ def _dict(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
     parts: list[ir.Expr] = []
     for key, value in zip(node.keys, node.values, strict=True):
         if key is None:
-            return scope.wrong("STAR", node, "** is not part of the dialect", "**", remedy=_FILL)
-        if kind is None:
+            check_value(scope, value, UNKNOWN)
+            scope.fault("STAR", node, "** is not part of the dialect", "**", remedy=_FILL)
+        elif kind is None:
             first, item = check_value(scope, key), check_value(scope, value)
             kind = DictOf(first.type, item.type)
             if not isinstance(first.type, Scalar) and first.type != UNKNOWN:
-                return scope.wrong(
-                    "KEY_TYPE", key, f"a dict cannot be keyed by {first.type}", str(first.type)
-                )
+                scope.fault("KEY_TYPE", key, f"a dict cannot be keyed by {first.type}", str(first.type))
+                kind = DictOf(UNKNOWN, item.type)
             parts += (first, item)
         else:
             parts += (check_as(scope, key, kind.key), check_as(scope, value, kind.value))
@@ -322,35 +313,11 @@ def _format(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Exp
                 message = f"only str and int stand in braces, not {part.type}"
                 shown = value.value.id if isinstance(value.value, ast.Name) else ""
                 remedy = "use b.hex()" if part.type == BYTES else "compose the text of its parts"
-                return scope.wrong("FORMAT", value, message, shown, remedy=f"{remedy}, in a name of its own")
+                scope.fault("FORMAT", value, message, shown, remedy=f"{remedy}, in a name of its own")
             parts.append(part if part.type == STR else ir.Op(STR, "str.int", (part,)))
         else:
             parts.append(check_as(scope, value, STR))
     return ir.Op(STR, "format", tuple(parts))
-
-
-def _comprehension(scope: FunctionScope, node: ast.expr, wanted: Type | None) -> ir.Expr:
-    if not isinstance(node, ast.ListComp):
-        return NOTHING_KNOWN
-    clause = node.generators[0]
-    if not isinstance(clause.target, ast.Name) or len(node.generators) > 1:
-        return NOTHING_KNOWN  # the structure check has named it
-    source, item = check_source(scope, clause.iter)
-    name, hidden = clause.target.id, scope.next_hidden()
-    if name in RESERVED or scope.module.is_taken(name):
-        return scope.wrong("DUPLICATE", clause.target, f"{name} already has a meaning in this contract", name)
-    outer = scope.shadows.get(name)
-    scope.shadows[name], scope.types[hidden] = hidden, item
-    scope.mark(hidden)
-    element = check_value(scope, node.elt, wanted.item if isinstance(wanted, ListOf) else None)
-    test = check_as(scope, clause.ifs[0], BOOL) if clause.ifs else None
-    if outer is None:
-        del scope.shadows[name]
-    else:
-        scope.shadows[name] = outer
-    cost = gas.price_turn(element, test)
-    kind = scope.module.bound(node, ListOf(element.type))
-    return ir.Comprehension(kind, element, hidden, source, test, cost)
 
 
 EXPRESSION_RULES: Final[dict[type[ast.expr], Rule]] = {
@@ -364,7 +331,5 @@ EXPRESSION_RULES: Final[dict[type[ast.expr], Rule]] = {
     ast.Dict: _dict,
     ast.Tuple: _tuple,
     ast.JoinedStr: _format,
-    ast.ListComp: _comprehension,
-    ast.NamedExpr: _walrus,
 }
-"""How most kinds of expression are checked; `tanpo.vm.access` and `tanpo.vm.calls` add the others."""
+"""How most kinds of expression are checked; `tanpo.vm.calls` adds the others."""

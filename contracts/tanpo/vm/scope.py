@@ -79,6 +79,10 @@ RUNTIME_CODES: Final = frozenset(
 """Codes that only the machine raises, so that a reader may trust what they say."""
 
 
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+"""A function in the syntax tree; `async def` is refused, and checked as if it were a plain one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
     """A function as its callers see it. `kind` is entry, view, init, migrate or helper."""
@@ -87,7 +91,7 @@ class Signature:
     kind: str
     parameters: tuple[Parameter, ...]
     returns: Type
-    node: ast.FunctionDef
+    node: FunctionNode
 
 
 @dataclass(slots=True, kw_only=True)
@@ -192,6 +196,25 @@ class FunctionScope:
         if self.assigned is not None:
             self.assigned |= {name}
 
+    def expect(self, name: str, kind: Type = UNKNOWN) -> None:
+        """Let a name that a refused construct would bind hold a value: its uses are no further faults."""
+        if name not in RESERVED and not self.module.is_taken(name):
+            self.types.setdefault(name, kind)
+            self.mark(name)
+
+    def expect_all(self, target: ast.expr) -> None:
+        """Let every name inside a refused target hold a value."""
+        for part in ast.walk(target):
+            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                self.expect(part.id)
+
+    def shadow(self, name: str, kind: Type) -> str:
+        """Let `name` mean a value of its own, until `shadows` is put back; return what holds it."""
+        hidden = self.next_hidden()
+        self.shadows[name], self.types[hidden] = hidden, kind
+        self.mark(hidden)
+        return hidden
+
     def next_hidden(self) -> str:
         """Return a fresh name that no author can write."""
         self.hidden += 1
@@ -201,6 +224,13 @@ class FunctionScope:
         """Note that this function changes the ledger, which no view may reach."""
         place = (getattr(node, "lineno", 1), getattr(node, "col_offset", 0), what)
         self.module.writes.setdefault(self.signature.name, place)
+
+
+def join_assigned(left: frozenset[str] | None, right: frozenset[str] | None) -> frozenset[str] | None:
+    """Return the names that hold a value after either of two paths; `None` is a path that ends before."""
+    if left is None:
+        return right
+    return left if right is None else left & right
 
 
 Rule = Callable[[FunctionScope, ast.expr, "Type | None"], ir.Expr]

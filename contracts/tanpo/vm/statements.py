@@ -14,13 +14,14 @@ from tanpo.vm.assignments import (
     check_local,
     declare_local,
     delete,
-    expect_name,
 )
 from tanpo.vm.calls import RULES
-from tanpo.vm.declare import list_imported, list_parameters
+from tanpo.vm.declare import check_fields
 from tanpo.vm.effects import check_emit, check_fail
 from tanpo.vm.expressions import check, check_as, check_source
-from tanpo.vm.scope import FunctionScope, ModuleScope, Signature
+from tanpo.vm.functions import declare_inner, list_parameters
+from tanpo.vm.refused_statements import REFUSED_STATEMENTS
+from tanpo.vm.scope import FunctionNode, FunctionScope, ModuleScope, Signature, join_assigned
 from tanpo.vm.types import BOOL, NOTHING, UNKNOWN, Type
 
 _Statements = list[ir.Statement]
@@ -29,6 +30,21 @@ _Statements = list[ir.Statement]
 def check_function(module: ModuleScope, signature: Signature) -> ir.FunctionBody:
     """Return a function in typed form; its faults are in the log of the module."""
     scope = FunctionScope(module=module, signature=signature, rules=RULES)
+    block = _check_body(scope)
+    for name in scope.types:
+        module.local_names.setdefault(name, signature.node.name)
+    return ir.FunctionBody(
+        name=signature.name,
+        kind=signature.kind,
+        line=signature.node.lineno,
+        parameters=tuple((parameter.name, parameter.type) for parameter in signature.parameters),
+        returns=signature.returns,
+        body=block,
+    )
+
+
+def _check_body(scope: FunctionScope) -> ir.Block:
+    signature = scope.signature
     places = {part.arg: part for part in reversed(list_parameters(signature.node.args))}
     for parameter in signature.parameters:
         check_local(scope, parameter.name, places[parameter.name])
@@ -41,16 +57,7 @@ def check_function(module: ModuleScope, signature: Signature) -> ir.FunctionBody
     if scope.assigned is not None and signature.returns != NOTHING:
         message = f"{signature.node.name} can end without returning {signature.returns}"
         scope.fault("RETURN", signature.node, message, signature.node.name)
-    for name in scope.types:
-        module.local_names.setdefault(name, signature.node.name)
-    return ir.FunctionBody(
-        name=signature.name,
-        kind=signature.kind,
-        line=signature.node.lineno,
-        parameters=tuple((parameter.name, parameter.type) for parameter in signature.parameters),
-        returns=signature.returns,
-        body=block,
-    )
+    return block
 
 
 def _check_block(scope: FunctionScope, body: list[ast.stmt]) -> ir.Block:
@@ -73,16 +80,10 @@ def _if(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
     then = _check_block(scope, node.body)
     after_then, scope.assigned = scope.assigned, before
     otherwise = _check_block(scope, node.orelse) if node.orelse else None
-    scope.assigned = _join(after_then, scope.assigned)
+    scope.assigned = join_assigned(after_then, scope.assigned)
     if otherwise is not None and isinstance(node.orelse[0], ast.If) and len(otherwise.statements) == 1:
         otherwise = ir.Block(otherwise.statements, 0)  # an elif: its test is part of the price of the first
     out.append(ir.If(node.lineno, test, then, otherwise))
-
-
-def _join(left: frozenset[str] | None, right: frozenset[str] | None) -> frozenset[str] | None:
-    if left is None:
-        return right
-    return left if right is None else left & right
 
 
 def _while(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
@@ -96,7 +97,7 @@ def _while(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
     forever = isinstance(test, ir.Const) and test.value is True
     scope.assigned = None if forever else before
     for state in breaks:
-        scope.assigned = _join(scope.assigned, state)
+        scope.assigned = join_assigned(scope.assigned, state)
     if node.orelse:
         _check_block(scope, node.orelse)
     cost = gas.LOOP + gas.price_expression(test) + body.cost
@@ -104,7 +105,7 @@ def _while(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
 
 
 def _for(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
-    if not isinstance(node, ast.For):
+    if not isinstance(node, ast.For | ast.AsyncFor):
         return
     source, item = check_source(scope, node.iter)
     before = scope.assigned
@@ -121,11 +122,9 @@ def _for(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
     out.append(ir.For(node.lineno, name, source, ir.Block(body.statements, body.cost + gas.LOOP)))
 
 
-def _refuse_target(scope: FunctionScope, node: ast.For, item: Type) -> str:
+def _refuse_target(scope: FunctionScope, node: ast.For | ast.AsyncFor, item: Type) -> str:
     """Note a target that is no name, and return one that holds the items."""
-    names = [part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)]
-    for name in names:
-        expect_name(scope, name)
+    scope.expect_all(node.target)
     match node.iter:
         case ast.Call(func=ast.Name(id="enumerate" | "zip") | ast.Attribute(attr="items")):
             pass  # what is written instead of these runs over one name
@@ -179,6 +178,8 @@ def _expression(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
     if not isinstance(node, ast.Expr):
         return
     call = node.value
+    while isinstance(call, ast.Await):
+        call = call.value  # it goes when await does
     if isinstance(call, ast.Constant) and isinstance(call.value, str):
         scope.fault("DOCSTRING", node, "text stands where a statement should")
     elif (
@@ -202,51 +203,46 @@ def _is_equation(node: ast.expr) -> TypeGuard[ast.Compare]:
     return isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq)
 
 
-def _refused_try(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:  # noqa: ARG001 - one shape
-    """Check what stands inside, so that it hides no faults and its names are known after it."""
-    if not isinstance(node, ast.Try | ast.TryStar):
+def _function(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:  # noqa: ARG001 - one shape
+    if isinstance(node, FunctionNode):
+        scope.expect(node.name)
+        _check_inner(scope, node, is_method=False)
+
+
+def _check_inner(scope: FunctionScope, node: FunctionNode, *, is_method: bool) -> None:
+    """Check a function inside another, which is refused, as if it knew the names around it."""
+    signature = declare_inner(scope, node, is_method=is_method)
+    stored = [
+        part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+    ]
+    own = dict.fromkeys([*stored, *(parameter.name for parameter in signature.parameters)])
+    hidden = {name: scope.types.pop(name) for name in own if name in scope.types}
+    around = scope.signature, scope.assigned, scope.loops
+    scope.signature, scope.loops = signature, []
+    if scope.assigned is not None:
+        scope.assigned -= own.keys() & scope.assigned
+    _check_body(scope)
+    scope.signature, scope.assigned, scope.loops = around
+    for name in own:
+        scope.types.pop(name, None)
+    scope.types.update(hidden)
+
+
+def _class(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
+    """Check the fields and functions of a class inside a function, which is refused."""
+    if not isinstance(node, ast.ClassDef):
         return
-    before = scope.assigned
-    _check_block(scope, [*node.body, *node.orelse])
-    after = scope.assigned
-    for handler in node.handlers:
-        scope.assigned = before
-        if handler.name is not None:
-            expect_name(scope, handler.name)
-        _check_block(scope, handler.body)
-        after = _join(after, scope.assigned)
-    scope.assigned = after
-    _check_block(scope, node.finalbody)
+    scope.expect(node.name)
+    check_fields(scope.module, node)
+    for part in node.body:
+        if isinstance(part, FunctionNode):
+            _check_inner(scope, part, is_method=True)
+        else:
+            _class(scope, part, out)
 
 
-def _refused_with(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:  # noqa: ARG001 - one shape
-    """Check what stands inside, as if it stood alone."""
-    if not isinstance(node, ast.With | ast.AsyncWith):
-        return
-    for item in node.items:
-        check(scope, item.context_expr)
-        if isinstance(item.optional_vars, ast.Name):
-            expect_name(scope, item.optional_vars.id)
-    _check_block(scope, node.body)
-
-
-def _refused_raise(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:  # noqa: ARG001 - one shape
-    """A path that ends here needs no result."""
-    scope.assigned = None
-
-
-def _refused_names(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:  # noqa: ARG001 - one shape
-    """Let the names that a refused statement would bind be known after it."""
-    match node:
-        case ast.Import() | ast.ImportFrom():
-            names = list_imported(node)
-        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-            names = [name]
-        case _:
-            parts = (part for part in ast.walk(node) if isinstance(part, ast.Name))
-            names = [part.id for part in parts if isinstance(part.ctx, ast.Store)]
-    for name in names:
-        expect_name(scope, name)
+def _refused(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:  # noqa: ARG001 - one shape
+    REFUSED_STATEMENTS[type(node)](scope, node, _check_block)
 
 
 def _pass(scope: FunctionScope, node: ast.stmt, out: _Statements) -> None:
@@ -267,14 +263,9 @@ _RULES: Final[dict[type[ast.stmt], _Rule]] = {
     ast.Return: _return,
     ast.Expr: _expression,
     ast.Pass: _pass,
-    ast.Try: _refused_try,
-    ast.TryStar: _refused_try,
-    ast.With: _refused_with,
-    ast.AsyncWith: _refused_with,
-    ast.Raise: _refused_raise,
-    ast.Import: _refused_names,
-    ast.ImportFrom: _refused_names,
-    ast.FunctionDef: _refused_names,
-    ast.ClassDef: _refused_names,
-    ast.Match: _refused_names,
+    ast.AsyncFor: _for,
+    ast.FunctionDef: _function,
+    ast.AsyncFunctionDef: _function,
+    ast.ClassDef: _class,
+    **dict.fromkeys(REFUSED_STATEMENTS, _refused),
 }

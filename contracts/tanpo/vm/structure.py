@@ -38,7 +38,6 @@ REFUSED: Final[dict[str, tuple[str, str]]] = {
     "With": ("CONSTRUCT", "with"),
     "Global": ("CONSTRUCT", "global"),
     "Nonlocal": ("CONSTRUCT", "nonlocal"),
-    "TypeAlias": ("CONSTRUCT", "type alias"),
 }
 """Refused by the name of the syntax node: the fault and how the construct is written."""
 
@@ -48,6 +47,15 @@ _ALLOWED: Final = frozenset(
         "ExceptHandler",
         "alias",
         "withitem",
+        "match_case",
+        "MatchValue",
+        "MatchSingleton",
+        "MatchSequence",
+        "MatchMapping",
+        "MatchClass",
+        "MatchStar",
+        "MatchAs",
+        "MatchOr",
         # the dialect
         "Module",
         "FunctionDef",
@@ -165,14 +173,19 @@ _RULED: Final = (
     ast.Constant,
     ast.keyword,
     ast.arguments,
+    ast.GeneratorExp,
     ast.Compare,
     ast.For,
+    ast.AsyncFor,
     ast.While,
     ast.Assign,
     ast.Slice,
     ast.FormattedValue,
 )
 """Allowed, but not in every shape: what `_check_node` looks into."""
+
+_DECLARATIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_COMPREHENSIONS: Final = (ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
 
 _KINDS: Final[dict[type[ast.AST], _Kind]] = {
     kind: _describe(kind)
@@ -207,11 +220,11 @@ def _enter(node: ast.AST, kind: _Kind, outer: _Surroundings) -> _Surroundings:
     place, expressions, statements, in_declaration, in_comprehension = outer
     return _Surroundings(
         (node.lineno, node.col_offset) if kind.has_place else place,  # type: ignore[attr-defined]  # has_place
-        # Arguments by name and the clauses of a comprehension are no expressions, but what they hold is as deep.
+        # Arguments by name and clauses of a comprehension are no expressions, but what they hold is as deep.
         expressions + 1 if kind.is_expression else 0 if kind.is_statement else expressions,
         statements + 1 if kind.is_statement else statements,
-        in_declaration or isinstance(node, ast.FunctionDef | ast.ClassDef),
-        kind.is_inside and (in_comprehension or isinstance(node, ast.ListComp)),
+        in_declaration or isinstance(node, _DECLARATIONS),
+        kind.is_inside and (in_comprehension or isinstance(node, _COMPREHENSIONS)),
     )
 
 
@@ -232,25 +245,21 @@ def _is_none(node: ast.AST) -> bool:
 
 
 def _check_node(node: ast.AST, place: tuple[int, int], outer: _Surroundings, faults: FaultLog) -> bool:
-    """Note what is wrong with one node; return whether to look inside it."""
+    """Note what is wrong with one node; return whether it is known, so that there is a look inside it."""
     kind = type(node).__name__
     if kind in REFUSED:
         code, written = REFUSED[kind]
         remedy = _advise_import(node) if code == "IMPORT" else CONSTRUCTS.get(written, "")
         faults.add(code, *place, f"{written} is not part of the dialect", written, remedy)
-        return code not in ("LAMBDA", "MATCH", "GENERATOR")
-    if kind not in _ALLOWED:
+    elif kind not in _ALLOWED:
         faults.add("CONSTRUCT", *place, f"{kind} is not part of the dialect", kind)
         return False
-    if outer.in_declaration and isinstance(node, ast.FunctionDef | ast.ClassDef):
-        faults.add(
-            "NESTED_FUNCTION", *place, f"{node.name} is declared inside another declaration", node.name
-        )
-        return False
-    if outer.in_comprehension and isinstance(node, ast.ListComp):
+    if outer.in_declaration and isinstance(node, _DECLARATIONS):
+        message = f"{node.name} is declared inside another declaration"
+        faults.add("NESTED_FUNCTION", *place, message, node.name)
+    if outer.in_comprehension and isinstance(node, _COMPREHENSIONS):
         # Each would add a frame to the stack, and some versions of CPython crash on deep nests.
-        faults.add("COMPREHENSION", *place, "a list comprehension stands inside another")
-        return False
+        faults.add("COMPREHENSION", *place, "a comprehension stands inside another")
     if isinstance(node, ast.arguments):
         _note_parameters(node, faults)
     fault = _find_fault(node)
@@ -280,7 +289,7 @@ def _find_fault(node: ast.AST) -> tuple[str, str] | None:
             return "STAR", "** is not part of the dialect"
         case ast.Compare():
             return _find_identity_fault(node)
-        case ast.For(orelse=[_, *_]) | ast.While(orelse=[_, *_]):
+        case ast.For(orelse=[_, *_]) | ast.AsyncFor(orelse=[_, *_]) | ast.While(orelse=[_, *_]):
             return "LOOP_ELSE", "a loop has no else"
         case ast.Assign(targets=[_, _, *_]):
             return "CHAINED_ASSIGNMENT", "a value is assigned to one target at a time"
@@ -290,8 +299,10 @@ def _find_fault(node: ast.AST) -> tuple[str, str] | None:
             node.conversion != -1 or node.format_spec or not isinstance(node.value, ast.Name)
         ):
             return "FORMAT", "only plain names may stand in braces"
-        case ast.ListComp() if len(node.generators) != 1 or _is_complex(node.generators[0]):
-            return "COMPREHENSION", "a list comprehension has one for over one name, and at most one if"
+        case ast.ListComp() | ast.GeneratorExp() if len(node.generators) != 1 or _is_complex(
+            node.generators[0]
+        ):
+            return "COMPREHENSION", "a comprehension has one for over one name, and at most one if"
     return None
 
 

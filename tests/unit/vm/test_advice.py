@@ -159,10 +159,104 @@ def test_a_habit_or_slip_is_named_once_with_what_to_write_instead(
         ("require(one > 0)", ["1"]),
         ("emit(s, x=one)", ["1"]),
         ("counts = one", ["1"]),
+        # refused statements
+        (
+            "match one:\n    case [b, *c] if two:\n        x = three + c\n    case _:\n        y = four",
+            ["1", "2", "3", "5"],
+        ),
+        ("with one as (x, y):\n    z = x + two", ["1", "2"]),
+        ("async with one as x:\n    y = two", ["1", "2"]),
+        ("async for x in one:\n    y = two", ["1", "2"]),
+        ("assert one, two", ["1", "1"]),
+        ("raise KeyError(one)", ["1"]),
+        ("yield one", ["1"]),
+        ("yield\nx = one", ["2"]),
+        ("x = yield from one", ["1"]),
+        ("x = await one", ["1"]),
+        ("global total\ntotal = one", ["2"]),
+        ("x = y = one", ["1"]),
+        ("x: int = one\ncounts[s]: int = two", ["1", "2"]),
+        # functions and classes inside a function
+        ("def g(x: int, *y: int) -> int:\n    z = x + a + y\n    return one + z\ntotal = g(two)", ["3", "4"]),
+        ("async def g() -> None:\n    def h() -> None:\n        x = one\n    h()", ["3"]),
+        (
+            "@record\nclass G:\n    x: int\n\n    def g(self, y: int) -> int:\n        return self.x + one",
+            ["6"],
+        ),
+        # refused expressions
+        ("x = lambda y, *z: y + z + one", ["1"]),
+        ("x = lambda y=one: y", ["1"]),
+        ("x = (y + one for y in two if three)", ["1"] * 3),
+        ("x = {y + one for y in two}", ["1"] * 2),
+        ("x = {y: one for y in two}", ["1"] * 2),
+        ("x = [y + z + one for y in two for z in three if four]", ["1"] * 4),
+        ("x = [y + z + one for y, z in two]", ["1"] * 2),
+        ("x = [[z + one for z in xs] for y in two]", ["1"] * 2),
+        ("x = [i for i in xs if one if two]", ["1"] * 2),
+        ("x = [lots + one for lots in two]", ["1"] * 2),
+        ("x = {one, two}", ["1"] * 2),
+        ("x = {**one, 'a': two}", ["1"] * 2),
+        ("x = [*one, two]", ["1"] * 2),
+        ("x = one ** two", ["1"] * 2),
+        ("x = one / two", ["1"] * 2),
+        ("x = ~one", ["1"]),
+        ("x = +one", ["1"]),
+        ("x = xs[one::two]", ["1"] * 2),
+        ("x = a[one]", ["1"]),
+        ("x = one[two]", ["1"] * 2),
+        ("x = a in one in two", ["1"] * 2),
+        ("x = one in holders", ["1"]),
+        ("x = one in total", ["1"]),
+        ("x = main(*one, **two)", ["1"] * 2),
+        ("x = mul_div(*one)", ["1"]),
+        ("x = mul_div(one, 1, 1, 'UPWARDS')", ["1"]),
+        ("x = one.value(two)", ["1"] * 2),
+        ("x = xs[0](one)", ["1"]),
+        ("x = require(one)", ["1"]),
+        ("for i in range(0, one, 2):\n    pass", ["1"]),
     ],
 )
 def test_a_refusal_hides_no_fault_inside(body: str, expected: list[str]) -> None:
     assert [place.split(":")[0] for place, code, _ in find(body) if code == "NAME_UNKNOWN"] == expected
+
+
+def test_structure_inside_what_is_refused_is_checked_too() -> None:
+    assert [
+        (place, code) for place, code, _ in find("match a:\n    case 1 if a is s:\n        x = a / 2")
+    ] == [
+        ("1:1", "MATCH"),
+        ("2:15", "IS"),
+        ("2:20", "TYPE_MISMATCH"),
+        ("3:13", "DIVISION"),
+    ]
+    for body, codes in (
+        ("x = lambda y: y / 2", ["LAMBDA", "DIVISION"]),
+        ("x = (y / 2 for y in xs for z in xs)", ["COMPREHENSION", "GENERATOR", "DIVISION"]),
+        ("yield a / 2", ["GENERATOR", "DIVISION"]),
+        ("x = [[a / 2 for i in xs] for j in xs]", ["COMPREHENSION", "DIVISION"]),
+        ("def g() -> int:\n    return a / 2", ["NESTED_FUNCTION", "DIVISION"]),
+        ("class G:\n    def g() -> int:\n        return a / 2", ["NESTED_FUNCTION"] * 2 + ["DIVISION"]),
+        ("async for x in xs:\n    pass\nelse:\n    pass", ["CONSTRUCT", "LOOP_ELSE"]),
+    ):
+        assert [code for _, code, _ in find(body)] == codes
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "match a:\n    case 1:\n        return\n    case 2:\n        return\ntotal = 1",
+        "match a:\n    case [x, {'k': y, **z}] | x:\n        total = x + y + len(z)",
+        "match a:\n    case 1:\n        q = 1\n    case _:\n        abort('X')\ntotal = q",
+        "x = 1\ndef g() -> str:\n    x = 'a'\n    return x + s\ntotal = x + len(g())",
+        "class G:\n    n: int\n    def g(self) -> int:\n        return self.n\ntotal = G(1).n",
+        "x = (lambda y: y + 1)(2)\ntotal = x",
+        "async with xs as (f, g):\n    total = f + g",
+        "x = await counts[s]\ntotal = x",
+    ],
+)
+def test_what_a_refused_construct_binds_is_known_and_causes_no_fault_after_it(body: str) -> None:
+    construct = ("MATCH", "LAMBDA", "CONSTRUCT", "NESTED_FUNCTION")
+    assert [code for _, code, _ in find(body) if code not in construct] == []
 
 
 def list_faults(source: str) -> list[str]:
@@ -247,6 +341,25 @@ def test_a_declaration_is_answered_once_with_what_to_write_instead(
     assert list_faults(source) == [expected]
     (fault,) = check_contract(source, name="t", interfaces={})
     assert remedy in fault.remedy
+
+
+def test_what_stands_inside_a_refused_declaration_is_checked() -> None:
+    source = (
+        "if True:\n    A = 1\n    @entry\n    def f() -> int:\n        return A + one\n"
+        "async def g() -> int:\n    return f() + two\n"
+        "@record\nclass R:\n    x: int\n    def m(self) -> int:\n        return self.x + three\n"
+        "with A as B:\n    @record\n    class S:\n        x: float\n"
+    )
+    assert list_faults(source) == [
+        "1:1 DECLARATION",
+        "5:20 NAME_UNKNOWN",
+        "6:1 CONSTRUCT",
+        "7:18 NAME_UNKNOWN",
+        "11:5 NESTED_FUNCTION",
+        "12:25 NAME_UNKNOWN",
+        "13:1 CONSTRUCT",
+        "16:12 TYPE",
+    ]
 
 
 def test_statements_at_top_level_are_named_in_words() -> None:
