@@ -18,6 +18,7 @@ from tanpo.vm.helpers import Meter, charge
 from tanpo.vm.keycodec import build_key_encoder, slot_prefix
 from tanpo.vm.limits import VALUE_WEIGHT_MAX
 from tanpo.vm.outcome import Abort, Native, StateReader
+from tanpo.vm.spelled import build_least
 from tanpo.vm.types import BYTES, STR, Scalar, TupleOf, Type
 from tanpo.vm.valuecodec import build_decoder, build_encoder
 
@@ -26,6 +27,9 @@ Entry = tuple[object, int]
 
 BYTES_PER_WEIGHT_MAX: Final = 34
 """No value is spelled with more bytes a unit of its weight: an integer takes 33, a text of 31 letters too."""
+
+_READ_MAX: Final = gas.READ_WEIGHT * VALUE_WEIGHT_MAX
+"""What the heaviest value costs to read: with so much gas left, any can be paid for."""
 
 ABSENT: Final[Entry] = (None, 0)
 
@@ -43,17 +47,25 @@ class Undoable(Protocol):
 class SlotLayout:
     """How one plain variable or `Map` is spelled and weighed: the same for every session."""
 
-    __slots__ = ("decode", "encode", "encode_key", "is_plain", "prefix", "spell_known", "weigh")
+    __slots__ = ("decode", "encode", "encode_key", "is_plain", "least", "prefix", "spell_known", "weigh")
 
     def __init__(self, contract: str, slot: ir.Variable | ir.MapSlot) -> None:
         value = slot.type if isinstance(slot, ir.Variable) else slot.value
         self.prefix = b"\x01\x00" + slot_prefix(contract, slot.name)
         self.encode = build_encoder(value)
         self.decode = build_decoder(value)
+        self.least = build_least(value)
         self.weigh = gas.weigher(value) if build_weigher(value)[1] else build_weigher(value)[0]
         self.encode_key = build_key_encoder(slot.key) if isinstance(slot, ir.MapSlot) else _no_key
         self.is_plain = isinstance(slot, ir.Variable) or _hashes_safely(slot.key)
         self.spell_known = self.encode_key if self.is_plain else _as_spelled
+
+    def charge_least(self, data: bytes, meter: Meter) -> None:
+        """End a transaction that cannot pay for a value, as it would end once that is decoded and weighed."""
+        payable = meter[0] // gas.READ_WEIGHT
+        least = max(len(data) // BYTES_PER_WEIGHT_MAX, self.least(data, payable))
+        if least > payable:
+            charge(meter, gas.READ_WEIGHT * least)
 
 
 def _no_key(key: object) -> bytes:  # noqa: ARG001 - a plain variable has one place
@@ -187,9 +199,8 @@ class SlotState:
                 if data is None:
                     entry = ABSENT
                 else:
-                    least = gas.READ_WEIGHT * (len(data) // BYTES_PER_WEIGHT_MAX)
-                    if least > left:
-                        charge(meter, least)  # as it would end once it is decoded and weighed
+                    if left < _READ_MAX:
+                        layout.charge_least(data, meter)
                     value = decode(data)
                     entry = (value, weigh if isinstance(weigh, int) else weigh(value, VALUE_WEIGHT_MAX))
                 entries[key] = entry

@@ -180,3 +180,51 @@ def test_value_that_cannot_be_paid_for_is_not_read_to_its_end(chain: Chain) -> N
     assert (outcome.code, outcome.gas_used) == ("OUT_OF_GAS", needed)
     with pytest.raises(CorruptState):
         chain.run("look", gas=needed + 1_500)
+
+
+HELD = """
+v: {0}
+
+@entry
+def put(x: {0}) -> None:
+    v = x
+
+@view
+def look() -> None:
+    x = v
+"""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["list[int]", "dict[str, bool]", "list[list[str]]", "tuple[str, list[int], dict[int, tuple[int]]]"],
+)
+def test_value_of_many_small_parts_that_cannot_be_paid_for_is_not_decoded(chain: Chain, kind: str) -> None:
+    value: Any = tuple(range(60))
+    value = {
+        "dict[str, bool]": tuple((f"{number:02}", True) for number in value),
+        "list[list[str]]": (("",) * 20,) * 3,
+        "tuple[str, list[int], dict[int, tuple[int]]]": (
+            "",
+            value,
+            tuple((number, (1,)) for number in value),
+        ),
+    }.get(kind, value)
+    chain.deploy(HELD.format(kind))
+    assert chain.run("put", x=value).ok
+    (key,) = chain.commit()
+    needed = chain.view("look").gas_used
+    stored = chain.state.entries[key]
+    for gas_limit in (needed - 1, needed - 100):
+        # A byte more is no spelling any more, which a decoder would notice.
+        chain.state.entries[key] = stored + b"\xff"
+        cold = chain.view("look", gas=gas_limit)
+        assert (cold.code, cold.gas_used) == ("OUT_OF_GAS", gas_limit)
+        chain.commit()
+        chain.state.entries[key] = stored
+        assert chain.view("look").ok
+        assert chain.view("look", gas=gas_limit) == cold
+        chain.commit()
+    chain.state.entries[key] = stored + b"\xff"
+    with pytest.raises(CorruptState):
+        chain.view("look")
