@@ -136,9 +136,11 @@ async def _run(
     if record is not None:
         metrics.backup_seconds.set(record.created_ms / 1000)
     await _verify_clock(base.find_peers(), clock)
-    pause_s = 0.0
+    pause_s, waits_for_all = 0.0, True
     while True:
-        has_joined = await join_if_behind(config, genesis, current.value, metrics, stop)
+        has_joined = await join_if_behind(
+            config, genesis, current.value, metrics, stop, waits_for_all=waits_for_all
+        )
         try:
             await _run_on(base, stop, pause_s=0.0 if has_joined else pause_s)
             return
@@ -147,7 +149,7 @@ async def _run(
             _LOG.warning("far behind", height=found.height, snapshot=found.snapshot_height)
             stop.listen()
             gc.unfreeze()
-            pause_s = REST_S
+            pause_s, waits_for_all = REST_S, found.waits_for_all
 
 
 async def _run_on(base: _Base, stop: StopRequest, *, pause_s: float) -> None:

@@ -44,10 +44,16 @@ def join_node(config_path: Path) -> Joined:
 
 
 async def join_if_behind(
-    config: NodeConfig, genesis: Genesis, credentials: NodeCredentials, metrics: Metrics, stop: StopRequest
+    config: NodeConfig,
+    genesis: Genesis,
+    credentials: NodeCredentials,
+    metrics: Metrics,
+    stop: StopRequest,
+    *,
+    waits_for_all: bool,
 ) -> bool:
     """Join if more blocks are missing than the configuration allows, or if there is no peer that has the next
-    one. Return whether it did.
+    one, or none that answers where `waits_for_all` is false. Return whether it did.
 
     What cannot be had is no failure here: the node starts with what it has, and catches up block by block.
 
@@ -61,7 +67,8 @@ async def join_if_behind(
             offers = await joining.find_offers()
         except Unavailable:
             return False
-        if not is_far_behind(own_height, offers, config.snapshots.join_behind_blocks):
+        limit = config.snapshots.join_behind_blocks
+        if not is_far_behind(own_height, offers, limit, waits_for_all=waits_for_all):
             return False
         obstacle = explain_obstacle(config.data_dir)
         if obstacle:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from tanpo.api.v1 import peer_pb2
+from tanpo.ledger.errors import Reason, Unavailable
 from tanpo.ledger.types import Height
 from tanpo.node.joining import Candidate, Giver, Joining, Offers
-from tanpo.node.lagging import REPLACED_MAX, FarBehind, LagWatch, is_far_behind
+from tanpo.node.lagging import PATIENCE_LOOKS, REPLACED_MAX, FarBehind, LagWatch, is_far_behind
 from tanpo.node.metrics import Metrics
 from tanpo.node.stopping import StopRequest
 from tanpo.testing.chain import Chain
@@ -41,6 +42,30 @@ def test_a_peer_that_does_not_answer_may_have_the_next_block() -> None:
     assert not is_far_behind(Height(5), make_offers(1000, first=7, is_complete=False), 0)
 
 
+def test_a_peer_that_does_not_answer_is_not_waited_for_for_ever(node: Watched) -> None:
+    [peer] = node.peers
+    assert isinstance(peer, ChainPeer)
+    peer.first_height = 4
+    node.peers.append(Absent())
+    watch = node.watch()
+    look(watch)  # It has just begun to stand still.
+    look(watch, PATIENCE_LOOKS)
+    assert node.told[-1].startswith("no peer that answers has block 1")
+    node.height = 1
+    look(watch)
+    look(watch, PATIENCE_LOOKS)  # It moved meanwhile.
+    with pytest.raises(FarBehind) as found:
+        look(watch)
+    assert not found.value.waits_for_all
+    assert is_far_behind(Height(1), make_offers(1000, first=7, is_complete=False), 0, waits_for_all=False)
+
+
+def test_a_peer_that_has_the_next_block_is_waited_for(node: Watched) -> None:
+    node.peers.append(Absent())
+    look(node.watch(), PATIENCE_LOOKS + 3)
+    assert set(node.told) == {""}
+
+
 def test_without_an_offer_there_is_nothing_to_join_by() -> None:
     assert not is_far_behind(Height(5), make_offers(first=7), 100)
 
@@ -62,6 +87,22 @@ class Liar:
 
     async def get_chunk(self, digest: bytes, position: int) -> bytes:
         raise AssertionError("a watch asks for no chunk")
+
+
+@dataclass
+class Absent:
+    """Does not answer."""
+
+    name: str = "absent"
+
+    async def list_all(self) -> peer_pb2.ListSnapshotsResponse:
+        raise Unavailable(Reason.UNREACHABLE, "connection refused")
+
+    async def get(self, digest: bytes) -> tuple[bytes, bytes]:
+        raise AssertionError("it offers nothing")
+
+    async def get_chunk(self, digest: bytes, position: int) -> bytes:
+        raise AssertionError("it offers nothing")
 
 
 @dataclass
