@@ -113,6 +113,17 @@ int unlink(const char *path) {
     return fails("unlink", path, NULL, 0) ? -1 : real(path);
 }
 
+/* Whole folders are removed so. */
+int unlinkat(int folder, const char *path, int flags) {
+    int (*real)(int, const char *, int) = next("unlinkat");
+    char name[64], whole[8192];
+    snprintf(name, sizeof name, "/proc/self/fd/%d", folder);
+    ssize_t size = path[0] == '/' || folder == AT_FDCWD ? 0 : readlink(name, whole, 4095);
+    if (size < 0) return real(folder, path, flags);
+    snprintf(whole + size, sizeof whole - size, "%s%s", size ? "/" : "", path);
+    return fails("unlink", whole, NULL, 0) ? -1 : real(folder, path, flags);
+}
+
 int mkdir(const char *path, mode_t mode) {
     int (*real)(const char *, mode_t) = next("mkdir");
     return access(path, F_OK) != 0 && fails("mkdir", path, NULL, 1) ? -1 : real(path, mode);

@@ -3,7 +3,9 @@
 Peers are asked what they offer, and believed in nothing: the root of a state is trusted when the validators
 of the genesis, and those that followed them, made the header final that carries it; every chunk is verified
 against the root. A peer that sends what it cannot have by mistake is not asked again. Chunks come from all
-others at once, and those that are in stay in: whoever is interrupted goes on with what is missing.
+others at once, and those that are in stay in: whoever is interrupted goes on with what is missing, by the
+snapshot that was begun, as long as a peer offers that one. A newer one shares no chunk with it: each holds
+the hashes beside its way to the root, and any change of the state changes those.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from tanpo.node.snapshot_heads import SnapshotHead, verify_head
 from tanpo.node.stopping import StopRequest
 from tanpo.storage.kept import SNAPSHOTS_NAME, SnapshotCopy
 from tanpo.storage.manifest import decode_manifest
-from tanpo.storage.snapshot_building import JOINING_NAME, SnapshotBuilder, move_in
+from tanpo.storage.snapshot_building import JOINING_NAME, SnapshotBuilder, find_plan, move_in
 
 CALLS_PER_PEER: Final = 2
 """Chunks asked of one peer at a time: while one is verified and written, the next is on its way."""
@@ -125,6 +127,7 @@ class Joining:
         self._stop = stop
         self._banned: dict[str, str] = {}
         self._givers: set[str] = set()
+        self._taken = 0
         self._progress = "joining: asking the peers for snapshots"
         self._told_at = 0.0
 
@@ -170,7 +173,8 @@ class Joining:
         )
 
     async def run(self, own_height: Height) -> Joined:
-        """Join by the best snapshot above `own_height`; a ledger that is there is then replaced by it.
+        """Join by the snapshot above `own_height` that was begun, or else the best one; a ledger that is
+        there is then replaced by it.
 
         Raises:
             Stopped: it was asked to end. What was fetched stays, as it does in the other cases.
@@ -183,12 +187,12 @@ class Joining:
             f"above height {own_height}",
             "wait for the next snapshot, or start the node: it executes the blocks",
         )
+        fruitless: set[bytes] = set()
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
                 await asyncio.sleep(ATTEMPT_PAUSE_S)
-            for candidate in (await self.find_offers()).candidates:
-                if candidate.height <= own_height:
-                    break
+            for candidate in self._rank(await self.find_offers(), own_height, fruitless):
+                taken = self._taken
                 try:
                     return await self._join(candidate, started)
                 except Unavailable as error:
@@ -196,7 +200,17 @@ class Joining:
                         raise
                     failure = error
                     _LOG.warning("snapshot not joined by", height=candidate.height, why=error.message)
+                if self._taken > taken:
+                    break  # Before another takes the place of what came, the peers are asked again.
+                fruitless.add(candidate.digest)
         raise failure
+
+    def _rank(self, offers: Offers, own_height: Height, fruitless: set[bytes]) -> list[Candidate]:
+        """Return the snapshots above a height in the order in which they are tried: the one that was begun
+        comes first, unless it gave nothing the last time."""
+        begun = find_plan(self._data_dir / JOINING_NAME)
+        found = [one for one in offers.candidates if one.height > own_height]
+        return sorted(found, key=lambda one: one.digest != begun or one.digest in fruitless)
 
     async def _join(self, candidate: Candidate, started: float) -> Joined:
         snapshot = await self.prove(candidate)
@@ -316,6 +330,7 @@ class Joining:
         growing.copy.add(position, encoded)
         growing.builder.insert(position, chunk)
         self._givers.add(peer.name)
+        self._taken += 1
         return True
 
     def _ban(self, peer: Giver, fault: PeerFault) -> None:

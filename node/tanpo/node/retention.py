@@ -3,8 +3,8 @@
 An archive keeps every block and what it did. A pruned node forgets what is older than both of its bounds, in
 steps of a few milliseconds with rests between them. Whatever the bounds, it keeps what may still be needed:
 
-- the blocks above the older of the two newest snapshots: who joins by it goes on with them, and so does
-  `tanpo node rebuild`;
+- the blocks above the older of the two newest snapshots, and above an older one while somebody joins by it:
+  who joins goes on with them, and so does `tanpo node rebuild`;
 - the blocks whose requests have not expired: their outcomes are told for as long as they could be sent again;
 - the blocks of the heights whose state can be asked for, and a hundred for those who were away for a moment;
 - of each epoch how it ended: the way from the genesis to the validators of now.
@@ -37,7 +37,6 @@ from tanpo.storage import LedgerStore
 from tanpo.storage.files import measure_folder
 from tanpo.storage.layout import BLOCKS_NAME, STATE_NAME
 from tanpo.storage.pruning import Passing
-from tanpo.storage.snapshots import KEPT, Offer
 from tanpo.storage.tree import WINDOW_DEFAULT
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
@@ -113,7 +112,7 @@ class Retention:
         data_dir: Path,
         network_id: NetworkId,
         policy: RetentionPolicy,
-        find_offers: Callable[[], tuple[Offer, ...]],
+        find_needed: Callable[[], Height],
         steps: EpochSteps,
         metrics: Metrics,
         heights_a_step: int | None = None,
@@ -123,7 +122,7 @@ class Retention:
         self._data_dir = data_dir
         self._network_id = network_id
         self._policy = policy
-        self._find_offers = find_offers
+        self._find_needed = find_needed
         self._steps = steps
         self._metrics = metrics
         self._heights_a_step = heights_a_step or HEIGHTS_A_STEP
@@ -159,7 +158,7 @@ class Retention:
             data_dir=data_dir,
             network_id=genesis.network_id,
             policy=policy,
-            find_offers=snapshots.offers,
+            find_needed=snapshots.find_needed,
             steps=EpochSteps(store, lineage.find),
             metrics=metrics,
         )
@@ -209,14 +208,9 @@ class Retention:
         """Return up to where blocks may go now, their age left aside."""
         policy, store = self._policy, self._store
         kept = max(policy.state_window, policy.blocks or BLOCKS_MIN)
-        limit = min(store.executed_height - kept, self._find_base())
+        limit = min(store.executed_height - kept, self._find_needed())
         oldest_request = find_oldest_height(store)
         return Height(limit if oldest_request is None else min(limit, oldest_request - 1))
-
-    def _find_base(self) -> int:
-        """Return the height of the older of the newest two snapshots, 0 while there are not two."""
-        newest = self._find_offers()[:KEPT]
-        return newest[-1].manifest.height if len(newest) == KEPT else 0
 
     async def _step(self) -> bool:
         """Forget some heights, if there are enough. Return whether there may be more."""

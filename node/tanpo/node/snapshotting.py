@@ -97,6 +97,10 @@ class Snapshotting:
         """Return the finished snapshots, newest first."""
         return self._snapshots.offers
 
+    def find_needed(self) -> Height:
+        """Return the height above which blocks stay for those who join: see `SnapshotStore.needed`."""
+        return self._snapshots.needed
+
     def read_chunk(self, digest: bytes, position: int) -> bytes:
         """Return a chunk of the snapshot whose manifest has this digest.
 
@@ -124,7 +128,7 @@ class Snapshotting:
         """Make what is to be made, until cancelled.
 
         Raises:
-            CorruptState: the state does not have its root: the node must stop.
+            CorruptState: the state does not have its root, or the disk refuses: the node must stop.
         """
         try:
             while True:
@@ -150,6 +154,8 @@ class Snapshotting:
             if chunks is None:
                 _LOG.warning("snapshot abandoned: what was written of it is damaged", height=draft.height)
                 return
+            # In a thread, for a hundred megabytes may have to reach the disk: it holds no lock meanwhile.
+            await asyncio.to_thread(self._snapshots.sync)
             await self._wait_height(draft.height + 1)
             proof = await self._prove(draft.height)
             manifest = self._snapshots.publish(

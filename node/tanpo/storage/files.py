@@ -107,11 +107,16 @@ def is_locked(path: Path) -> bool:
 
 def sync_folder(path: Path) -> None:
     """Make the creation, removal or renaming of files in `path` survive a power cut."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    sync_file(path)
+
+
+def sync_file(path: Path) -> None:
+    """Put on disk what was written into a file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def create_synced(path: Path, content: bytes) -> None:

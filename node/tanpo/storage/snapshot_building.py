@@ -257,6 +257,22 @@ class SnapshotBuilder:
         self._database.write(puts, [_ROOT, *scan_keys(self._database, _MARK, _MARK_STOP)])
 
 
+def find_plan(folder: Path) -> bytes | None:
+    """Return the digest of the manifest whose ledger grows in a folder, None if none does.
+
+    Raises:
+        CorruptState: what is there contradicts itself. Unavailable: the disk is full.
+    """
+    with guarded_io(folder):
+        if not (folder / STATE_NAME).exists():
+            return None
+    database = _open_database(folder)
+    try:
+        return database.get_sealed(_PLAN)
+    finally:
+        database.close()
+
+
 def move_in(path: Path) -> bool:
     """Put a complete ledger in the place of the one in the folder `path`, and return whether there was one.
 

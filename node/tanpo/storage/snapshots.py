@@ -1,6 +1,7 @@
 """The snapshots that a node keeps for those who join: made in the background, each once, the newest two kept.
 
-The one that the ledger itself begins with stays too, for `tanpo node rebuild` and `audit`: see `kept`.
+One more stays while somebody is joining by it. The one that the ledger itself begins with stays too, for
+`tanpo node rebuild` and `audit`: see `kept`.
 
     making/partitions   which state is being cut, and the hash of each partition
     making/p0000 ...    its pairs, see `partition`       making/c000000 ...  its chunks so far
@@ -8,13 +9,16 @@ The one that the ledger itself begins with stays too, for `tanpo node rebuild` a
     HEIGHT/c000000 ...  its chunks, by position
 
 Nothing here is the truth: what is damaged or half made is thrown away and made anew from the state. So files
-are written under another name and renamed, but not synced; a checksum covers each.
+are written under another name and renamed; a checksum covers each. But pruning relies on what is offered: a
+node that forgot the blocks below its snapshots, and lost state and snapshots to one power cut, could not make
+its state anew. So a snapshot is on disk before it is offered: `sync`, then `publish`.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -26,7 +30,7 @@ from tanpo.ledger.statechunk import CHUNK_BYTES, CHUNK_BYTES_MAX, PATH_STOP, ver
 from tanpo.ledger.statekey import wrap_root
 from tanpo.ledger.types import BlockHash, Height, StateRoot
 from tanpo.storage.database import FrozenView
-from tanpo.storage.files import corrupt, guarded_io
+from tanpo.storage.files import corrupt, guarded_io, sync_file, sync_folder, write_synced
 from tanpo.storage.kept import (
     MANIFEST_NAME,
     PROOF_NAME,
@@ -45,8 +49,15 @@ Making: TypeAlias = Generator[None, None, tuple[ChunkPlace, ...] | None]
 """The making of a snapshot: a pause after each step, its chunks at the end."""
 
 KEPT: Final = 2
-"""Finished snapshots that stay: whoever joins by the older one has all the time until the next is
-finished."""
+"""Finished snapshots that stay, used or not: whoever begins with the older one has until the next is
+finished to ask for a chunk."""
+
+IN_USE_S: Final = 600.0
+"""Somebody who asked for a chunk so lately is joining, even if his process was just killed."""
+
+HELD_S_MAX: Final = 6 * 3600.0
+"""How long one snapshot at most stays for those who join by it: it takes the room of the state once more, and
+a pruned node keeps the blocks above it."""
 
 _MAKING: Final = "making"
 _PARTITIONS: Final = "partitions"
@@ -70,26 +81,51 @@ class Offer:
     proof: bytes
 
 
-class SnapshotStore:
-    """The folder of a node's snapshots. Calls block; none of them but `make` takes long."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """An old snapshot that stays for a while because somebody is joining by it."""
 
-    def __init__(self, folder: Path, *, chunk_bytes: int = CHUNK_BYTES, base: Height = Height(0)) -> None:
+    height: Height
+    until_s: float
+
+
+class SnapshotStore:
+    """The folder of a node's snapshots. Calls block; none of them but `make` and `sync` takes long."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        chunk_bytes: int = CHUNK_BYTES,
+        base: Height = Height(0),
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._folder = folder
         self._base = base
+        self._clock_s = clock_s
         self._making = folder / _MAKING
         self._chunk_bytes = chunk_bytes
         self._offers: list[Offer] = []
+        self._read_s: dict[Height, float] = {}
+        self._held: _Held | None = None
 
     @classmethod
-    def open(cls, folder: Path, *, chunk_bytes: int = CHUNK_BYTES, base: Height = Height(0)) -> SnapshotStore:
-        """Open the folder; what is not whole in it is removed.
+    def open(
+        cls,
+        folder: Path,
+        *,
+        chunk_bytes: int = CHUNK_BYTES,
+        base: Height = Height(0),
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> SnapshotStore:
+        """Open the folder; what is not whole in it is removed, and what is older than what stays.
 
         `base` is the height of the snapshot that the ledger begins with: it stays, however old it is.
 
         Raises:
             CorruptState, Unavailable: the disk refuses.
         """
-        store = cls(folder, chunk_bytes=chunk_bytes, base=base)
+        store = cls(folder, chunk_bytes=chunk_bytes, base=base, clock_s=clock_s)
         with guarded_io(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for path in sorted(folder.iterdir(), reverse=True):
@@ -98,12 +134,24 @@ class SnapshotStore:
                     store._offers.append(offer)
                 elif path.name != _MAKING:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
+        store._drop_old()
         return store
 
     @property
     def offers(self) -> tuple[Offer, ...]:
         """The finished snapshots, newest first."""
         return tuple(self._offers)
+
+    @property
+    def needed(self) -> Height:
+        """The blocks above this height stay for those who join, and to make the state anew; 0 for all.
+
+        That is the oldest snapshot by which somebody may join, once there are the newest two.
+        """
+        if len(self._offers) < KEPT:
+            return Height(0)
+        oldest = self._offers[KEPT - 1].manifest.height
+        return oldest if self._held is None else min(oldest, self._held.height)
 
     def find_draft(self) -> Draft | None:
         """Return the state whose snapshot was begun and can be finished, whatever the state is now."""
@@ -146,10 +194,20 @@ class SnapshotStore:
             remedy="run `tanpo node rebuild`, or join the network again with `tanpo node join`",
         )
 
+    def sync(self) -> None:
+        """Put on disk what `make` made. It may run in a thread: nothing else touches that until `publish`.
+
+        Raises:
+            CorruptState: the disk refuses: the node must stop. Unavailable: it is full.
+        """
+        with guarded_io(self._making):
+            for path in self._making.glob("c*"):
+                sync_file(path)
+
     def publish(
         self, draft: Draft, header_hash: BlockHash, chunks: tuple[ChunkPlace, ...], proof: bytes
     ) -> Manifest:
-        """Offer what `make` made, and remove what is older than the newest two, but for the base."""
+        """Offer what `make` made and `sync` put on disk, and remove what is older than what stays."""
         manifest = Manifest(
             height=draft.height, header_hash=header_hash, state_root=draft.state_root, chunks=chunks
         )
@@ -157,15 +215,15 @@ class SnapshotStore:
         with guarded_io(self._folder):
             for path in self._making.glob("p*"):
                 path.unlink()
-            _write(self._making / PROOF_NAME, seal_file(proof))
-            _write(self._making / MANIFEST_NAME, seal_file(manifest.encoded))
+            write_synced(self._making / PROOF_NAME, seal_file(proof))
+            write_synced(self._making / MANIFEST_NAME, seal_file(manifest.encoded))
+            sync_folder(self._making)
             shutil.rmtree(final, ignore_errors=True)
             self._making.rename(final)
-            self._offers = [offer for offer in self._offers if offer.manifest.height != draft.height]
-            self._offers.insert(0, Offer(manifest=manifest, proof=proof))
-            for old in self._offers[KEPT:]:
-                if old.manifest.height != self._base:
-                    self._remove(old)
+            sync_folder(self._folder)
+        self._offers = [offer for offer in self._offers if offer.manifest.height != draft.height]
+        self._offers.insert(0, Offer(manifest=manifest, proof=proof))
+        self._drop_old()
         return manifest
 
     def abandon(self) -> None:
@@ -190,12 +248,33 @@ class SnapshotStore:
             # Better none than one that others take for a lie; the next one is made from the state.
             self._remove(offer)
             raise _not_found(f"{digest.hex()} {position}")
+        self._read_s[offer.manifest.height] = self._clock_s()
         return content
+
+    def _drop_old(self) -> None:
+        """Remove what is older than the newest two, but for the base and one that is in use."""
+        now_s = self._clock_s()
+        for old in reversed(self._offers[KEPT:]):
+            height = old.manifest.height
+            if height != self._base and not self._holds(height, now_s):
+                self._remove(old)
+
+    def _holds(self, height: Height, now_s: float) -> bool:
+        """Return whether this old snapshot stays for those who join by it. The oldest in use does, alone."""
+        is_in_use = height in self._read_s and now_s - self._read_s[height] <= IN_USE_S
+        if self._held is None and is_in_use:
+            self._held = _Held(height=height, until_s=now_s + HELD_S_MAX)
+        held = self._held
+        return held is not None and held.height == height and is_in_use and now_s < held.until_s
 
     def _remove(self, offer: Offer) -> None:
         self._offers.remove(offer)
+        height = offer.manifest.height
+        self._read_s.pop(height, None)
+        if self._held is not None and self._held.height == height:
+            self._held = None
         with guarded_io(self._folder):
-            shutil.rmtree(self._folder / snapshot_name(offer.manifest.height), ignore_errors=True)
+            shutil.rmtree(self._folder / snapshot_name(height), ignore_errors=True)
 
     def _partition(self, draft: Draft, view: FrozenView) -> Generator[None, None, None]:
         self.abandon()

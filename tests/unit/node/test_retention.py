@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +27,6 @@ from tanpo.testing.chain import BLOCK_MS, START_MS, Chain, change_validators
 FAR = 10**6
 
 
-@dataclass(frozen=True)
-class At:
-    """As much of a snapshot as retention looks at."""
-
-    height: int
-
-    @property
-    def manifest(self) -> At:
-        return self
-
-
 @pytest.fixture
 def chain(tmp_path: Path) -> Iterator[Chain]:
     found = Chain(tmp_path / "node", has_validators=True)
@@ -47,27 +34,23 @@ def chain(tmp_path: Path) -> Iterator[Chain]:
     found.close()
 
 
-def list_offers(*heights: int) -> Any:
-    return tuple(At(height) for height in heights)
-
-
-def make(chain: Chain, *snapshots: int, **policy: Any) -> Retention:
+def make(chain: Chain, needed: int = FAR, **policy: Any) -> Retention:
     execution, store = chain.execution, chain.execution.store
     return Retention(
         store=store,
         data_dir=chain.folder,
         network_id=chain.genesis.network_id,
         policy=RetentionPolicy(**{"state_window": 3, **policy}),
-        find_offers=lambda: list_offers(*(snapshots or (FAR, FAR))),
+        find_needed=lambda: Height(needed),
         steps=EpochSteps(store, KnownLineage(store, lambda: execution.machine, chain.genesis).find),
         metrics=Metrics(),
         heights_a_step=1,
     )
 
 
-def prune(chain: Chain, *snapshots: int, **policy: Any) -> int:
+def prune(chain: Chain, needed: int = FAR, **policy: Any) -> int:
     """Prune, and return the first height that is left."""
-    retention = make(chain, *snapshots, **policy)
+    retention = make(chain, needed, **policy)
     asyncio.run(retention.prune())
     return retention.first_height
 
@@ -151,20 +134,11 @@ def test_blocks_of_the_last_days_stay_by_the_time_of_blocks(chain: Chain) -> Non
 
 
 def test_what_holds_pruning_up(chain: Chain) -> None:
-    """The older of the newest two snapshots, and the states that can be asked for."""
+    """What those who join need, and the states that can be asked for."""
     grow(chain, 20)
-    for heights, window, limit in (
-        ((), 3, 0),
-        ((9,), 3, 0),
-        ((9, 6), 3, 6),
-        ((19, 9, 3), 3, 9),
-        ((20, 18), 3, 15),
-        ((20, 18), 8, 12),
-    ):
-        retention = make(chain, blocks=5, state_window=window)
-        retention._find_offers = partial(list_offers, *heights)
-        assert retention.find_limit() == limit
-    assert prune(chain, 9, 6, blocks=5) == 7
+    for needed, window, limit in ((0, 3, 0), (6, 3, 6), (18, 3, 15), (18, 8, 12)):
+        assert make(chain, needed, blocks=5, state_window=window).find_limit() == limit
+    assert prune(chain, 6, blocks=5) == 7
 
 
 def test_blocks_whose_requests_can_still_be_sent_stay(chain: Chain) -> None:

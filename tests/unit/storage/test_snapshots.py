@@ -14,7 +14,7 @@ from tanpo.storage import BlockCommit, LedgerStore, StoredBlock
 from tanpo.storage.ledger_store import freeze
 from tanpo.storage.manifest import Manifest, decode_manifest
 from tanpo.storage.snapshot_building import Arrival, SnapshotBuilder, move_in
-from tanpo.storage.snapshots import Draft, SnapshotStore
+from tanpo.storage.snapshots import HELD_S_MAX, IN_USE_S, Draft, SnapshotStore
 
 Result = TypeVar("Result")
 
@@ -60,6 +60,7 @@ def take(chain: Chain, snapshots: SnapshotStore) -> Manifest:
     draft = Draft(height=chain.store.executed_height, state_root=chain.store.state_root)
     chunks = finish(snapshots.make(draft, freeze(chain.store)))
     assert chunks is not None
+    snapshots.sync()
     return snapshots.publish(draft, BlockHash(b"h" * 32), chunks, b"proof %d" % draft.height)
 
 
@@ -104,6 +105,55 @@ def test_the_newest_two_snapshots_are_kept_and_found_again(chain: Chain) -> None
         assert [offer.manifest.height for offer in store.offers] == [8, 6]
         assert store.offers[0].proof == b"proof 8"
     assert sorted(path.name for path in (chain.path / "snapshots").iterdir()) == ["0000000006", "0000000008"]
+
+
+def list_heights(snapshots: SnapshotStore) -> list[int]:
+    return [offer.manifest.height for offer in snapshots.offers]
+
+
+def test_the_blocks_above_the_older_of_the_newest_two_snapshots_are_needed(chain: Chain) -> None:
+    snapshots = open_snapshots(chain)
+    needed = []
+    for _ in range(4):
+        chain.grow(2)
+        take(chain, snapshots)
+        needed.append(snapshots.needed)
+    assert needed == [0, 2, 4, 6]
+    assert open_snapshots(chain).needed == 6
+
+
+def test_a_snapshot_stays_while_somebody_joins_by_it_alone_and_not_for_ever(chain: Chain) -> None:
+    now_s = 0.0
+    snapshots = SnapshotStore.open(chain.path / "snapshots", chunk_bytes=300, clock_s=lambda: now_s)
+    manifests = []
+    for _ in range(2):
+        chain.grow(2)
+        manifests.append(take(chain, snapshots))
+    for _ in range(4):
+        # Two join, by different ones: the first is far along already.
+        for manifest in manifests[:2]:
+            with contextlib.suppress(Unavailable):
+                snapshots.read_chunk(manifest.digest, 0)
+        now_s += IN_USE_S
+        chain.grow(2)
+        take(chain, snapshots)
+    assert (list_heights(snapshots), snapshots.needed) == ([12, 10, 2], 2)
+    now_s += 1  # Nobody asked since.
+    chain.grow(2)
+    take(chain, snapshots)
+    assert (list_heights(snapshots), snapshots.needed) == ([14, 12], 12)
+
+    digest = snapshots.offers[1].manifest.digest
+    for _ in range(2):
+        snapshots.read_chunk(digest, 0)
+        chain.grow(2)
+        take(chain, snapshots)
+    assert list_heights(snapshots) == [18, 16, 12]
+    now_s += HELD_S_MAX
+    snapshots.read_chunk(digest, 0)
+    chain.grow(2)
+    take(chain, snapshots)
+    assert (list_heights(snapshots), snapshots.needed) == ([20, 18], 18)
 
 
 def test_a_damaged_chunk_is_never_given_out_and_its_snapshot_is_removed(chain: Chain) -> None:
