@@ -24,16 +24,19 @@ REBUILD_NAME: Final = "rebuild"
 _REPLACED_NAME: Final = "state.replaced"
 
 
-def rebuild_state(data_dir: Path, genesis: Genesis, mode: ExecutionMode, watch: Watch) -> Replayed:
+def rebuild_state(
+    data_dir: Path, genesis: Genesis, mode: ExecutionMode, watch: Watch, *, from_snapshot: str = ""
+) -> Replayed:
     """Execute every block of a stopped node and put what they give in the place of `state/`.
 
-    If its blocks begin later than the chain, it executes those above the oldest snapshot that the node kept.
+    If its blocks begin later than the chain, it executes those above the oldest snapshot that the node kept;
+    `from_snapshot` is the height of one to begin with in any case, or `OLDEST`: the ledger then begins there.
     Interrupted, by `watch` or a crash, it goes on where it was when it is called again.
 
     Raises:
         Stopped: `watch` was asked to end it.
-        UsageError: there is no ledger, it is of another network, a process uses it, or its blocks begin later
-            than the chain and no snapshot is kept (NOT_FOUND).
+        UsageError: there is no ledger, it is of another network, a process uses it, or there is no snapshot
+            to begin with (NOT_FOUND).
         Diverged: a block gives other roots than the next one's header carries: software or disk is wrong.
         CorruptState: a block is damaged or missing. Unavailable: the disk is full, or no worker runs.
     """
@@ -42,7 +45,11 @@ def rebuild_state(data_dir: Path, genesis: Genesis, mode: ExecutionMode, watch: 
     try:
         work = data_dir / REBUILD_NAME
         origin = choose_origin(
-            data_dir, genesis, lowest=find_lowest(data_dir), highest=progress.segment_height
+            data_dir,
+            genesis,
+            lowest=find_lowest(data_dir),
+            highest=progress.segment_height,
+            wanted=from_snapshot,
         )
         if origin is not None:
             check_block(origin, data_dir, genesis.network_id)

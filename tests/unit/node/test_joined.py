@@ -102,8 +102,9 @@ def audit(grown: Grown, data: Path, *, from_snapshot: str = "", watch: Watch = Q
     return audit_node(data, grown.chain.genesis, mode, watch, from_snapshot=from_snapshot)
 
 
-def rebuild(grown: Grown, data: Path, watch: Watch = QUIET) -> Replayed:
-    return rebuild_state(data, grown.chain.genesis, ExecutionMode.IN_PROCESS, watch)
+def rebuild(grown: Grown, data: Path, watch: Watch = QUIET, *, from_snapshot: str = "") -> Replayed:
+    mode = ExecutionMode.IN_PROCESS
+    return rebuild_state(data, grown.chain.genesis, mode, watch, from_snapshot=from_snapshot)
 
 
 def read_all(grown: Grown, data: Path) -> list[tuple[bytes, bytes]]:
@@ -293,6 +294,20 @@ def test_a_joined_state_is_made_again_as_it_was(grown: Grown, data: Path) -> Non
     assert (done.began_with, done.began_at, done.height) == (grown.height, grown.height, grown.tip)
     assert read_all(grown, data) == before
     assert audit(grown, data).difference is None
+
+
+def test_a_state_need_not_be_made_anew_from_genesis(grown: Grown, full: Path) -> None:
+    done = rebuild(grown, full, from_snapshot="oldest")
+    assert (done.began_with, done.height) == (grown.height, grown.tip)
+    assert audit(grown, full).difference is None
+    node = open_copy(grown.chain, full)
+    assert node.execution.store.beginning.height == grown.height
+    node.run()
+    node.close()
+    # The blocks before are there still, and so is the whole past.
+    assert rebuild(grown, full).began_with == 0
+    with pytest.raises(UsageError, match="no snapshot of this height"):
+        rebuild(grown, full, from_snapshot="7")
 
 
 def test_a_block_that_is_not_the_one_of_the_snapshot_is_named(grown: Grown, data: Path) -> None:

@@ -50,14 +50,27 @@ def run(
 
 
 @app.command()
-def rebuild(config: ConfigArgument, output: OutputOption = Format.TABLE) -> None:
+def rebuild(
+    config: ConfigArgument,
+    from_snapshot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEIGHT",
+            help="Begin with the state of a snapshot that the node kept, after verifying it: its height, or "
+            "`oldest`. It is sooner done, and the node answers for later blocks alone.",
+        ),
+    ] = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
     """Make `state/` of a stopped node anew from its blocks; interrupted, it goes on when it is run again."""
     from tanpo.cli.upkeep import describe_replayed, load_node, watched
     from tanpo.node.rebuilding import rebuild_state
 
     loaded, genesis = load_node(config)
     with watched("rebuilding") as watch:
-        done = rebuild_state(loaded.data_dir, genesis, loaded.execution, watch)
+        done = rebuild_state(
+            loaded.data_dir, genesis, loaded.execution, watch, from_snapshot=from_snapshot or ""
+        )
     print_fields(output, {"config": str(config), **describe_replayed(done)})
 
 
