@@ -4,6 +4,8 @@ FOLDER holds `failing.c`, which is preloaded into a process and lets one chosen 
 fail, and `writer.py`, which writes a ledger and promises. A first run notes all calls. Then each chosen one
 fails in a run of its own: the process must end with the exit code for it, must not sync or write that file
 again, and must have kept all that it reported durable, which the writer checks on the disk that works again.
+
+One call of each kind comes first, then others: a bench that has to end before its time has seen every kind.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -33,6 +36,9 @@ makes in the background of a log that it keeps until they are synced; the next w
 
 RUN_SECONDS_MAX: Final = 120
 
+MINUTES_MAX: Final = 25.0
+"""With the last run the bench ends within half an hour, on a busy machine too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
@@ -47,7 +53,7 @@ class Call:
     @property
     def kind(self) -> tuple[str, str]:
         """What is done to what kind of file."""
-        return self.name, re.sub(r"\d{6,}", "N", self.to or self.path)
+        return self.name, re.sub(r"\d{6,}|(?<=/p)\d{4}", "N", self.to or self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,16 +167,21 @@ def read_trace(path: Path) -> list[Call]:
     return calls
 
 
-def choose(calls: Sequence[Call], each: int) -> Iterator[Call]:
-    """Yield up to `each` calls of every kind, from its first to its last one."""
+def choose(calls: Sequence[Call], each: int) -> list[Call]:
+    """Return up to `each` calls of every kind, spread over all of them; one of each kind comes first."""
     kinds: dict[tuple[str, str], list[Call]] = {}
     for call in calls:
         if call.name == UNLINK:
             continue  # What cannot be removed stays, which is no loss.
         kinds.setdefault(call.kind, []).append(call)
+    rounds: dict[int, list[Call]] = {}
     for found in kinds.values():
         count = min(each, len(found))
-        yield from (found[(2 * position + 1) * len(found) // (2 * count)] for position in range(count))
+        for position in range(count):
+            # The one in the middle, then those around it.
+            turn = (position + count // 2) % count
+            rounds.setdefault(position, []).append(found[(2 * turn + 1) * len(found) // (2 * count)])
+    return [call for position in sorted(rounds) for call in rounds[position]]
 
 
 def judge_end(done: subprocess.CompletedProcess[str], call: Call, error: int) -> list[str]:
@@ -202,18 +213,24 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="where failing.c and writer.py are")
     parser.add_argument("--each", type=int, default=3, help="calls of every kind that fail, each in a run")
     parser.add_argument("--kinds", type=int, default=0, help="of that many kinds, evenly chosen; 0 for all")
+    parser.add_argument("--minutes", type=float, default=MINUTES_MAX, help="begin no run after so long")
     options = parser.parse_args()
-    findings = []
+    findings, left = [], 0
+    deadline_s = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory(prefix="tanpo-faults-") as scratch:
         bench = Bench(options.folder, Path(scratch))
-        chosen = list(choose(bench.record(), options.each))
+        chosen = choose(bench.record(), options.each)
         wanted = min(options.kinds or len(chosen), len(chosen))
         for call in [chosen[place * len(chosen) // wanted] for place in range(wanted)]:
             for error in (errno.EIO, errno.ENOSPC) if options.each > 1 else (_natural(call),):
-                findings.append(bench.try_call(call, error))
+                if time.monotonic() < deadline_s:
+                    findings.append(bench.try_call(call, error))
+                else:
+                    left += 1
     broken = [finding for finding in findings if finding.violations]
     document = {
         "runs": len(findings),
+        "left_for_want_of_time": left,
         "kinds": len({(finding.call, finding.path) for finding in findings}),
         "ended": sum(finding.exit_code != 0 for finding in findings),
         "violations": [asdict(finding) for finding in broken],

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tanpo.ledger.errors import LedgerError, Reason
+from tanpo.ledger.errors import LedgerError, PeerFault, Reason
 from tanpo.ledger.lineage import Lineage, decode_header
 from tanpo.ledger.snapshotproof import decode_step
 from tanpo.ledger.transaction import Call, Transaction, build_transaction
 from tanpo.ledger.types import Epoch, Height, MemberId
 from tanpo.ledger.validators import Validator
+from tanpo.node.body import verify_body
 from tanpo.node.epochs import Lineage as KnownLineage
 from tanpo.node.finality import EpochSteps
 from tanpo.node.mempool import Mempool, MempoolLimits
@@ -22,7 +24,7 @@ from tanpo.node.outcome import OutcomeState
 from tanpo.node.proofs import Proofs
 from tanpo.node.reads import Reads
 from tanpo.node.retention import DAY_MS, Retention, RetentionPolicy
-from tanpo.testing.chain import BLOCK_MS, START_MS, Chain, change_validators
+from tanpo.testing.chain import BLOCK_MS, START_MS, Chain, change_validators, open_copy
 
 FAR = 10**6
 
@@ -194,6 +196,39 @@ def test_the_outcome_of_a_request_id_that_was_used_again_is_not_pruned_with_the_
     assert make_reads(chain).outcome("dealer-a", "twice").height == again
     assert prune(chain, blocks=5) > again
     assert make_reads(chain).outcome("dealer-a", "twice").state is OutcomeState.UNKNOWN
+
+
+def test_nodes_agree_on_an_expired_id_whether_they_hold_its_first_block_or_not(
+    chain: Chain, tmp_path: Path
+) -> None:
+    """What a node has pruned decides what it tells its clients, and never what it votes for or executes."""
+    first = make_transaction(chain, "twice")
+    chain.run(first)
+    taken = []
+    for _ in range(20):
+        taken.append(chain.execution.is_taken(first.request_digest))
+        grow(chain, 1)
+    assert (taken[0], taken[-1]) == (True, False)
+    shutil.copytree(chain.folder, tmp_path / "archive")
+    archive = open_copy(chain, tmp_path / "archive")
+    assert prune(chain, blocks=5) > 2
+    again = make_transaction(chain, "twice")
+    held = [node.execution.store.find_request(again.request_digest) for node in (archive, chain)]
+    assert held == [(1, 0), None]
+
+    found = []
+    for node in (archive, chain):
+        executed = node.execute(again)
+        verify_body(executed.decoded, node.genesis.parameters, node.execution.is_taken)
+        (receipt,) = node.commit(executed)
+        found.append((executed.decoded.block.block_hash, executed.state_root, receipt))
+    assert found[0] == found[1]
+    # From now on the id is taken for both.
+    once_more = make_transaction(chain, "twice")
+    for node in (archive, chain):
+        with pytest.raises(PeerFault, match="executed"):
+            verify_body(node.execute(once_more).decoded, node.genesis.parameters, node.execution.is_taken)
+    archive.close()
 
 
 def test_the_lineage_of_validators_outlives_the_blocks_that_prove_it(chain: Chain) -> None:
