@@ -24,6 +24,9 @@ from tanpo.ledger.values import Fields, value_from_json, value_to_json, write_fi
 
 GENESIS_VERSION: Final = 1
 
+MEMBERS_CONTRACT: Final = "members"
+"""The contract that keeps the members; it is set up with what the genesis says of them, and no more."""
+
 _HEADER_ROOM_BYTES: Final = (1 + BLOCK_EVIDENCE_MAX) * 1024
 """What an encoded block needs besides its envelopes: its header and two counts, and evidence, of which each
 kind is below a kilobyte."""
@@ -56,7 +59,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledContract:
-    """A contract present from the first block: source text and the arguments of its `@init`."""
+    """A contract present from the first block: source text and the arguments of its `@init`.
+
+    That of the name `members` has none here: nodes set it up with the genesis' members.
+    """
 
     name: str
     source: str
@@ -175,6 +181,8 @@ def verify_genesis(genesis: Genesis) -> None:
     members = [member.member for member in genesis.members]
     _check_names("member", members)
     _check_names("contract", [contract.name for contract in genesis.contracts])
+    if any(one.arguments for one in genesis.contracts if one.name == MEMBERS_CONTRACT):
+        raise _wrong(f"{MEMBERS_CONTRACT} is given arguments, but it takes the members of the genesis itself")
     _verify_keys(genesis)
     _verify_validators(genesis.validators, members)
     _verify_parameters(genesis.parameters)

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from tanpo.ledger.contractversion import compute_contract_key
 from tanpo.ledger.errors import PeerFault, Reason
+from tanpo.ledger.genesis import MEMBERS_CONTRACT
+from tanpo.ledger.membership import ROLES_VARIABLE
 from tanpo.ledger.prooffile import SignerStatus, Standing
 from tanpo.ledger.statelayout import StateLayout
 from tanpo.ledger.stateproof import verify_partial_tree
 from tanpo.ledger.types import MemberId, StateRoot
-
-MEMBERS_CONTRACT: Final = "members"
-ROLES_VARIABLE: Final = "roles"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,6 +99,7 @@ def replace(validators: list[Validator]) -> None:
     lasts = kept >= quorum or len(now) < FAULT_TOLERANT
     require(lasts, "QUORUM_LOST", kept=kept, limit=quorum, validators=total)
     wanted = validators
+    note_voting(now, validators)
     emit("ReplacementAgreed", epoch=number + 1, validators=total, kept=kept)
 
 
@@ -113,6 +114,7 @@ def begin_epoch() -> None:
     sets[number] = waiting
     wanted = nothing
     base_height = ctx.height
+    note_voting(waiting, nothing)
 
 
 @entry
@@ -121,6 +123,16 @@ def refuse_pending() -> None:
     check_node()
     nothing: list[Validator] = []
     wanted = nothing
+    note_voting(sets[number], nothing)
+
+
+def note_voting(now: list[Validator], then: list[Validator]) -> None:
+    # Members that have a node in either are not dismissed.
+    members: list[str] = []
+    for one in now + then:
+        if one.member not in members:
+            members.append(one.member)
+    registry.note_voting(members=members)
 
 
 def check_node() -> None:

@@ -137,7 +137,7 @@ def plan_network(member_count: int, validator_count: int | None = None) -> Netwo
     return NetworkPlan(
         members=tuple(members),
         validator_count=member_count if validator_count is None else validator_count,
-        contracts=plan_contracts((one.member, one.roles) for one in members),
+        contracts=plan_contracts(),
     )
 
 

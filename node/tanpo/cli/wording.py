@@ -13,12 +13,11 @@ from typing import Any, Final
 
 from tanpo.ledger.blockcheck import BlocksVerdict
 from tanpo.ledger.errors import clip
-from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.genesis import MEMBERS_CONTRACT, Genesis
 from tanpo.ledger.proofcheck import ReceiptVerdict, StateVerdict, Verdict
 from tanpo.ledger.prooffile import SignerStatus
 from tanpo.ledger.prooftrail import Certification
 from tanpo.ledger.receipt import Event
-from tanpo.ledger.standing import MEMBERS_CONTRACT
 from tanpo.ledger.values import Value, value_to_json
 
 REGISTER: Final = "instruments"

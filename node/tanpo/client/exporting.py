@@ -15,11 +15,13 @@ from tanpo.ledger.blockexport import ExportAbove, ExportHead, ExportWriter
 from tanpo.ledger.certificate import encode_commit_proof
 from tanpo.ledger.contractversion import compute_contract_key
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, UsageError
+from tanpo.ledger.genesis import MEMBERS_CONTRACT
 from tanpo.ledger.lineage import EpochPin
+from tanpo.ledger.membership import ROLES_VARIABLE
 from tanpo.ledger.proofcheck import find_signer_status, verify_proof_file
 from tanpo.ledger.prooffile import ProofFile, ReceiptFile, Standing, StateFile, Trail
 from tanpo.ledger.proofs import ReceiptProof, StateProof, compute_epoch_needed
-from tanpo.ledger.standing import MEMBERS_CONTRACT, ROLES_VARIABLE, list_members
+from tanpo.ledger.standing import list_members
 from tanpo.ledger.types import MemberId, TxId
 from tanpo.ledger.values import Value
 

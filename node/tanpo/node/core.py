@@ -17,7 +17,7 @@ from tanpo.consensus import (
 )
 from tanpo.ledger.errors import Reason, Unavailable, UsageError
 from tanpo.ledger.evidence import Evidence
-from tanpo.ledger.genesis import Genesis, collect_keys
+from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Transaction
 from tanpo.ledger.types import MemberId
@@ -33,9 +33,9 @@ from tanpo.node.evidence import EvidencePool, EvidenceRead
 from tanpo.node.execution import ExecutedBlock, Execution
 from tanpo.node.gateway import Gateway, committed_outcome
 from tanpo.node.intake import Intake
-from tanpo.node.keyring import KeyRing
+from tanpo.node.keyring import key_removed
 from tanpo.node.logs import get_logger
-from tanpo.node.mempool import Mempool, MempoolLimits, overtaken, reused_request
+from tanpo.node.mempool import Mempool, MempoolLimits, has_expired, overtaken, reused_request
 from tanpo.node.metrics import Metrics
 from tanpo.node.opening import open_execution
 from tanpo.node.outcome import Outcome, OutcomeHub, OutcomeState
@@ -127,7 +127,6 @@ class Core:
         settings: CoreSettings,
         metrics: Metrics,
         clock: Clock,
-        keyring: KeyRing,
         evidence: EvidencePool,
         data_dir: Path,
         snapshots: Snapshotting,
@@ -140,6 +139,7 @@ class Core:
         self._metrics = metrics
         self._clock = clock
         self._evidence = evidence
+        self._keyring = execution.keyrings.latest
         self._mempool = Mempool(settings.mempool)
         self._outcomes = OutcomeHub()
         self._admission = AdmissionWindow()
@@ -147,7 +147,7 @@ class Core:
         self._transport: Transport | None = None
         self._driver: Driver | None = None
         network_id = genesis.network_id
-        verifier = self._verifier = Verifier(keyring, metrics, settings.verify_threads)
+        verifier = self._verifier = Verifier(metrics, settings.verify_threads)
         self.reads = Reads(execution=execution, mempool=self._mempool, network_id=network_id)
         self.proofs = Proofs.create(execution, genesis)
         self.events = EventHub(execution.store)
@@ -156,7 +156,6 @@ class Core:
             parameters=genesis.parameters,
             execution=execution,
             mempool=self._mempool,
-            keyring=keyring,
             verifier=verifier,
             reads=self.reads,
             outcomes=self._outcomes,
@@ -170,7 +169,6 @@ class Core:
             parameters=genesis.parameters,
             execution=execution,
             mempool=self._mempool,
-            keyring=keyring,
             verifier=verifier,
             evidence=evidence,
         )
@@ -197,11 +195,11 @@ class Core:
             UsageError: the directory belongs to another network or process, this validator is to rejoin
                 and cannot, or contracts are to run in a worker and cannot. Unavailable: the disk is full.
         """
-        keyring, kept = KeyRing(collect_keys(genesis)), settings.retention
+        kept = settings.retention
         with contextlib.ExitStack() as closing:
             store = LedgerStore.open(data_dir, network_id=genesis.network_id, window=kept.state_window)
             closing.callback(store.close)
-            execution = open_execution(store, genesis, keyring, metrics, settings.execution, closing)
+            execution = open_execution(store, genesis, metrics, settings.execution, closing)
             catch_up(execution, genesis.network_id, watch)
             place = execution.load_epoch(genesis)
             if settings.may_rejoin:
@@ -231,7 +229,6 @@ class Core:
             settings=settings,
             metrics=metrics,
             clock=clock or Clock.system(),
-            keyring=keyring,
             evidence=evidence,
             data_dir=data_dir,
             snapshots=snapshots,
@@ -417,6 +414,7 @@ class Core:
         ]
         committed = {transaction.tx_id for transaction in executed.decoded.transactions}
         dropped = self._mempool.remove_requests(executed.decoded.digests)
+        outcomes += self._refuse_unregistered(executed)
         outcomes += [
             self._overtaken_outcome(transaction, executed.decoded.digests)
             for transaction in dropped
@@ -429,6 +427,24 @@ class Core:
         self.events.announce()
         self._preparation.notice(executed)
         self._count(executed)
+
+    def _refuse_unregistered(self, executed: ExecutedBlock) -> list[Outcome]:
+        """Drop what waits and is signed by a key that a block has removed, and return what to tell of it."""
+        keyring = executed.keyring
+        if keyring is self._keyring:
+            return []
+        self._keyring = keyring
+        return [
+            self.reads.make_outcome(
+                # A removed key never comes back. What others signed may wait elsewhere in another envelope.
+                OutcomeState.UNKNOWN if keyring.has(transaction.signers) else OutcomeState.REJECTED,
+                tx_id=transaction.tx_id,
+                member=transaction.member,
+                request_id=transaction.request_id,
+                error=key_removed(transaction.member),
+            )
+            for transaction in self._mempool.remove(lambda envelope: not keyring.accepts(envelope))
+        ]
 
     def _overtaken_outcome(self, transaction: Transaction, committed: Set[bytes]) -> Outcome:
         """Return what became of a transaction whose envelope shares a request with a committed one."""
@@ -498,7 +514,8 @@ class Core:
     def _drop_expired(self) -> None:
         """Forget what has expired, and tell those who wait."""
         block_time_ms = self._execution.tip_time_ms
-        expired = self._mempool.remove_expired(max(block_time_ms, self._clock.wall_ms() - EXPIRY_SLACK_MS))
+        time_ms = max(block_time_ms, self._clock.wall_ms() - EXPIRY_SLACK_MS)
+        expired = self._mempool.remove(lambda envelope: has_expired(envelope, time_ms))
         self._outcomes.publish([self._expired_outcome(tx, block_time_ms) for tx in expired])
         self.gateway.notice_removed()
 

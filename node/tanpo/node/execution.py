@@ -8,6 +8,7 @@ and often enough that whoever drives it can let votes pass in between.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final
@@ -27,6 +28,7 @@ from tanpo.node.epochs import VALIDATORS_CONTRACT, EpochStart, begin_epoch, load
 from tanpo.node.evidence import compute_changes
 from tanpo.node.installing import install_genesis
 from tanpo.node.keyring import KeyRing
+from tanpo.node.keyrings import KeyRings
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.node.parties import find_parties
@@ -46,8 +48,11 @@ _LOG = get_logger("contracts")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutedBlock:
-    """A block's results, in memory until the block is final. `receipts` are encoded; `pending_valset` is the
-    hash of the validator set that the state wants next, if any, and `contracts` are the next block's."""
+    """A block's results, in memory until the block is final. `receipts` are encoded.
+
+    `pending_valset` is the hash of the validator set that the state wants next, if any; `contracts` and
+    `keyring` are those of the next block.
+    """
 
     decoded: DecodedBlock
     receipts: tuple[bytes, ...]
@@ -60,6 +65,7 @@ class ExecutedBlock:
     step: RequestStep
     pending_valset: bytes | None
     contracts: InstalledContracts
+    keyring: KeyRing
 
     @property
     def block_hash(self) -> BlockHash:
@@ -86,7 +92,8 @@ class Execution:
     """Executes, holds and commits blocks. `store`, `contracts`, `machine` and `runner` are for reading.
     `past_views` are those of earlier heights.
 
-    `contracts` are the committed state's; `programs` compile sources that are proposed ahead of their block.
+    `contracts` are the committed state's, `keyrings` those of each state; `programs` compile sources that are
+    proposed ahead of their block.
     """
 
     def __init__(
@@ -97,7 +104,7 @@ class Execution:
         programs: Programs,
         runner: Runner,
         views: Runner,
-        keyring: KeyRing,
+        keyrings: KeyRings,
         memory: RequestMemory,
         metrics: Metrics,
     ) -> None:
@@ -107,7 +114,7 @@ class Execution:
         self.runner = runner
         self.views = Views(store, views)
         self.past_views = PastViews(store, self.views, programs)
-        self._keyring = keyring
+        self.keyrings = keyrings
         self._memory = memory
         self._metrics = metrics
         self._executed: dict[BlockHash, ExecutedBlock] = {}
@@ -121,7 +128,6 @@ class Execution:
         *,
         store: LedgerStore,
         genesis: Genesis,
-        keyring: KeyRing,
         metrics: Metrics,
         programs: Programs,
         runner: Runner,
@@ -144,7 +150,7 @@ class Execution:
             programs=programs,
             runner=runner,
             views=views,
-            keyring=keyring,
+            keyrings=KeyRings(store.executed_hash, KeyRing.load(store, genesis)),
             memory=RequestMemory(decode_record(value) for _, value in records),
             metrics=metrics,
         )
@@ -190,6 +196,7 @@ class Execution:
             f"block {header.height} is executed before its parent",
         )
         contracts, base = (parent.contracts, parent.overlay) if parent else (self.contracts, self.store)
+        tasks = _make_tasks(decoded, parent.keyring if parent else self.keyrings.latest)
         scene = Scene(
             block_hash=decoded.block.block_hash,
             parent_hash=header.parent_hash,
@@ -200,9 +207,9 @@ class Execution:
             state=base,
         )
         if may_agree(contracts, decoded.transactions):
-            ran, settled = yield from self._run_both(scene, decoded, contracts)
+            ran, settled = yield from self._run_both(scene, decoded, contracts, tasks)
         else:
-            ran = yield from self.runner.run(scene, lambda run: self._play(run, decoded, contracts))
+            ran = yield from self.runner.run(scene, lambda run: _play(run, decoded, contracts, tasks))
             settled = None
         self._finish(decoded, parent, ran, settled)
 
@@ -210,6 +217,7 @@ class Execution:
         """Forget blocks that can no longer become final."""
         for block_hash in block_hashes:
             self._executed.pop(block_hash, None)
+            self.keyrings.forget(block_hash)
 
     def commit(self, block_hash: BlockHash, proof: CommitProof | None) -> ExecutedBlock:
         """Write an executed block whose parent is committed; when this returns it is on disk.
@@ -264,32 +272,16 @@ class Execution:
         return steps[::-1]
 
     def _run_both(
-        self, scene: Scene, decoded: DecodedBlock, contracts: InstalledContracts
+        self, scene: Scene, decoded: DecodedBlock, contracts: InstalledContracts, tasks: Sequence[Task]
     ) -> Steps[tuple[_Ran, Settled]]:
         """Run a block's transactions, and then, as if it were a block of its own, what they agreed."""
         middle = BlockHash(sha256(b"before its end" + scene.block_hash).digest())
         ran = yield from self.runner.run(
-            replace(scene, block_hash=middle), lambda run: self._play(run, decoded, contracts)
+            replace(scene, block_hash=middle), lambda run: _play(run, decoded, contracts, tasks)
         )
         after = replace(scene, parent_hash=middle, state=Overlay(scene.state, ran.changes))
         settled = yield from settle_agreed(self.runner, after, ran.agreed, contracts, self.programs)
         return ran, settled
-
-    def _play(self, run: BlockRun, decoded: DecodedBlock, contracts: InstalledContracts) -> Steps[_Ran]:
-        header = decoded.block.header
-        if header.flags & BlockFlags.EPOCH_END:
-            yield from begin_epoch(run)
-        find_members = self._keyring.get_signing_members
-        tasks = [Task.of_transaction(tx, find_members(tx.signers)) for tx in decoded.transactions]
-        receipts = yield from run.execute(tasks)
-        pending_valset = None
-        if VALIDATORS_CONTRACT in contracts.compiled:
-            pending_valset = yield from settle_pending(run, header, decoded.transactions)
-        agreed = None
-        if may_agree(contracts, decoded.transactions):
-            agreed = yield from find_agreed(run, contracts)
-        changes = yield from run.collect()
-        return _Ran(receipts=tuple(receipts), changes=changes, pending_valset=pending_valset, agreed=agreed)
 
     def _finish(
         self, decoded: DecodedBlock, parent: ExecutedBlock | None, ran: _Ran, settled: Settled | None
@@ -310,6 +302,8 @@ class Execution:
             _note(settled, header)
         changes = {**ran.changes, **agreed, **step.changes, **recorded}
         plan = self.store.tree.begin(header.height, changes, parent.plan if parent else None)
+        overlay = Overlay(parent.overlay if parent else self.store, changes)
+        keyring = (parent.keyring if parent else self.keyrings.latest).follow(changes, overlay)
         self._executed[decoded.block.block_hash] = ExecutedBlock(
             decoded=decoded,
             receipts=receipts,
@@ -317,12 +311,14 @@ class Execution:
             receipts_root=compute_merkle_root(receipts),
             state_root=plan.state_root,
             changes=changes,
-            overlay=Overlay(parent.overlay if parent else self.store, changes),
+            overlay=overlay,
             plan=plan,
             step=step,
             pending_valset=ran.pending_valset,
             contracts=contracts,
+            keyring=keyring,
         )
+        self.keyrings.note_executed(decoded.block.block_hash, keyring)
         self._metrics.tree_seconds.inc(time.thread_time() - started)
 
     def _write(self, executed: ExecutedBlock) -> None:
@@ -342,6 +338,7 @@ class Execution:
         )
         self.tip_term, self.tip_time_ms = header.term, header.time_ms
         self.contracts = executed.contracts
+        self.keyrings.note_committed(executed.block_hash)
         self._memory.apply_step(executed.step)
         del self._executed[executed.block_hash]
         for child in self._executed.values():
@@ -349,7 +346,9 @@ class Execution:
                 child.overlay.rebase(self.store)
 
     def _find_parties(self, executed: ExecutedBlock) -> tuple[tuple[str, ...], ...]:
-        find_members, members = self._keyring.get_signing_members, self._keyring.members
+        # Those whose keys the block was executed with, and whom it admitted.
+        keyring = self.keyrings.latest
+        find_members, members = keyring.get_signing_members, keyring.names | executed.keyring.names
         return tuple(
             find_parties(tx, find_members(tx.signers), decode_receipt(receipt), members)
             for tx, receipt in zip(executed.decoded.transactions, executed.receipts, strict=True)
@@ -361,6 +360,34 @@ class Execution:
             header = decode_block(self.store.read_block(self.store.executed_height).block).header
             self.tip_term, self.tip_time_ms = header.term, header.time_ms
         self._validity_max_ms = genesis.parameters.validity_max_ms
+
+
+def _make_tasks(decoded: DecodedBlock, keyring: KeyRing) -> list[Task]:
+    """Return a block's transactions with the members that signed each, by the keys of the parent's state."""
+    header = decoded.block.header
+    invariant(
+        all(keyring.holds(envelope) for envelope in decoded.envelopes),
+        f"block {header.height} is certified, and holds a signature by a key that its parent's state has not",
+    )
+    find_members = keyring.get_signing_members
+    return [Task.of_transaction(tx, find_members(tx.signers)) for tx in decoded.transactions]
+
+
+def _play(
+    run: BlockRun, decoded: DecodedBlock, contracts: InstalledContracts, tasks: Sequence[Task]
+) -> Steps[_Ran]:
+    header = decoded.block.header
+    if header.flags & BlockFlags.EPOCH_END:
+        yield from begin_epoch(run)
+    receipts = yield from run.execute(tasks)
+    pending_valset = None
+    if VALIDATORS_CONTRACT in contracts.compiled:
+        pending_valset = yield from settle_pending(run, header, decoded.transactions)
+    agreed = None
+    if may_agree(contracts, decoded.transactions):
+        agreed = yield from find_agreed(run, contracts)
+    changes = yield from run.collect()
+    return _Ran(receipts=tuple(receipts), changes=changes, pending_valset=pending_valset, agreed=agreed)
 
 
 def _note(settled: Settled, header: Header) -> None:

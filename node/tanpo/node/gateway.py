@@ -19,7 +19,6 @@ from tanpo.ledger.types import NetworkId
 from tanpo.node.admission import AdmissionWindow
 from tanpo.node.clock import Clock
 from tanpo.node.execution import Execution
-from tanpo.node.keyring import KeyRing
 from tanpo.node.logs import get_logger
 from tanpo.node.mempool import BlockUse, Mempool, reused_request
 from tanpo.node.metrics import Metrics
@@ -51,7 +50,6 @@ class Gateway:
         parameters: Parameters,
         execution: Execution,
         mempool: Mempool,
-        keyring: KeyRing,
         verifier: Verifier,
         reads: Reads,
         outcomes: OutcomeHub,
@@ -64,7 +62,6 @@ class Gateway:
         self._parameters = parameters
         self._execution = execution
         self._mempool = mempool
-        self._keyring = keyring
         self._verifier = verifier
         self._reads = reads
         self._outcomes = outcomes
@@ -88,7 +85,9 @@ class Gateway:
                 verdicts.append(self._take_own(position, encoded, listener, fresh))
                 if position % SCREENED_TOGETHER == SCREENED_TOGETHER - 1:
                     await asyncio.sleep(0)
-            checked = await self._verifier.verify([envelope for _, envelope in fresh])
+            checked = await self._verifier.verify(
+                [envelope for _, envelope in fresh], self._execution.keyrings.latest
+            )
         finally:
             self._checking_count -= sum(len(envelope.transactions) for _, envelope in fresh)
         self._admit_own(fresh, checked, verdicts, listener)
@@ -116,7 +115,7 @@ class Gateway:
                 faults.append(fault)
             except (TransactionRejected, Unavailable) as error:
                 self._metrics.rejected.labels(error.reason).inc()
-        verdicts = await self._verifier.verify(fresh)
+        verdicts = await self._verifier.verify(fresh, self._execution.keyrings.latest)
         for envelope, verdict in zip(fresh, verdicts, strict=True):
             if verdict is None:
                 self._add_shared(envelope)
@@ -124,8 +123,7 @@ class Gateway:
                 faults.append(verdict)
         if fresh:
             self._on_admitted(())
-        if faults:
-            raise PeerFault(faults[0].reason, f"shared envelope: {faults[0].message}", value=faults[0].value)
+        _raise_fault(faults)
 
     def forget(self, listener: OutcomeListener) -> None:
         """Stop delivering to a submitter that went away; its transactions go on."""
@@ -172,7 +170,7 @@ class Gateway:
         started = time.thread_time()
         envelope = decode_envelope(self._network_id, encoded)
         self._metrics.decode_seconds.inc(time.thread_time() - started)
-        self._keyring.check_envelope(envelope)
+        self._execution.keyrings.latest.check_envelope(envelope)
         self._check_limits(envelope)
         if is_own:
             # A client is told now what would fail; from a peer such a call costs its sender a failed receipt.
@@ -301,7 +299,8 @@ class Gateway:
                 verdicts[position] = verdict
                 continue
             try:
-                # The pool, and the chain, may have changed while signatures were checked.
+                # The pool, the chain and the keys may have changed while signatures were checked.
+                self._execution.keyrings.latest.check_envelope(envelope)
                 if self._check_requests(envelope, listener):
                     self._await(envelope, listener)
                     self._mempool.add(envelope, self._clock.monotonic_ms(), is_own=True)
@@ -321,10 +320,18 @@ class Gateway:
 
     def _add_shared(self, envelope: Envelope) -> None:
         try:
+            self._execution.keyrings.latest.check_envelope(envelope)
             if self._is_wanted(envelope):
                 self._mempool.add(envelope, self._clock.monotonic_ms(), is_own=False)
         except _REFUSALS as error:
             self._metrics.rejected.labels(error.reason).inc()
+
+
+def _raise_fault(found: Sequence[LedgerError]) -> None:
+    # A key may have been removed between two looks at it: that is nobody's fault.
+    for fault in found:
+        if fault.reason is not Reason.KEY_UNKNOWN:
+            raise PeerFault(fault.reason, f"shared envelope: {fault.message}", value=fault.value)
 
 
 def _log_verdicts(fresh: Sequence[tuple[int, Envelope]], verdicts: Sequence[LedgerError | None]) -> None:

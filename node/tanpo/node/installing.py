@@ -18,7 +18,8 @@ from tanpo.ledger.contractversion import (
     encode_version,
 )
 from tanpo.ledger.errors import Reason, TransactionRejected, UsageError, clip
-from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.genesis import MEMBERS_CONTRACT, Genesis
+from tanpo.ledger.membership import members_to_arguments
 from tanpo.ledger.plans import CONTRACTS_CONTRACT, ContractPlan
 from tanpo.ledger.receipt import Event
 from tanpo.ledger.values import Fields, Value
@@ -41,9 +42,13 @@ from tanpo.vm import (
 
 NODE_CALLS: Final[Mapping[str, tuple[str, ...]]] = {
     CONTRACTS_CONTRACT: ("agreed", "proposal", "refuse", "settle", "source"),
+    MEMBERS_CONTRACT: (),
     VALIDATORS_CONTRACT: ("begin_epoch", "current", "epoch", "of_epoch", "pending", "refuse_pending"),
 }
-"""What nodes call themselves: upgrades keep these, and only a genesis installs a contract of such a name."""
+"""What nodes call themselves: upgrades keep these, and only a genesis installs a contract of such a name.
+
+They call nothing of `members`: they read what it keeps.
+"""
 
 REASONS_MAX: Final = 32
 REASON_CHARACTERS_MAX: Final = 1_000
@@ -187,6 +192,7 @@ def install_genesis(genesis: Genesis, programs: Programs) -> dict[bytes, bytes |
             sender="", signers=(), time_ms=genesis.time_ms, height=0, tx_id=genesis.network_id
         )
         source = contract.source.encode("utf-8")
+        is_register = contract.name == MEMBERS_CONTRACT
         try:
             installation = install(
                 ContractPlan.create(
@@ -196,7 +202,7 @@ def install_genesis(genesis: Genesis, programs: Programs) -> dict[bytes, bytes |
                     gas_table_version=GAS_TABLE_VERSION,
                 ),
                 source,
-                contract.arguments,
+                members_to_arguments(genesis) if is_register else contract.arguments,
                 contracts=contracts,
                 state=state,
                 context=context,

@@ -156,19 +156,22 @@ class Mempool:
                 dropped += self._remove(known[1]).envelope.transactions
         return dropped
 
-    def remove_expired(self, time_ms: int) -> list[Transaction]:
-        """Drop envelopes with a transaction that `time_ms` (Unix) is past; return their transactions."""
-        expired = [
-            signed_hash
-            for signed_hash, entry in self._entries.items()
-            if any(tx.valid_until_ms < time_ms for tx in entry.envelope.transactions)
-        ]
-        return [tx for signed_hash in expired for tx in self._remove(signed_hash).envelope.transactions]
+    def remove(self, is_over: Callable[[Envelope], bool]) -> list[Transaction]:
+        """Drop envelopes that have become good for nothing; return their transactions."""
+        over = [signed_hash for signed_hash, entry in self._entries.items() if is_over(entry.envelope)]
+        return [tx for signed_hash in over for tx in self._remove(signed_hash).envelope.transactions]
 
-    def select(self, limits: Parameters, time_ms: int, is_taken: Callable[[bytes], bool]) -> list[Envelope]:
+    def select(
+        self,
+        limits: Parameters,
+        time_ms: int,
+        is_taken: Callable[[bytes], bool],
+        accepts: Callable[[Envelope], bool] = lambda _: True,
+    ) -> list[Envelope]:
         """Return envelopes for a block at `time_ms`, oldest first, within the block's limits.
 
-        `is_taken` tells of a request that an uncommitted ancestor already holds.
+        `is_taken` tells of a request that an uncommitted ancestor already holds, `accepts` whether that block
+        may hold an envelope.
         """
         chosen: list[Envelope] = []
         used = BlockUse()
@@ -176,7 +179,7 @@ class Mempool:
             envelope = entry.envelope
             if any(is_taken(digest) for digest in entry.digests):
                 continue
-            if not fits_time(envelope, time_ms, limits.validity_max_ms):
+            if not fits_time(envelope, time_ms, limits.validity_max_ms) or not accepts(envelope):
                 continue
             used = used.plus(envelope)
             if not used.fits(limits):
@@ -222,6 +225,11 @@ class Mempool:
 def fits_time(envelope: Envelope, time_ms: int, validity_max_ms: int) -> bool:
     """Return whether every transaction may execute in a block at this time (D5)."""
     return all(time_ms <= tx.valid_until_ms <= time_ms + validity_max_ms for tx in envelope.transactions)
+
+
+def has_expired(envelope: Envelope, time_ms: int) -> bool:
+    """Return whether `time_ms` (Unix) is past what a transaction of an envelope is valid for."""
+    return any(tx.valid_until_ms < time_ms for tx in envelope.transactions)
 
 
 def reused_request(transaction: Transaction) -> TransactionRejected:

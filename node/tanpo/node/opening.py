@@ -8,7 +8,6 @@ from tanpo.ledger.genesis import Genesis
 from tanpo.node.config import ExecutionMode
 from tanpo.node.contract_sets import Programs
 from tanpo.node.execution import Execution
-from tanpo.node.keyring import KeyRing
 from tanpo.node.metrics import Metrics
 from tanpo.node.worker.runner import open_runners
 from tanpo.storage import LedgerStore
@@ -17,7 +16,6 @@ from tanpo.storage import LedgerStore
 def open_execution(
     store: LedgerStore,
     genesis: Genesis,
-    keyring: KeyRing,
     metrics: Metrics,
     mode: ExecutionMode,
     closing: ExitStack,
@@ -30,7 +28,6 @@ def open_execution(
     return Execution.open(
         store=store,
         genesis=genesis,
-        keyring=keyring,
         metrics=metrics,
         programs=programs,
         runner=runner,

@@ -12,7 +12,7 @@ from typing import Final
 
 from tanpo.ledger.block import Block, BlockFlags
 from tanpo.ledger.errors import CorruptState, Reason, UsageError
-from tanpo.ledger.genesis import Genesis, collect_keys
+from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.merkle import compute_merkle_root
 from tanpo.ledger.plans import ContractPlan, decode_arguments
 from tanpo.ledger.receipt import Event, Receipt, decode_receipt, encode_receipt
@@ -93,10 +93,10 @@ class Replay:
 
     def __init__(self, genesis: Genesis) -> None:
         self._genesis = genesis
-        self._keyring = KeyRing(collect_keys(genesis))
         self._programs = Programs()
         self._state = Overlay(EmptyState(), install_genesis(genesis, self._programs))
         self._contracts = load_contracts(self._state, self._programs)
+        self._keyring = KeyRing.load(self._state, genesis)
         self._memory = RequestMemory()
         self._runner = LocalRunner(self._programs, Metrics())
         self._tip: tuple[int, int] = (0, genesis.time_ms)
@@ -167,8 +167,10 @@ class Replay:
         would.apply(then.changes)
         differences: list[Difference] = []
         for block in blocks:
+            # Who signed what is a fact, whatever the plan would have made of the members.
+            keyring = self._keyring
             was = self._advance(block, has_writes=True)
-            new = self._run(was.decoded, contracts, would, has_writes=True)
+            new = self._run(was.decoded, keyring, contracts, would, has_writes=True)
             would.apply(new.changes)
             contracts = new.contracts
             for index, transaction in enumerate(was.decoded.transactions):
@@ -185,18 +187,25 @@ class Replay:
         if compute_merkle_root(self._receipts) != header.receipts_root:
             raise _diverged(header.height - 1, "set of receipts")
         decoded = decode_body(block, self._genesis.network_id, lambda _: None)
-        ran = self._run(decoded, self._contracts, self._state, has_writes=has_writes)
+        ran = self._run(decoded, self._keyring, self._contracts, self._state, has_writes=has_writes)
         step = self._memory.compute_step(header.height, header.time_ms, decoded.transactions, [])
         self._memory.apply_step(step)
         recorded = compute_changes(header.height, decoded.evidence)
         self._state.apply({**ran.changes, **step.changes, **recorded})
+        self._keyring = self._keyring.follow(ran.changes, self._state)
         self._contracts = ran.contracts
         self._receipts = ran.announced
         self._tip = (header.height, header.time_ms)
         return ran
 
     def _run(
-        self, decoded: DecodedBlock, contracts: InstalledContracts, state: Overlay, *, has_writes: bool
+        self,
+        decoded: DecodedBlock,
+        keyring: KeyRing,
+        contracts: InstalledContracts,
+        state: Overlay,
+        *,
+        has_writes: bool,
     ) -> _Ran:
         """Execute a block on a state as a node does: in one run, for prices go by what a block wrote."""
         header = decoded.block.header
@@ -210,8 +219,7 @@ class Replay:
             state=state,
         )
         tasks = [
-            Task.of_transaction(one, self._keyring.get_signing_members(one.signers))
-            for one in decoded.transactions
+            Task.of_transaction(one, keyring.get_signing_members(one.signers)) for one in decoded.transactions
         ]
         played = play_blocking(
             self._runner.run(scene, lambda run: _play(run, decoded, contracts, tasks, has_writes=has_writes))

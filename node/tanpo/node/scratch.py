@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from tanpo.ledger.errors import CorruptState, Reason, UsageError
-from tanpo.ledger.genesis import Genesis, collect_keys
+from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import Height, NetworkId
 from tanpo.node.config import ExecutionMode
 from tanpo.node.execution import ExecutedBlock, Execution
-from tanpo.node.keyring import KeyRing
 from tanpo.node.metrics import Metrics
 from tanpo.node.opening import open_execution
 from tanpo.node.origins import Origin, lay_origin
@@ -76,7 +75,7 @@ def open_scratch(
         _claim(work, _GENESIS if origin is None else origin.name)
         store = _open_store(work, data_dir / BLOCKS_NAME, genesis.network_id, origin, watch)
         opened.callback(store.close)
-        yield open_execution(store, genesis, KeyRing(collect_keys(genesis)), Metrics(), mode, opened)
+        yield open_execution(store, genesis, Metrics(), mode, opened)
 
 
 def replay_all(

@@ -15,7 +15,7 @@ from typing import Final
 
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected
 from tanpo.ledger.transaction import Envelope
-from tanpo.node.keyring import KeyRing
+from tanpo.node.keyring import KeyRing, key_unknown
 from tanpo.node.metrics import Metrics
 
 CHUNK_SIGNATURES: Final = 64
@@ -27,10 +27,9 @@ INLINE_SIGNATURES: Final = 4
 
 
 class Verifier:
-    """Checks the signatures of envelopes against the registered keys, on the loop if there are no threads."""
+    """Checks the signatures of envelopes against registered keys, on the loop if there are no threads."""
 
-    def __init__(self, keyring: KeyRing, metrics: Metrics, thread_count: int) -> None:
-        self._keyring = keyring
+    def __init__(self, metrics: Metrics, thread_count: int) -> None:
         self._metrics = metrics
         self._pool = ThreadPoolExecutor(thread_count, thread_name_prefix="verify") if thread_count else None
 
@@ -39,42 +38,48 @@ class Verifier:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    async def verify(self, envelopes: Sequence[Envelope]) -> list[LedgerError | None]:
-        """Return per envelope None, or why its signatures are refused. Keys were checked before."""
+    async def verify(self, envelopes: Sequence[Envelope], keyring: KeyRing) -> list[LedgerError | None]:
+        """Return per envelope None, or why its signatures are refused."""
         signature_count = sum(len(envelope.signatures) for envelope in envelopes)
         if signature_count <= INLINE_SIGNATURES:
-            return self._verify_chunk(envelopes)
+            return self._verify_chunk(envelopes, keyring)
         if self._pool is None:
-            return await self._verify_in_slices(envelopes)
+            return await self._verify_in_slices(envelopes, keyring)
         loop = asyncio.get_running_loop()
         chunks = _split(envelopes, CHUNK_SIGNATURES)
-        jobs = [loop.run_in_executor(self._pool, self._verify_chunk, chunk) for chunk in chunks]
+        jobs = [loop.run_in_executor(self._pool, self._verify_chunk, chunk, keyring) for chunk in chunks]
         return [verdict for verdicts in await asyncio.gather(*jobs) for verdict in verdicts]
 
-    async def _verify_in_slices(self, envelopes: Sequence[Envelope]) -> list[LedgerError | None]:
+    async def _verify_in_slices(
+        self, envelopes: Sequence[Envelope], keyring: KeyRing
+    ) -> list[LedgerError | None]:
         verdicts: list[LedgerError | None] = []
         for chunk in _split(envelopes, SLICE_SIGNATURES):
-            verdicts += self._verify_chunk(chunk)
+            verdicts += self._verify_chunk(chunk, keyring)
             await asyncio.sleep(0)
         return verdicts
 
-    def _verify_chunk(self, envelopes: Sequence[Envelope]) -> list[LedgerError | None]:
+    def _verify_chunk(self, envelopes: Sequence[Envelope], keyring: KeyRing) -> list[LedgerError | None]:
         started = time.thread_time()
-        verdicts = [self._verify_one(envelope) for envelope in envelopes]
+        verdicts = [_verify_one(envelope, keyring) for envelope in envelopes]
         self._metrics.verify_seconds.inc(time.thread_time() - started)
         self._metrics.signatures_verified.inc(sum(len(envelope.signatures) for envelope in envelopes))
         return verdicts
 
-    def _verify_one(self, envelope: Envelope) -> LedgerError | None:
-        for key_id, signature in envelope.signatures:
-            if not self._keyring.get_public_key(key_id).verify(signature, envelope.digest):
-                return TransactionRejected(
-                    Reason.SIGNATURE_INVALID,
-                    "a signature does not fit the transactions and its key",
-                    value=key_id.hex(),
-                    remedy="sign the envelope digest of exactly these transactions on this network",
-                )
-        return None
+
+def _verify_one(envelope: Envelope, keyring: KeyRing) -> LedgerError | None:
+    for key_id, signature in envelope.signatures:
+        key = keyring.find_public_key(key_id)
+        if key is None:
+            return key_unknown(key_id)
+        if not key.verify(signature, envelope.digest):
+            return TransactionRejected(
+                Reason.SIGNATURE_INVALID,
+                "a signature does not fit the transactions and its key",
+                value=key_id.hex(),
+                remedy="sign the envelope digest of exactly these transactions on this network",
+            )
+    return None
 
 
 def _split(envelopes: Sequence[Envelope], signatures_max: int) -> list[list[Envelope]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
+from hashlib import sha256, sha512
 from types import MappingProxyType
 from typing import Final, cast
 
@@ -32,6 +32,7 @@ ISSUED: Final = 300
 
 GAS_LIMIT: Final = 1_000_000
 REIGN_KEY: Final = b"\x02\x00reign"
+_KEY_PREFIX: Final = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 _SCENE_MS: Final = 1_767_225_600_000
 
 
@@ -115,16 +116,28 @@ def _set_scene() -> tuple[Machine, Mapping[bytes, bytes]]:
     session = machine.open_session(_Pairs({}))
     genesis = _context("", _SCENE_MS, 0, bytes(32))
     members: tuple[Value, ...] = (
-        {"member": REGISTRAR, "roles": ("registrar", "cash_issuer")},
-        {"member": CUSTODIAN, "roles": ("custodian",)},
-        *({"member": dealer, "roles": ("participant",)} for dealer in DEALERS),
+        _describe_member(REGISTRAR, "registrar", "cash_issuer"),
+        _describe_member(CUSTODIAN, "custodian"),
+        *(_describe_member(dealer, "participant") for dealer in DEALERS),
     )
-    _require(session.initialise("members", (("members", members),), genesis, GAS_LIMIT))
+    _require(session.initialise("members", (("members", members), ("voters", ())), genesis, GAS_LIMIT))
     _require(session.initialise("instruments", (("contracts", ()),), genesis, GAS_LIMIT))
     for number, (sender, entry, arguments) in enumerate(_list_opening_calls()):
         context = _context(sender, _SCENE_MS, 0, sha256(b"scene %d" % number).digest())
         _require(session.run(Call.create("instruments", entry, arguments), context, GAS_LIMIT))
     return machine, _apply({}, {**session.collect_changes(), REIGN_KEY: b"0 None"})
+
+
+def _describe_member(member: str, *roles: str) -> dict[str, Value]:
+    """Return a member with made-up keys: here nobody signs."""
+    return {
+        "member": member,
+        "name": member,
+        "lei": "",
+        "roles": roles,
+        "ca_certificate": b"none",
+        "keys": (_KEY_PREFIX + sha512(member.encode()).digest(),),
+    }
 
 
 def _list_opening_calls() -> Iterable[tuple[str, str, dict[str, Value]]]:

@@ -24,7 +24,7 @@ from tanpo.ledger.certificate import (
     compute_signed_digest,
     vote_bytes,
 )
-from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters, collect_keys
+from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.plans import (
     CONTRACTS_CONTRACT,
@@ -42,7 +42,6 @@ from tanpo.node.body import DecodedBlock, decode_body
 from tanpo.node.config import ExecutionMode
 from tanpo.node.contract_sets import Programs
 from tanpo.node.execution import ExecutedBlock, Execution
-from tanpo.node.keyring import KeyRing
 from tanpo.node.metrics import Metrics
 from tanpo.node.replaying import catch_up
 from tanpo.node.running import play_blocking
@@ -213,7 +212,6 @@ class Chain:
         return Execution.open(
             store=LedgerStore.open(self.folder, network_id=self.genesis.network_id),
             genesis=self.genesis,
-            keyring=KeyRing(collect_keys(self.genesis)),
             metrics=metrics,
             programs=programs,
             runner=runner,
@@ -281,15 +279,12 @@ def _make_genesis(
     has_validators: bool,
     has_register: bool,
 ) -> Genesis:
-    roster: tuple[Value, ...] = tuple(
-        {"member": member, "roles": _ROLES.get(member, ()) if has_register else ()} for member in keys
-    )
     validators = tuple(
         Validator(member=MemberId(member), node="node", public_key=key.public_key.encoded)
         for member, key in voting.items()
     )
     arguments: dict[str, Fields] = {
-        "members": (("members", roster),),
+        "members": (),
         "validators": (("validators", validators_to_value(validators)),),
         CONTRACTS_CONTRACT: (),
         "instruments": (("contracts", ()),),
@@ -304,8 +299,8 @@ def _make_genesis(
                 member=MemberId(member),
                 name=member,
                 lei="",
-                roles=(),
-                ca_certificate=b"",
+                roles=_ROLES.get(member, ()) if has_register else (),
+                ca_certificate=b"none",
                 keys=(key.public_key.encoded,),
             )
             for member, key in keys.items()

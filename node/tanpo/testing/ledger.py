@@ -98,6 +98,32 @@ def build_validator(member: str, node: str = "node-1", *, key: str = "") -> dict
     return {"member": member, "node": node, "public_key": _KEY_PREFIX + point}
 
 
+def build_key(name: str) -> bytes:
+    """Return a made-up public key of the right form, another one for another name."""
+    return _KEY_PREFIX + sha512(name.encode()).digest()
+
+
+def build_member(member: str, roles: Sequence[str] = (), **changes: Value) -> dict[str, Value]:
+    """Return a member as the contract `members` is set up with it; `changes` replace fields.
+
+    What it is not told is made up: a name, a CA certificate, one key.
+    """
+    plain: dict[str, Value] = {
+        "member": member,
+        "name": member.title(),
+        "lei": "",
+        "roles": tuple(roles),
+        "ca_certificate": f"the CA of {member}".encode(),
+        "keys": (build_key(member),),
+    }
+    return {**plain, **changes}
+
+
+def build_member_arguments(*members: Mapping[str, Value], voters: Sequence[str] = ()) -> dict[str, Value]:
+    """Return the arguments that set up the contract `members`, of which `voters` have validators."""
+    return {"members": tuple(members), "voters": tuple(voters)}
+
+
 class Ledger:
     """Contracts and their state in memory. A call is a transaction: it takes effect whole or not at all.
 
@@ -173,12 +199,12 @@ class Ledger:
         *,
         operators: Sequence[str] = ("settlement", "collateral"),
     ) -> None:
-        """Deploy the product's contracts for these members, each a record of `member` and `roles`.
+        """Deploy the product's contracts for these members, each as `build_member` returns it.
 
         `operators` are the contracts that the register of instruments lets act for members.
         """
         arguments: dict[str, Mapping[str, Value]] = {
-            "members": {"members": tuple(members)},
+            "members": build_member_arguments(*members, voters=[str(one["member"]) for one in members]),
             "validators": {"validators": tuple(build_validator(str(one["member"])) for one in members)},
             "instruments": {"contracts": tuple(operators)},
         }

@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from tanpo.ledger.values import Value
-from tanpo.testing.ledger import Ledger
+from tanpo.testing.ledger import Ledger, build_member
 
 REGISTRAR: Final = "trust-bank"
 CUSTODIAN: Final = "custody-bank"
 DEALERS: Final = ("dealer-a", "dealer-b", "dealer-c")
 
 MEMBERS: Final[tuple[Mapping[str, Value], ...]] = (
-    {"member": REGISTRAR, "roles": ("registrar", "cash_issuer", "price_source")},
-    {"member": CUSTODIAN, "roles": ("custodian", "price_source", "collateral_agent")},
-    *({"member": dealer, "roles": ("participant",)} for dealer in DEALERS),
+    build_member(REGISTRAR, ("registrar", "cash_issuer", "price_source")),
+    build_member(CUSTODIAN, ("custodian", "price_source", "collateral_agent")),
+    *(build_member(dealer, ("participant",)) for dealer in DEALERS),
 )
 
 BOND: Final = "US91282CJZ59"

@@ -12,10 +12,11 @@ from tanpo.consensus import Timing
 from tanpo.consensus.messages import Append, AppendReply
 from tanpo.consensus.wire import decode_message, encode_message
 from tanpo.contracts import load_source
-from tanpo.ledger.block import decode_block
+from tanpo.ledger.block import decode_block, encode_block
 from tanpo.ledger.errors import LedgerError
 from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters
 from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.snapshotproof import decode_snapshot_proof, verify_snapshot_proof
 from tanpo.ledger.transaction import Call, Envelope, Transaction, build_transaction, sign_envelope
 from tanpo.ledger.types import BlockHash, Height, KeyId, MemberId
 from tanpo.ledger.validators import Validator, validators_to_value
@@ -27,6 +28,9 @@ from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome
 from tanpo.node.promises import create_promises
 from tanpo.node.retention import RetentionPolicy
+from tanpo.storage import StoredBlock
+from tanpo.storage.snapshot_building import JOINING_NAME, Arrival, SnapshotBuilder
+from tanpo.storage.snapshots import Offer
 from tanpo.testing.accusation import make_vote
 
 NOTES = """
@@ -131,7 +135,7 @@ class Network:
                     name=member,
                     lei="",
                     roles=("participant",),
-                    ca_certificate=b"",
+                    ca_certificate=b"none",
                     keys=(key.public_key.encoded,),
                 )
                 for member, key in self.keys.items()
@@ -142,7 +146,7 @@ class Network:
                 InstalledContract(
                     name="members",
                     source=load_source("members"),
-                    arguments=(("members", tuple({"member": one, "roles": ()} for one in MEMBERS)),),
+                    arguments=(),
                 ),
                 InstalledContract(
                     name="validators",
@@ -277,6 +281,32 @@ class Network:
         transaction = self._build(request_id, call, *signing)
         return sign_envelope(
             self.genesis.network_id, [transaction], [self.keys[member] for member in signing]
+        )
+
+    def call(self, request_id: str, call: Call, *members: str) -> Envelope:
+        """Return any transaction of these members."""
+        transaction = self._build(request_id, call, *members)
+        return sign_envelope(
+            self.genesis.network_id, [transaction], [self.keys[member] for member in members]
+        )
+
+    def join(self, index: int, source: Core, offer: Offer) -> None:
+        """Lay another node's snapshot for a node that was never started, as if it had fetched it."""
+        proof = decode_snapshot_proof(offer.proof)
+        verified = verify_snapshot_proof(proof, self.genesis)
+        builder = SnapshotBuilder.open(self.folder / self.names[index] / JOINING_NAME, offer.manifest)
+        for position in builder.missing:
+            chunk = source.snapshots.read_chunk(offer.manifest.digest, position)
+            builder.insert(position, builder.verify(position, chunk))
+        block = StoredBlock(
+            height=verified.block.header.height,
+            block_hash=verified.block.block_hash,
+            block=encode_block(verified.block),
+            proof=proof.tip.commit_proof,
+        )
+        builder.finish(
+            self.genesis.network_id,
+            Arrival(block=block, receipts_root=verified.header.receipts_root, links=proof.steps),
         )
 
     async def wait_equal(self, height: int) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tanpo.ledger.block import encode_block
 from tanpo.ledger.errors import PeerFault
 from tanpo.ledger.receipt import decode_receipt
 from tanpo.ledger.snapshotproof import (
@@ -17,8 +15,6 @@ from tanpo.ledger.snapshotproof import (
     encode_snapshot_proof,
     verify_snapshot_proof,
 )
-from tanpo.storage import StoredBlock
-from tanpo.storage.snapshot_building import JOINING_NAME, Arrival, SnapshotBuilder
 from tanpo.storage.snapshots import Offer
 
 WAIT_S = 60
@@ -70,26 +66,6 @@ async def wait_shared(network: Any, above: int) -> Offer:
                     found: Offer = offer
                     return found
     pytest.fail("no snapshot that all nodes offer in 1,000 blocks")
-
-
-def build(folder: Path, source: Any, offer: Offer, genesis: Any) -> None:
-    """Join by a snapshot, as a node does that fetched it."""
-    proof = decode_snapshot_proof(offer.proof)
-    verified = verify_snapshot_proof(proof, genesis)
-    builder = SnapshotBuilder.open(folder / JOINING_NAME, offer.manifest)
-    for position in builder.missing:
-        chunk = source.snapshots.read_chunk(offer.manifest.digest, position)
-        builder.insert(position, builder.verify(position, chunk))
-    block = StoredBlock(
-        height=verified.block.header.height,
-        block_hash=verified.block.block_hash,
-        block=encode_block(verified.block),
-        proof=proof.tip.commit_proof,
-    )
-    builder.finish(
-        genesis.network_id,
-        Arrival(block=block, receipts_root=verified.header.receipts_root, links=proof.steps),
-    )
 
 
 async def test_nodes_take_the_same_snapshots_and_prove_them_from_the_genesis(cluster: Any) -> None:
@@ -164,8 +140,7 @@ async def test_a_node_that_joins_in_a_later_epoch_follows_and_serves_others(clus
             await submit(network, number % 4, network.envelope(f"r{number}", "text"))
         offer = await wait_offer(network.cores[0], EVERY)
         joined = network.add_node("beta/joined")
-        folder = network.folder / "beta" / "joined"
-        build(folder, network.cores[0], offer, network.genesis)
+        network.join(joined, network.cores[0], offer)
         core = network.start(joined, snapshot_every_blocks=EVERY)
         assert core.snapshots.first_height == offer.manifest.height
         await network.wait_equal(offer.manifest.height + 1)
@@ -193,7 +168,7 @@ async def test_a_node_catches_up_from_those_that_have_the_blocks(cluster: Any) -
             await submit(network, number % 4, network.envelope(f"r{number}", "text"))
         offer = await wait_offer(network.cores[0], EVERY)
         joined = network.add_node("beta/joined")
-        build(network.folder / "beta" / "joined", network.cores[0], offer, network.genesis)
+        network.join(joined, network.cores[0], offer)
         network.start(joined)
         await network.wait_equal(offer.manifest.height + 1)
         newcomer = network.add_node("gamma/spare")

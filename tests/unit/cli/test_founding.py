@@ -290,20 +290,20 @@ def test_a_proposal_that_says_something_else_than_a_card_is_neither_shown_nor_si
     assert not out.exists()
 
 
-def test_roles_are_in_the_genesis_once(ring: Path) -> None:
-    """What counts are those that the contract starts with: they must be those that everybody reads."""
+def test_members_are_in_the_genesis_once(ring: Path) -> None:
+    """The contract starts with those that everybody reads, so nothing else may be said of them."""
     genesis = ring / "genesis.json"
 
     def edit(document: Any) -> None:
         (contract,) = [one for one in document["contracts"] if one["name"] == "members"]
-        contract["arguments"]["members"][0]["roles"] = ["registrar"]
+        contract["arguments"]["members"] = [{"member": "dealer-a", "roles": ["registrar"]}]
 
     change(genesis, edit)
 
     card, key = str(ring / "dealer-a.card"), str(ring / "dealer-a" / "client" / "transaction.key")
     sign_it = ("genesis", "sign", str(genesis), "--card", card, "--key", key, "--out", str(ring / "new"))
     for command in (("genesis", "show", str(genesis)), sign_it):
-        assert "other members or roles than the genesis names" in refuse(*command)
+        assert "takes the members of the genesis itself" in refuse(*command)
 
 
 def test_only_the_members_own_key_signs_for_it(ring: Path) -> None:
@@ -397,7 +397,7 @@ def test_cards_know_the_roles_that_the_contract_knows() -> None:
 )
 def test_an_lei_is_one_for_a_card_as_for_the_contracts(lei: str) -> None:
     ledger = Ledger()
-    ledger.deploy("members", arguments={"members": ()})
+    ledger.deploy("members", arguments={"members": (), "voters": ()})
     ledger.deploy("instruments", arguments={"contracts": ()})
 
     assert is_lei(lei) == ledger.view("instruments", "is_lei", lei=lei)

@@ -20,7 +20,7 @@ from tanpo.cli.samples import (
 from tanpo.cli.samples.catalog import read_text
 from tanpo.cli.samples.reading import CURRENCY_DECIMALS, parse_json, to_units
 from tanpo.ledger.errors import UsageError
-from tanpo.testing import Ledger
+from tanpo.testing import Ledger, build_member
 
 CSA_FOLDER = Path(__file__).resolve().parents[4] / "shared" / "data" / "cdm" / "csa"
 PLACEMENT = Placement(
@@ -113,8 +113,7 @@ def test_unknown_instruments_and_leis_are_named(catalog: Catalog) -> None:
 
 def test_the_whole_sample_network_runs_on_the_contracts(catalog: Catalog) -> None:
     ledger = Ledger()
-    members: Any = catalog.to_member_arguments()["members"]
-    ledger.deploy_product(members)
+    ledger.deploy_product([build_member(one.member, one.roles) for one in catalog.members])
     for one in catalog.instruments:
         fields = one.to_arguments()["instrument"]
         ledger.call("instruments", "define", sender=one.registrar, instrument=fields)

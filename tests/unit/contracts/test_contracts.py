@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.values import Value
-from tanpo.testing import CallFailed, Ledger
+from tanpo.testing import CallFailed, Ledger, build_member, build_member_arguments
 
 MEMBERS = ("trust-bank", "custody-bank", "dealer-a", "dealer-b")
 SOURCE = b"@view\ndef one() -> int:\n    return 1\n"
@@ -41,7 +41,7 @@ def ledger() -> Ledger:
 
 def deploy(members: Sequence[str] = MEMBERS) -> Ledger:
     ledger = Ledger()
-    ledger.deploy("members", arguments={"members": tuple({"member": m, "roles": ()} for m in members)})
+    ledger.deploy("members", arguments=build_member_arguments(*map(build_member, members)))
     ledger.deploy("contracts")
     return ledger
 

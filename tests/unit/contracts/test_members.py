@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from tanpo.ledger.transaction import Call
-from tanpo.testing import CallFailed, Ledger, Market
+from tanpo.ledger.values import Value
+from tanpo.testing import CallFailed, Ledger, Market, build_key, build_member, build_member_arguments
 
 VOTERS = ("trust-bank", "custody-bank", "dealer-a", "dealer-b")
 
@@ -52,7 +53,7 @@ def test_a_revocation_is_voted_on_too(market: Market) -> None:
 
 def test_two_thirds_are_not_more_than_two_thirds() -> None:
     ledger = Ledger()
-    ledger.deploy("members", arguments={"members": tuple({"member": m, "roles": ()} for m in "abc")})
+    ledger.deploy("members", arguments=build_member_arguments(*map(build_member, "abc")))
     grant = Call.create("members", "grant", {"member": "a", "role": "participant"})
     with ledger.expect_abort("UNAUTHORISED", votes=2, members=3):
         ledger.submit(grant, sender="a", signers=("a", "b"))
@@ -87,15 +88,17 @@ def test_votes_on_nonsense_are_refused(market: Market, entry: str, member: str, 
 @pytest.mark.parametrize(
     ("members", "code"),
     [
-        (({"member": "a", "roles": ()}, {"member": "a", "roles": ()}), "MEMBER_EXISTS"),
-        (({"member": "a", "roles": ("king",)},), "ROLE_UNKNOWN"),
+        ((build_member("a"), build_member("a", keys=(build_key("b"),))), "MEMBER_EXISTS"),
+        ((build_member("a", ("king",)),), "ROLE_UNKNOWN"),
+        ((build_member("a", ("issuer", "issuer")),), "ROLE_HELD"),
+        ((build_member("a"), build_member("b", keys=(build_key("a"),))), "KEY_USED"),
     ],
 )
 def test_a_wrong_list_of_members_stops_the_installation(
-    members: tuple[dict[str, object], ...], code: str
+    members: tuple[dict[str, Value], ...], code: str
 ) -> None:
     with pytest.raises(CallFailed) as failure:
-        Ledger().deploy("members", arguments={"members": members})  # type: ignore[dict-item]  # records
+        Ledger().deploy("members", arguments=build_member_arguments(*members))
     assert failure.value.code == code
 
 

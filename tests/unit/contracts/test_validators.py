@@ -14,7 +14,14 @@ from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import MemberId
 from tanpo.ledger.validators import Validator, verify_change
 from tanpo.ledger.values import Value
-from tanpo.testing import CallFailed, Ledger, Market, build_validator
+from tanpo.testing import (
+    CallFailed,
+    Ledger,
+    Market,
+    build_member,
+    build_member_arguments,
+    build_validator,
+)
 
 MEMBERS = ("trust-bank", "custody-bank", "dealer-a", "dealer-b", "dealer-c")
 VOTERS = MEMBERS[:4]
@@ -35,7 +42,7 @@ def view(ledger: Ledger, name: str) -> Any:
 
 def deploy(*validators: Value, members: Sequence[str] = MEMBERS) -> Ledger:
     ledger = Ledger()
-    ledger.deploy("members", arguments={"members": tuple({"member": m, "roles": ()} for m in members)})
+    ledger.deploy("members", arguments=build_member_arguments(*map(build_member, members)))
     ledger.deploy("validators", arguments={"validators": validators})
     return ledger
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from tanpo.ledger.genesis import RegisteredKey
 from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.membership import Registration
 from tanpo.ledger.transaction import Call, Envelope, Transaction, build_transaction, sign_envelope
 from tanpo.ledger.types import MemberId, NetworkId
 from tanpo.node.keyring import KeyRing
@@ -28,7 +28,17 @@ class Parties:
     def keyring(self) -> KeyRing:
         """Return a key ring with both members' keys."""
         return KeyRing(
-            {key.key_id: RegisteredKey(MemberId(member), key.public_key) for member, key in self.keys.items()}
+            [
+                Registration(
+                    member=MemberId(member),
+                    name=member,
+                    lei="",
+                    roles=(),
+                    authorities=(),
+                    keys=(key.public_key.encoded,),
+                )
+                for member, key in self.keys.items()
+            ]
         )
 
     def transaction(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +13,11 @@ from tanpo.ledger.evidence import DoubleVote, Evidence, encode_evidence
 from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.merkle import compute_merkle_root
-from tanpo.ledger.transaction import Envelope
+from tanpo.ledger.transaction import Envelope, seal_envelope
 from tanpo.ledger.types import BlockHash, Epoch, Height, StateRoot, Term, ValidatorIndex
-from tanpo.node.bodies import Bodies
+from tanpo.node.bodies import CHECKS_WAITING_MAX, Bodies
 from tanpo.node.evidence import Claim, make_claim
+from tanpo.node.keyring import KeyRing
 from tanpo.node.mempool import Mempool, MempoolLimits
 from tanpo.node.metrics import Metrics
 from tanpo.node.verifying import Verifier
@@ -30,9 +32,30 @@ class FakeStore:
 
 
 @dataclass
-class FakeExecution:
-    """What the committed chain has executed."""
+class FakeRings:
+    """The keys that count: `above` are others above single blocks, none above what is not executed."""
 
+    latest: KeyRing
+    above: dict[bytes, KeyRing | None] = field(default_factory=dict)
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def find(self, block_hash: BlockHash) -> KeyRing | None:
+        return self.above.get(block_hash, self.latest)
+
+    async def wait_moved(self) -> None:
+        await self.moved.wait()
+
+    def move(self, block_hash: bytes, keyring: KeyRing) -> None:
+        self.above[block_hash] = keyring
+        self.moved.set()
+        self.moved = asyncio.Event()
+
+
+@dataclass
+class FakeExecution:
+    """What the chain has executed."""
+
+    keyrings: FakeRings
     store: FakeStore = field(default_factory=FakeStore)
     taken: set[bytes] = field(default_factory=set)
 
@@ -69,14 +92,13 @@ class CountingPool(Mempool):
 
 
 def _make(parties: Any, accusation: DoubleVote | None = None) -> tuple[Bodies, FakeExecution, CountingPool]:
-    execution, pool = FakeExecution(), CountingPool()
+    execution, pool = FakeExecution(FakeRings(parties.keyring)), CountingPool()
     bodies = Bodies(
         network_id=parties.network_id,
         parameters=Parameters(),
         execution=execution,  # type: ignore[arg-type]  # a fake: bodies ask no more of it
         mempool=pool,
-        keyring=parties.keyring,
-        verifier=Verifier(parties.keyring, Metrics(), 1),
+        verifier=Verifier(Metrics(), 1),
         evidence=FakeEvidence(accusation),  # type: ignore[arg-type]  # a fake: bodies ask no more of it
     )
     return bodies, execution, pool
@@ -176,3 +198,66 @@ async def test_evidence_of_an_ancestor_is_refused_and_not_selected(parties: Any)
 async def test_a_body_with_evidence_that_is_none_is_refused(parties: Any) -> None:
     bodies, _, _ = _make(parties)
     assert "unknown kind of evidence" in str(await bodies.check(_block(parties, 1, evidence=(bytes(9),)), []))
+
+
+async def test_a_key_that_the_parent_registered_counts_once_the_parent_is_executed(
+    parties: Any, make_envelope: Any
+) -> None:
+    bodies, execution, _ = _make(parties)
+    execution.keyrings.latest, execution.keyrings.above[parties.network_id] = KeyRing(()), None
+    checking = asyncio.ensure_future(bodies.check(_block(parties, 2, make_envelope("r1")), []))
+    await asyncio.sleep(0)
+    assert not checking.done()
+    execution.keyrings.move(parties.network_id, parties.keyring)
+    assert await checking is None
+
+
+async def test_a_key_that_the_parent_removed_counts_no_more_though_its_signature_was_checked_before(
+    parties: Any, make_envelope: Any
+) -> None:
+    bodies, execution, pool = _make(parties)
+    envelope = make_envelope("r1")
+    pool.add(envelope, 0, is_own=True)
+    execution.keyrings.above[parties.network_id] = KeyRing(())
+    fault = await bodies.check(_block(parties, 1, envelope), [])
+    assert fault is not None
+    assert "no member has registered this key" in fault
+    assert bodies.select([], parties.time_ms, Parameters()).tx_count == 1
+    parent = _block(parties, 1)
+    execution.keyrings.above[parent.block_hash] = KeyRing(())
+    assert bodies.select([parent], parties.time_ms, Parameters()).tx_count == 0
+
+
+async def test_a_wrong_signature_by_a_key_that_the_parent_registered_is_refused(
+    parties: Any, make_envelope: Any
+) -> None:
+    bodies, execution, _ = _make(parties)
+    execution.keyrings.latest, execution.keyrings.above[parties.network_id] = KeyRing(()), parties.keyring
+    good, other = make_envelope("r1"), make_envelope("r2")
+    ((key_id, _),) = good.signatures
+    forged = seal_envelope(parties.network_id, good.transactions, {key_id: other.signatures[0][1]})
+    fault = await bodies.check(_block(parties, 1, forged), [])
+    assert fault is not None
+    assert "does not fit" in fault
+
+
+async def test_a_check_ends_when_the_chain_has_gone_past_the_parent(parties: Any, make_envelope: Any) -> None:
+    bodies, execution, _ = _make(parties)
+    execution.keyrings.above[parties.network_id] = None
+    checking = asyncio.ensure_future(bodies.check(_block(parties, 2, make_envelope("r1")), []))
+    await asyncio.sleep(0)
+    execution.store.executed_height = 1
+    execution.keyrings.move(bytes(32), parties.keyring)
+    assert "its parent is not of the chain" in str(await checking)
+
+
+async def test_blocks_that_wait_for_their_parents_are_bounded(parties: Any) -> None:
+    bodies, execution, _ = _make(parties)
+    execution.keyrings.above[parties.network_id] = None
+    blocks = [_block(parties, height) for height in range(2, 3 + CHECKS_WAITING_MAX)]
+    checks = [asyncio.ensure_future(bodies.check(block, [])) for block in blocks]
+    done, _ = await asyncio.wait(checks, return_when=asyncio.FIRST_COMPLETED)
+    refused = {check.result() for check in done}
+    assert refused == {"too many blocks wait for their parents to be executed"}
+    execution.keyrings.move(parties.network_id, parties.keyring)
+    assert set(await asyncio.gather(*checks)) == {None, *refused}

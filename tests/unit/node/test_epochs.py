@@ -40,7 +40,7 @@ def make_genesis(named: tuple[Validator, ...] | None = VALIDATORS) -> Genesis:
         InstalledContract(
             name="members",
             source=load_source("members"),
-            arguments=(("members", tuple({"member": member, "roles": ()} for member in MEMBERS)),),
+            arguments=(),
         )
     ]
     if named is not None:
@@ -56,7 +56,14 @@ def make_genesis(named: tuple[Validator, ...] | None = VALIDATORS) -> Genesis:
         time_ms=1,
         parameters=Parameters(),
         members=tuple(
-            Member(member=MemberId(member), name=member, lei="", roles=(), ca_certificate=b"", keys=())
+            Member(
+                member=MemberId(member),
+                name=member,
+                lei="",
+                roles=(),
+                ca_certificate=b"none",
+                keys=(PrivateKey.generate().public_key.encoded,),
+            )
             for member in MEMBERS
         ),
         validators=VALIDATORS,

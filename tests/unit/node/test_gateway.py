@@ -10,9 +10,12 @@ import pytest
 from tanpo.ledger.errors import LedgerError, Reason
 from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.transaction import Envelope
+from tanpo.ledger.types import BlockHash
 from tanpo.node.admission import WINDOW_TRANSACTIONS_MIN, AdmissionWindow
 from tanpo.node.clock import Clock
 from tanpo.node.gateway import Gateway
+from tanpo.node.keyring import KeyRing
+from tanpo.node.keyrings import KeyRings
 from tanpo.node.mempool import Mempool, MempoolLimits
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeHub
@@ -54,12 +57,12 @@ class FakeExecution:
 class CountingVerifier(Verifier):
     """Finds every signature good, once it is let; notes how many envelopes it was given."""
 
-    def __init__(self, parties: Any) -> None:
-        super().__init__(parties.keyring, Metrics(), 1)
+    def __init__(self) -> None:
+        super().__init__(Metrics(), 1)
         self.asked: list[int] = []
         self.may_answer = asyncio.Event()
 
-    async def verify(self, envelopes: Sequence[Envelope]) -> list[LedgerError | None]:
+    async def verify(self, envelopes: Sequence[Envelope], keyring: KeyRing) -> list[LedgerError | None]:
         self.asked.append(len(envelopes))
         await self.may_answer.wait()
         return [None] * len(envelopes)
@@ -74,6 +77,7 @@ class Listener:
 
 def _make(parties: Any, verifier: Verifier, store: FakeStore | None = None) -> tuple[Gateway, Mempool]:
     execution: Any = FakeExecution(parties.time_ms)
+    execution.keyrings = KeyRings(BlockHash(bytes(32)), parties.keyring)
     execution.store = store or execution.store
     pool = Mempool(MempoolLimits())
     gateway = Gateway(
@@ -81,7 +85,6 @@ def _make(parties: Any, verifier: Verifier, store: FakeStore | None = None) -> t
         parameters=Parameters(),
         execution=execution,
         mempool=pool,
-        keyring=parties.keyring,
         verifier=verifier,
         reads=Reads(execution=execution, mempool=pool, network_id=parties.network_id),
         outcomes=OutcomeHub(),
@@ -105,7 +108,7 @@ def envelopes(parties: Any) -> list[bytes]:
 async def test_one_call_has_no_more_verified_than_the_window_takes(
     parties: Any, envelopes: list[bytes]
 ) -> None:
-    verifier = CountingVerifier(parties)
+    verifier = CountingVerifier()
     verifier.may_answer.set()
     gateway, pool = _make(parties, verifier)
     verdicts = await gateway.submit(envelopes, Listener())
@@ -117,7 +120,7 @@ async def test_one_call_has_no_more_verified_than_the_window_takes(
 async def test_what_other_calls_have_verified_counts_until_they_end(
     parties: Any, envelopes: list[bytes]
 ) -> None:
-    verifier = CountingVerifier(parties)
+    verifier = CountingVerifier()
     gateway, pool = _make(parties, verifier)
     given_up = asyncio.create_task(gateway.submit(envelopes[:60], Listener()))
     while not verifier.asked:  # noqa: ASYNC110  # what is waited for has no event of its own
@@ -139,7 +142,7 @@ async def test_a_request_that_is_built_anew_after_it_expired_does_not_take_effec
     parties: Any,
 ) -> None:
     """The validators' memory has forgotten the id; the index of this node has not."""
-    verifier, store = CountingVerifier(parties), FakeStore()
+    verifier, store = CountingVerifier(), FakeStore()
     verifier.may_answer.set()
     gateway, pool = _make(parties, verifier, store)
     used, fresh = parties.transaction("used"), parties.transaction("fresh")

@@ -13,7 +13,7 @@ from tanpo.client import Unknown, exporting, requests
 from tanpo.client.plan import Plan
 from tanpo.ledger.block import decode_block
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, Unavailable
-from tanpo.ledger.genesis import Parameters, collect_keys
+from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.proofcheck import ReceiptVerdict, verify_proof_file
 from tanpo.ledger.transaction import Call, Transaction, build_transaction, sign_envelope
 from tanpo.ledger.types import Height, MemberId, TxId
@@ -22,7 +22,6 @@ from tanpo.node.admission import AdmissionWindow
 from tanpo.node.clock import Clock
 from tanpo.node.events import EventHub
 from tanpo.node.gateway import Gateway
-from tanpo.node.keyring import KeyRing
 from tanpo.node.mempool import Mempool, MempoolLimits
 from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import Outcome, OutcomeHub
@@ -186,15 +185,14 @@ def test_an_unknown_request_has_not_expired_if_it_may_lie_before(towns: Towns) -
 def submit(town: Town, valid_until_ms: int) -> LedgerError | None:
     """Submit a transfer to the node's gateway, and return its verdict."""
     chain, genesis = town.chain, town.chain.genesis
-    keyring, mempool, metrics = KeyRing(collect_keys(genesis)), Mempool(MempoolLimits()), Metrics()
+    mempool, metrics = Mempool(MempoolLimits()), Metrics()
     execution = chain.execution
     gateway = Gateway(
         network_id=genesis.network_id,
         parameters=Parameters(),
         execution=execution,
         mempool=mempool,
-        keyring=keyring,
-        verifier=Verifier(keyring, metrics, 0),
+        verifier=Verifier(metrics, 0),
         reads=Reads(execution=execution, mempool=mempool, network_id=genesis.network_id),
         outcomes=OutcomeHub(),
         admission=AdmissionWindow(),

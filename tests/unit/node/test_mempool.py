@@ -9,7 +9,7 @@ import pytest
 from tanpo.ledger.errors import Reason, TransactionRejected, Unavailable
 from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.transaction import Envelope
-from tanpo.node.mempool import Mempool, MempoolLimits
+from tanpo.node.mempool import Mempool, MempoolLimits, has_expired
 
 Maker = Callable[..., Envelope]
 LIMITS = Parameters()
@@ -142,7 +142,9 @@ def test_expired_transactions_are_returned_as_they_are_dropped(parties: Any, mak
     pool = Mempool(MempoolLimits())
     early, late = make_envelope("r1", valid_for_ms=10), make_envelope("r2")
     _fill(pool, early, late)
-    assert pool.remove_expired(parties.time_ms + 11) == list(early.transactions)
+    assert pool.remove(lambda envelope: has_expired(envelope, parties.time_ms + 11)) == list(
+        early.transactions
+    )
     assert len(pool) == 1
 
 

@@ -16,8 +16,8 @@ from tanpo.node.verifying import CHUNK_SIGNATURES, Verifier
 
 
 @pytest.fixture(params=[0, 1, 2], ids=lambda count: f"{count}-threads")
-def verifier(parties: Any, request: pytest.FixtureRequest) -> Iterator[Verifier]:
-    verifier = Verifier(parties.keyring, Metrics(), request.param)
+def verifier(request: pytest.FixtureRequest) -> Iterator[Verifier]:
+    verifier = Verifier(Metrics(), request.param)
     yield verifier
     verifier.close()
 
@@ -27,18 +27,20 @@ def _spoil(envelope: Envelope) -> Envelope:
 
 
 @pytest.mark.parametrize("count", [1, 2, CHUNK_SIGNATURES, 3 * CHUNK_SIGNATURES + 1])
-async def test_each_envelope_gets_its_own_verdict(verifier: Verifier, make_envelope: Any, count: int) -> None:
+async def test_each_envelope_gets_its_own_verdict(
+    parties: Any, verifier: Verifier, make_envelope: Any, count: int
+) -> None:
     envelopes = [make_envelope(f"r{number}") for number in range(count)]
     envelopes[count // 2] = _spoil(envelopes[count // 2])
-    verdicts = await verifier.verify(envelopes)
+    verdicts = await verifier.verify(envelopes, parties.keyring)
     assert [verdict is None for verdict in verdicts] == [number != count // 2 for number in range(count)]
     refused = verdicts[count // 2]
     assert refused is not None
     assert refused.reason is Reason.SIGNATURE_INVALID
 
 
-async def test_nothing_to_verify_is_no_verdict(verifier: Verifier) -> None:
-    assert await verifier.verify([]) == []
+async def test_nothing_to_verify_is_no_verdict(parties: Any, verifier: Verifier) -> None:
+    assert await verifier.verify([], parties.keyring) == []
 
 
 def test_an_unregistered_key_is_named(parties: Any) -> None:

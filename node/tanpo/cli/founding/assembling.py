@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from typing import Final
 
@@ -13,13 +12,10 @@ from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.genesis import Genesis, InstalledContract, Parameters, verify_genesis
 from tanpo.ledger.transaction import NAME_PATTERN
 from tanpo.ledger.validators import Validator, validators_to_value
-from tanpo.ledger.values import Value, value_to_json
+from tanpo.ledger.values import Fields
 from tanpo.node.contract_sets import Programs
 from tanpo.node.epochs import VALIDATORS_CONTRACT
 from tanpo.node.installing import install_genesis
-
-MEMBERS_CONTRACT: Final = "members"
-"""The contract that knows who is a member, and with which roles."""
 
 OPERATING_CONTRACTS: Final = ("settlement", "collateral")
 """The contracts that may act on the register for those who signed."""
@@ -34,12 +30,9 @@ _UNIQUE: Final = (
 """What no two cards may share, and what people call it."""
 
 
-def plan_contracts(members: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[InstalledContract, ...]:
-    """Return the product's contracts for members with their first roles."""
-    arguments: dict[str, tuple[tuple[str, Value], ...]] = {
-        MEMBERS_CONTRACT: (("members", tuple({"member": name, "roles": roles} for name, roles in members)),),
-        "instruments": (("contracts", OPERATING_CONTRACTS),),
-    }
+def plan_contracts() -> tuple[InstalledContract, ...]:
+    """Return the product's contracts. Validators are given theirs when their keys are known."""
+    arguments: dict[str, Fields] = {"instruments": (("contracts", OPERATING_CONTRACTS),)}
     return tuple(
         InstalledContract(name=name, source=load_source(name), arguments=arguments.get(name, ()))
         for name in PRODUCT_CONTRACTS
@@ -94,7 +87,7 @@ def propose_genesis(
         network,
         members,
         voting=[name for name in names if name not in observers],
-        contracts=plan_contracts((one.member, one.roles) for one in members),
+        contracts=plan_contracts(),
         parameters=parameters,
         time_ms=time_ms,
     )
@@ -105,18 +98,7 @@ def propose_genesis(
 def check_start(genesis: Genesis) -> None:
     """Raise `UsageError` unless nodes could start with a genesis: its contracts are run, as nodes do."""
     verify_genesis(genesis)
-    check_roles(genesis)
     install_genesis(genesis, Programs())
-
-
-def check_roles(genesis: Genesis) -> None:
-    """Raise `UsageError` unless the roles that count are those that stand beside the members' names."""
-    named = [{"member": str(one.member), "roles": list(one.roles)} for one in genesis.members]
-    found = [one for one in genesis.contracts if one.name == MEMBERS_CONTRACT]
-    given = value_to_json(dict(found[0].arguments)).get("members") if found else None
-    if given != named:
-        what = f"the contract {MEMBERS_CONTRACT} starts with other members or roles than the genesis names"
-        raise _wrong(what, json.dumps(given), json.dumps(named))
 
 
 def check_cards(cards: Sequence[Card]) -> None:

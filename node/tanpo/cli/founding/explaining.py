@@ -10,12 +10,11 @@ from hashlib import sha256
 from typing import Any, Final
 
 from cryptography import x509
-from tanpo.cli.founding.assembling import MEMBERS_CONTRACT
 from tanpo.cli.founding.cards import Card, load_authority_pem, spell_fingerprint
 from tanpo.cli.founding.signing import check_card
 from tanpo.contracts import PRODUCT_CONTRACTS, load_source
 from tanpo.ledger.certificate import compute_faulty_max, compute_quorum
-from tanpo.ledger.genesis import Genesis, InstalledContract, Member, Parameters
+from tanpo.ledger.genesis import MEMBERS_CONTRACT, Genesis, InstalledContract, Member, Parameters
 from tanpo.ledger.keys import PublicKey
 from tanpo.ledger.lei import is_lei
 from tanpo.ledger.validators import Validator

@@ -149,10 +149,6 @@ class Catalog:
             )
         return tuple(result)
 
-    def to_member_arguments(self) -> Arguments:
-        """Return the argument with which the contract `members` is set up."""
-        return {"members": tuple({"member": one.member, "roles": one.roles} for one in self.members)}
-
     def to_price_arguments(self) -> tuple[Value, ...]:
         """Return the prices and rates as `collateral.publish` takes them."""
         result: list[Value] = []
