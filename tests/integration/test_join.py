@@ -29,6 +29,7 @@ from tanpo.ledger.genesis import InstalledContract
 from tanpo.ledger.stateproof import verify_partial_tree
 from tanpo.ledger.types import Height
 from tanpo.ledger.values import Value
+from tanpo.node.authorities import Authorities
 from tanpo.node.tls import PEER_MESSAGE_BYTES_MAX, compute_server_options, load_server_credentials
 from tanpo.storage import LedgerStore
 from tanpo.storage.database import Database
@@ -167,12 +168,12 @@ async def lying_in_place_of(network: LocalNetwork, member: str) -> AsyncIterator
     """Listen where a node's peers find it, with its certificate."""
     files = network.folder.get_member(member)
     certificate, key = (path.read_bytes() for path in files.pem("node"))
-    genesis = load_genesis(network.folder.genesis)
+    roots = Authorities.of_genesis(load_genesis(network.folder.genesis)).read_roots()
     peer = LyingPeer(files.data / "snapshots")
     server = grpc.aio.server(options=compute_server_options(PEER_MESSAGE_BYTES_MAX))
     peer_pb2_grpc.add_PeerServicer_to_server(peer, server)
     server.add_secure_port(
-        network.get_node(member).peer_address, load_server_credentials(genesis, certificate, key)
+        network.get_node(member).peer_address, load_server_credentials(roots, certificate, key)
     )
     await server.start()
     yield peer

@@ -34,8 +34,9 @@ from tanpo.client.results import (
     in_order_of,
 )
 from tanpo.client.statereads import Holdings, StateListing, StateValue
-from tanpo.ledger.genesis import Genesis, Member, Parameters
+from tanpo.ledger.genesis import Genesis, Parameters
 from tanpo.ledger.lineage import EpochPin
+from tanpo.ledger.membership import Registration
 from tanpo.ledger.prooffile import ReceiptFile, StateFile
 from tanpo.ledger.proofs import VerifiedReceipt
 from tanpo.ledger.receipt import Receipt
@@ -355,7 +356,7 @@ class NetworkCalls:
         """Return the node's status."""
         return await self._link.run(requests.status(self._link.context))
 
-    async def members(self) -> tuple[Member, ...]:
+    async def members(self) -> tuple[Registration, ...]:
         """Return the members."""
         return await self._link.run(requests.members(self._link.context))
 

@@ -31,8 +31,9 @@ from tanpo.ledger.block import compute_tx_root, decode_block
 from tanpo.ledger.codec import Reader
 from tanpo.ledger.errors import PeerFault, Reason, TransactionRejected, UsageError
 from tanpo.ledger.evidence import decode_evidence, verify_evidence
-from tanpo.ledger.genesis import Member, Parameters
+from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.lineage import Lineage, decode_headers
+from tanpo.ledger.membership import Registration
 from tanpo.ledger.receipt import Receipt, decode_receipt
 from tanpo.ledger.transaction import Envelope, Transaction, decode_envelope
 from tanpo.ledger.types import BlockHash, Height, MemberId, NetworkId, StateRoot, TxId
@@ -219,15 +220,15 @@ def read_status(network_id: NetworkId, response: network_pb2.NodeStatus) -> Node
     )
 
 
-def read_members(response: network_pb2.GetMembersResponse) -> tuple[Member, ...]:
+def read_members(response: network_pb2.GetMembersResponse) -> tuple[Registration, ...]:
     """Return the members by the node's word."""
     return tuple(
-        Member(
+        Registration(
             member=MemberId(member.member),
             name=member.name,
             lei=member.lei,
             roles=tuple(member.roles),
-            ca_certificate=member.ca_certificate.encode("utf-8"),
+            authorities=tuple(one.encode("utf-8") for one in member.ca_certificates),
             keys=tuple(member.keys),
         )
         for member in response.members

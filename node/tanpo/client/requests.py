@@ -43,8 +43,9 @@ from tanpo.ledger.errors import (
     UsageError,
     invariant,
 )
-from tanpo.ledger.genesis import Member, Parameters
+from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.lineage import EpochPin
+from tanpo.ledger.membership import Registration
 from tanpo.ledger.proofs import VerifiedReceipt, compute_epoch_needed, verify_receipt_proof
 from tanpo.ledger.receipt import Receipt
 from tanpo.ledger.transaction import TX_ID_BYTES, Envelope
@@ -237,7 +238,7 @@ def status(context: Context) -> Plan[NodeStatus]:
     )
 
 
-def members(context: Context) -> Plan[tuple[Member, ...]]:
+def members(context: Context) -> Plan[tuple[Registration, ...]]:
     """Ask for the members."""
     request = network.GetMembersRequest()
     return call(context.route, MEMBERS, request, answers.read_members, context.config.deadline_s)

@@ -14,13 +14,19 @@ from tanpo.consensus import Timing
 from tanpo.ledger.errors import InvariantViolation, LedgerError
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import MemberId
+from tanpo.node.authorities import Authorities
 from tanpo.node.backup_record import find_record, verify_not_older
 from tanpo.node.checking import check_start
 from tanpo.node.clock import Clock
 from tanpo.node.clock_watch import ClockWatch
 from tanpo.node.config import NodeConfig, load_config
 from tanpo.node.core import Core, CoreSettings
-from tanpo.node.credentials import CurrentCredentials, NodeCredentials, load_credentials, load_signing_key
+from tanpo.node.credentials import (
+    CurrentCredentials,
+    load_credentials,
+    load_own_authority,
+    load_signing_key,
+)
 from tanpo.node.data_checks import find_record_path
 from tanpo.node.dialling import find_peers, load_genesis
 from tanpo.node.exits import ExitCode, compute_exit_code
@@ -104,28 +110,29 @@ class _Base:
 
     config: NodeConfig
     genesis: Genesis
-    verifier: CallerVerifier
+    authorities: Authorities
     credentials: CurrentCredentials
     metrics: Metrics
     log_control: LogControl
     clock: Clock
 
     def find_peers(self) -> list[PeerAddress]:
-        """Return the peers, with the certificate that this node shows now."""
-        return find_peers(self.config, self.genesis, self.credentials.value)
+        """Return the peers, with the certificate that this node shows now and the CAs that count now."""
+        return find_peers(self.config, self.authorities, self.credentials.value)
 
 
 async def _run(
     config: NodeConfig, genesis: Genesis, log_control: LogControl, clock: Clock, stop: StopRequest
 ) -> None:
-    verifier = CallerVerifier.from_genesis(genesis)
-    credentials = load_credentials(config, genesis, verifier)
+    credentials = load_credentials(config, genesis)
+    authorities = Authorities.of_genesis(genesis, own=MemberId(config.member))
+    authorities.trust_own(load_own_authority(config))
     current = CurrentCredentials(credentials)
     metrics = Metrics()
     base = _Base(
         config=config,
         genesis=genesis,
-        verifier=verifier,
+        authorities=authorities,
         credentials=current,
         metrics=metrics,
         log_control=log_control,
@@ -139,7 +146,7 @@ async def _run(
     pause_s, waits_for_all = 0.0, True
     while True:
         has_joined = await join_if_behind(
-            config, genesis, current.value, metrics, stop, waits_for_all=waits_for_all
+            config, genesis, current.value, authorities, metrics, stop, waits_for_all=waits_for_all
         )
         try:
             await _run_on(base, stop, pause_s=0.0 if has_joined else pause_s)
@@ -159,8 +166,9 @@ async def _run_on(base: _Base, stop: StopRequest, *, pause_s: float) -> None:
         FarBehind: it is to join by a snapshot first; everything is closed. For `pause_s` it does not ask.
     """
     config, clock, metrics = base.config, base.clock, base.metrics
-    core = _open_core(config, base.genesis, base.credentials.value, metrics, clock, stop)
+    core = _open_core(base, stop)
     try:
+        base.authorities.replace(core.members)
         verify_not_older(find_record_path(config), core.executed_height)
         stop.check()
         software_version = version("tanpo")
@@ -184,7 +192,8 @@ async def _run_on(base: _Base, stop: StopRequest, *, pause_s: float) -> None:
             inbox=core.attach(transport),
             transport=transport,
             credentials=base.credentials,
-            verifier=base.verifier,
+            authorities=base.authorities,
+            verifier=CallerVerifier(base.authorities),
             metrics=metrics,
             log_control=base.log_control,
             version=software_version,
@@ -198,26 +207,20 @@ async def _run_on(base: _Base, stop: StopRequest, *, pause_s: float) -> None:
             on_fatal=on_fatal,
         )
         base.log_control.tell_position(core.read_position)
-        await _serve(core, parts, fatal, stop, pause_s)
+        await _serve(base, core, parts, fatal, stop, pause_s)
     finally:
         base.log_control.tell_position(dict)
         core.close()
 
 
-def _open_core(
-    config: NodeConfig,
-    genesis: Genesis,
-    credentials: NodeCredentials,
-    metrics: Metrics,
-    clock: Clock,
-    stop: StopRequest,
-) -> Core:
+def _open_core(base: _Base, stop: StopRequest) -> Core:
+    config = base.config
     return Core.open(
-        genesis=genesis,
+        genesis=base.genesis,
         data_dir=config.data_dir,
         member=MemberId(config.member),
         node=config.node,
-        signing_key=credentials.signing_key,
+        signing_key=base.credentials.value.signing_key,
         settings=CoreSettings(
             timing=Timing(**config.timing.model_dump()),
             mempool=MempoolLimits(**config.mempool.model_dump()),
@@ -227,8 +230,9 @@ def _open_core(
             snapshot_every_blocks=config.snapshots.every_blocks,
             retention=RetentionPolicy.of(config.retention),
         ),
-        metrics=metrics,
-        clock=clock,
+        metrics=base.metrics,
+        clock=base.clock,
+        on_members=base.authorities.replace,
         watch=Watch(log_progress, stop),
     )
 
@@ -241,7 +245,12 @@ async def _verify_clock(peers: Sequence[PeerAddress], clock: Clock) -> None:
 
 
 async def _serve(
-    core: Core, parts: Parts, fatal: asyncio.Future[None], request: StopRequest, pause_s: float
+    base: _Base,
+    core: Core,
+    parts: Parts,
+    fatal: asyncio.Future[None],
+    request: StopRequest,
+    pause_s: float,
 ) -> None:
     """Serve until a signal, or until something must stop the node: then raise it."""
     servers = Servers(parts)
@@ -253,7 +262,8 @@ async def _serve(
     stopping = asyncio.create_task(stop.wait(), name="stop")
     watches = (
         asyncio.create_task(parts.clock_watch.run(), name="clock"),
-        asyncio.create_task(_watch_lag(core, parts, servers, pause_s), name="lag"),
+        asyncio.create_task(_watch_lag(base, core, servers, pause_s), name="lag"),
+        asyncio.create_task(_watch_members(base, parts, servers), name="members"),
     )
     try:
         await parts.transport.start(parts.inbox)
@@ -275,20 +285,31 @@ async def _serve(
         await asyncio.gather(running, stopping, *watches, return_exceptions=True)
 
 
-async def _watch_lag(core: Core, parts: Parts, servers: Servers, pause_s: float) -> None:
+async def _watch_members(base: _Base, parts: Parts, servers: Servers) -> None:
+    """Let go whom the members have dismissed, and dial whom they admitted, by the CAs of now."""
+    while True:
+        version = base.authorities.version
+        servers.end_unwelcome()
+        await parts.transport.follow(base.find_peers())
+        if version == base.authorities.version:
+            await base.authorities.wait_replaced()
+
+
+async def _watch_lag(base: _Base, core: Core, servers: Servers, pause_s: float) -> None:
     """Raise `FarBehind` when this node is to join by a snapshot."""
     while True:
         async with open_watch(
-            parts.config,
-            core.genesis,
-            parts.credentials.value,
-            parts.metrics,
+            base.config,
+            base.genesis,
+            base.find_peers(),
+            base.metrics,
             get_height=lambda: core.status().height,
             tell=servers.readiness.note_lag,
         ) as watch:
             tasks = (
                 asyncio.create_task(watch.run(pause_s)),
-                asyncio.create_task(parts.credentials.wait_replaced()),
+                asyncio.create_task(base.credentials.wait_replaced()),
+                asyncio.create_task(base.authorities.wait_replaced()),
             )
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

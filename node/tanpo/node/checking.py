@@ -116,7 +116,7 @@ def _check(draft: ConfigDraft, config: NodeConfig, genesis: Genesis | None) -> I
     if genesis is not None and knows("member", "tls.ca"):
         yield from check_authority(config, genesis)
     if knows("member", "node", "tls.certificate", "tls.key"):
-        yield from check_certificate(config, genesis)
+        yield from check_certificate(config)
     if knows("member", "node", "signing_key"):
         yield from check_signing_key(config, genesis)
     if genesis is not None and knows("peers"):

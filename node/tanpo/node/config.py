@@ -69,12 +69,15 @@ class _Section(BaseModel):
 class PeerConfig(_Section):
     """Another node and where its `peer_listen` is reached.
 
-    One that is missing here can still connect to this node, and is answered on its own stream.
+    One that is missing here can still connect to this node, and is answered on its own stream. `ca` is a PEM
+    file with a CA of its member that this node does not know yet: one that came after the genesis, for a node
+    that has only that.
     """
 
     member: Name
     node: Name
     address: Address
+    ca: Path | None = None
 
 
 class TlsConfig(_Section):
@@ -370,6 +373,7 @@ def _resolve(config: NodeConfig, folder: Path) -> NodeConfig:
             "backup_record": config.backup_record and folder / config.backup_record,
             "clients": config.clients or (config.member,),
             "tls": TlsConfig(ca=folder / tls.ca, certificate=folder / tls.certificate, key=folder / tls.key),
+            "peers": [peer.model_copy(update={"ca": peer.ca and folder / peer.ca}) for peer in config.peers],
         }
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,6 +19,7 @@ from tanpo.ledger.errors import Reason, Unavailable, UsageError
 from tanpo.ledger.evidence import Evidence
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.membership import Registration, find_members
 from tanpo.ledger.transaction import Transaction
 from tanpo.ledger.types import MemberId
 from tanpo.node.admission import AdmissionWindow
@@ -131,6 +132,7 @@ class Core:
         data_dir: Path,
         snapshots: Snapshotting,
         retention: Retention,
+        on_members: Callable[[Sequence[Registration]], None],
     ) -> None:
         self.genesis, self._data_dir = genesis, data_dir
         self.roster, self.snapshots, self._retention = roster, snapshots, retention
@@ -139,7 +141,7 @@ class Core:
         self._metrics = metrics
         self._clock = clock
         self._evidence = evidence
-        self._keyring = execution.keyrings.latest
+        self._keyring, self._on_members = execution.keyrings.latest, on_members
         self._mempool = Mempool(settings.mempool)
         self._outcomes = OutcomeHub()
         self._admission = AdmissionWindow()
@@ -187,8 +189,11 @@ class Core:
         metrics: Metrics,
         clock: Clock | None = None,
         watch: Watch | None = None,
+        on_members: Callable[[Sequence[Registration]], None] = lambda _: None,
     ) -> Core:
         """Open a node's stores, recover what a crash left, and return its core; `watch` hears of long work.
+
+        `on_members` hears of the members whenever one of them, its keys or its CAs have changed.
 
         Raises:
             Stopped: `watch` was asked to end it. CorruptState: what is stored contradicts itself.
@@ -233,6 +238,7 @@ class Core:
             data_dir=data_dir,
             snapshots=snapshots,
             retention=retention,
+            on_members=on_members,
         )
 
     def attach(self, transport: Transport) -> Intake:
@@ -308,6 +314,11 @@ class Core:
     def executed_height(self) -> int:
         """How far the chain is executed; of use before there is a transport too."""
         return self._execution.store.executed_height
+
+    @property
+    def members(self) -> tuple[Registration, ...]:
+        """The members of the committed state, with the roles they hold now."""
+        return find_members(self._execution.store) or self._keyring.members
 
     async def hand_over(self) -> None:
         """Lead no more while this process runs (T6); wait a moment until another leads.
@@ -434,6 +445,7 @@ class Core:
         if keyring is self._keyring:
             return []
         self._keyring = keyring
+        self._on_members(keyring.members)
         return [
             self.reads.make_outcome(
                 # A removed key never comes back. What others signed may wait elsewhere in another envelope.

@@ -12,13 +12,14 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from tanpo.ledger.errors import LedgerError, Reason
+from tanpo.ledger.errors import LedgerError
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import MemberId
+from tanpo.node.authorities import load_authorities
 from tanpo.node.config import NodeConfig
 from tanpo.node.findings import Finding, fault, raise_first, warning
-from tanpo.node.identity import Caller, CallerVerifier, Role, load_authorities, read_holder
+from tanpo.node.identity import Caller, Role, read_holder
 from tanpo.node.pki import compute_host_name
 from tanpo.node.tls import read_pem
 
@@ -67,7 +68,7 @@ class CurrentCredentials:
         return value.certificate, value.private_key
 
 
-def load_credentials(config: NodeConfig, genesis: Genesis, verifier: CallerVerifier) -> NodeCredentials:
+def load_credentials(config: NodeConfig, genesis: Genesis) -> NodeCredentials:
     """Read and check a node's files.
 
     Raises:
@@ -75,7 +76,7 @@ def load_credentials(config: NodeConfig, genesis: Genesis, verifier: CallerVerif
     """
     findings = [
         *check_authority(config, genesis),
-        *check_certificate(config, genesis),
+        *check_certificate(config),
         *check_signing_key(config, genesis),
     ]
     raise_first(findings)
@@ -83,7 +84,7 @@ def load_credentials(config: NodeConfig, genesis: Genesis, verifier: CallerVerif
     return NodeCredentials(
         certificate=certificate,
         private_key=read_pem(config.tls.key, "tls.key", _KEY_MARKERS),
-        valid_until=verifier.verify_holder(certificate).valid_until,
+        valid_until=read_valid_until(config.tls.certificate, "tls.certificate"),
         signing_key=load_signing_key(config),
     )
 
@@ -99,43 +100,53 @@ def load_signing_key(config: NodeConfig) -> PrivateKey | None:
 
 
 def check_authority(config: NodeConfig, genesis: Genesis) -> Iterator[Finding]:
-    """Find what is wrong with the node's member and its CA."""
+    """Find what is wrong with the node's member and its CA, by the genesis.
+
+    The members may have admitted this one since, or it may have another CA: only the state knows. So what
+    differs is told, and a node starts all the same.
+    """
     try:
         authorities = load_authorities(genesis)
     except LedgerError as error:
         yield Finding(key="genesis", error=error)
         return
-    authority = authorities.get(MemberId(config.member))
-    if authority is None:
-        yield fault(
-            "member", "is not in the genesis", value=config.member, limit=", ".join(sorted(authorities))
-        )
-        return
     try:
-        found = _load_certificate(read_pem(config.tls.ca, "tls.ca", ("CERTIFICATE",)), "tls.ca")
+        found = load_own_authority(config)
     except LedgerError as error:
         yield Finding(key="tls.ca", error=error)
         return
-    if found != authority:
-        yield fault(
+    authority = authorities.get(MemberId(config.member))
+    if authority is None:
+        yield warning(
+            "member",
+            "is not in the genesis: peers let this node in if the members have admitted it since",
+            value=config.member,
+            limit=", ".join(sorted(authorities)),
+            remedy="compare with `tanpo member list`, or correct member",
+        )
+    elif found != authority:
+        yield warning(
             "tls.ca",
-            f"is not the CA that genesis names for {config.member}: {config.tls.ca}",
+            f"is not the CA that genesis names for {config.member}: it counts if the members know it by now",
             value=_fingerprint(found),
             limit=_fingerprint(authority),
-            remedy="use the genesis and the CA of the same network",
-            reason=Reason.GENESIS_MISMATCH,
+            remedy="compare with `tanpo member list`, or use the genesis and the CA of the same network",
         )
-    yield from _check_time("tls.ca", authority.not_valid_before_utc, authority.not_valid_after_utc)
+    yield from _check_time("tls.ca", found.not_valid_before_utc, found.not_valid_after_utc)
 
 
-def check_certificate(config: NodeConfig, genesis: Genesis | None) -> Iterator[Finding]:
-    """Find what is wrong with the node's certificate and key; without a genesis, with these alone."""
+def load_own_authority(config: NodeConfig) -> x509.Certificate:
+    """Return the CA of the node's own member. Raises `UsageError` if its file holds none."""
+    return parse_certificate(read_pem(config.tls.ca, "tls.ca", ("CERTIFICATE",)), "tls.ca")
+
+
+def check_certificate(config: NodeConfig) -> Iterator[Finding]:
+    """Find what is wrong with the node's certificate and key."""
     leaf: x509.Certificate | None = None
     try:
         pem = read_pem(config.tls.certificate, "tls.certificate", ("CERTIFICATE",))
-        leaf = _load_certificate(pem, "tls.certificate")
-        if genesis is not None:
-            yield from _check_holder(config, genesis, pem)
+        leaf = parse_certificate(pem, "tls.certificate")
+        yield from _check_holder(config, pem)
         yield from _check_leaf(config, leaf)
     except LedgerError as error:
         yield Finding(key="tls.certificate", error=error)
@@ -183,12 +194,16 @@ def read_serial(certificate: bytes) -> str:
 
 def read_valid_until(path: Path, key: str) -> datetime:
     """Return when a certificate expires. Raises `UsageError` if it cannot be read."""
-    return _load_certificate(read_pem(path, key, ("CERTIFICATE",)), key).not_valid_after_utc
+    return parse_certificate(read_pem(path, key, ("CERTIFICATE",)), key).not_valid_after_utc
 
 
-def _check_holder(config: NodeConfig, genesis: Genesis, pem: bytes) -> Iterator[Finding]:
+def _check_holder(config: NodeConfig, pem: bytes) -> Iterator[Finding]:
     try:
-        holder = read_holder(pem, load_authorities(genesis))
+        authority = load_own_authority(config)
+    except LedgerError:
+        return  # What is wrong with it is found where it is looked at.
+    try:
+        holder = read_holder(pem, lambda _: (authority,))
     except LedgerError as error:
         yield fault(
             "tls.certificate",
@@ -291,7 +306,8 @@ def _may_serve(leaf: x509.Certificate) -> bool:
     return ExtendedKeyUsageOID.SERVER_AUTH in purposes
 
 
-def _load_certificate(pem: bytes, key: str) -> x509.Certificate:
+def parse_certificate(pem: bytes, key: str) -> x509.Certificate:
+    """Return the certificate in PEM that a configuration key names. Raises `UsageError` if it is none."""
     try:
         return x509.load_pem_x509_certificate(pem)
     except ValueError:

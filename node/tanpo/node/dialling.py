@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tanpo.ledger.errors import Reason, UsageError
+from cryptography import x509
+from tanpo.ledger.errors import LedgerError, Reason, UsageError
 from tanpo.ledger.genesis import Genesis, genesis_from_json
 from tanpo.ledger.types import MemberId
-from tanpo.node.config import NodeConfig
-from tanpo.node.credentials import NodeCredentials
-from tanpo.node.findings import Finding, fault, raise_first, warning
+from tanpo.node.authorities import Authorities, encode_pem
+from tanpo.node.config import NodeConfig, PeerConfig
+from tanpo.node.credentials import NodeCredentials, parse_certificate
+from tanpo.node.findings import Finding, warning
 from tanpo.node.peer_link import PeerAddress
 from tanpo.node.roster import compute_name
-from tanpo.node.tls import load_channel_credentials
+from tanpo.node.tls import load_channel_credentials, read_pem
 
 
 def load_genesis(path: Path) -> Genesis:
@@ -31,24 +33,27 @@ def load_genesis(path: Path) -> Genesis:
         ) from None
 
 
-def find_peers(config: NodeConfig, genesis: Genesis, credentials: NodeCredentials) -> list[PeerAddress]:
+def find_peers(
+    config: NodeConfig, authorities: Authorities, credentials: NodeCredentials
+) -> list[PeerAddress]:
     """Return every other node that the configuration gives an address of, be it a validator or not (yet).
 
+    A node whose member is unknown now, or is dismissed, is left out: there is nothing to trust it by.
+
     Raises:
-        UsageError: with CONFIGURATION, a peer is of no member.
+        UsageError: with CONFIGURATION, the file of a CA that the configuration names cannot be used.
     """
-    authorities = {member.member: member.ca_certificate for member in genesis.members}
-    raise_first(check_peers(config, genesis))
+    found = [(peer, _find_roots(peer, position, authorities)) for position, peer in enumerate(config.peers)]
     return [
         PeerAddress(
             member=MemberId(peer.member),
             node=peer.node,
             address=peer.address,
-            credentials=load_channel_credentials(
-                authorities[MemberId(peer.member)], credentials.certificate, credentials.private_key
-            ),
+            authorities=roots,
+            credentials=load_channel_credentials(roots, credentials.certificate, credentials.private_key),
         )
-        for peer in config.peers
+        for peer, roots in found
+        if roots
     ]
 
 
@@ -58,13 +63,18 @@ def check_peers(config: NodeConfig, genesis: Genesis) -> Iterator[Finding]:
     places: dict[str, str] = {}
     for position, peer in enumerate(config.peers):
         name = compute_name(peer.member, peer.node)
-        if MemberId(peer.member) not in members:
-            yield fault(
+        try:
+            known = _load_extra(peer, position)
+        except LedgerError as error:
+            yield Finding(key=f"peers.{position}.ca", error=error)
+            continue
+        if MemberId(peer.member) not in members and not known:
+            yield warning(
                 f"peers.{position}",
-                f"is of no member of this network: {name}",
+                f"is of no member that the genesis names: {name}; it is dialled once this node knows its CA",
                 value=name,
-                limit=f"nodes of {', '.join(sorted(members))}",
-                remedy="correct the [[peers]] sections",
+                limit=f"nodes of {', '.join(sorted(members))}, or of members admitted since",
+                remedy="correct the [[peers]] section, or name its member's CA there as `ca`",
             )
         if peer.address in places:
             yield warning(
@@ -74,3 +84,15 @@ def check_peers(config: NodeConfig, genesis: Genesis) -> Iterator[Finding]:
                 limit="an address for each node",
             )
         places.setdefault(peer.address, name)
+
+
+def _find_roots(peer: PeerConfig, position: int, authorities: Authorities) -> bytes:
+    return encode_pem((*authorities.find(MemberId(peer.member)), *_load_extra(peer, position)))
+
+
+def _load_extra(peer: PeerConfig, position: int) -> tuple[x509.Certificate, ...]:
+    """Return the CA that an operator names for one peer, if there is one."""
+    if peer.ca is None:
+        return ()
+    key = f"peers.{position}.ca"
+    return (parse_certificate(read_pem(peer.ca, key, ("CERTIFICATE",)), key),)

@@ -17,6 +17,7 @@ from typing import Final
 
 from tanpo.ledger.errors import LedgerError, Reason
 from tanpo.ledger.genesis import Genesis
+from tanpo.node.authorities import Authorities
 from tanpo.node.backup_record import find_record
 from tanpo.node.checking import Report, check_node
 from tanpo.node.clock import Clock
@@ -24,7 +25,6 @@ from tanpo.node.config import NodeConfig
 from tanpo.node.credentials import EXPIRY_WARNING, load_credentials, load_signing_key, read_valid_until
 from tanpo.node.data_checks import ROOM_BYTES_LOW, ROOM_BYTES_MIN, find_record_path
 from tanpo.node.dialling import find_peers
-from tanpo.node.identity import CallerVerifier
 from tanpo.node.ops_client import NodeReading, find_reading
 from tanpo.node.promises import AMNESIA_REMEDY, CONSENSUS_NAME, is_marked_forgotten
 from tanpo.node.survey import SKEW_MAX_MS, PeerVitals, compute_skew, describe_side, survey_peers
@@ -91,8 +91,8 @@ def examine_here(path: Path) -> list[Symptom]:
 
 async def _survey(config: NodeConfig, genesis: Genesis, clock: Clock) -> list[PeerVitals]:
     try:
-        credentials = load_credentials(config, genesis, CallerVerifier.from_genesis(genesis))
-        peers = find_peers(config, genesis, credentials)
+        authorities = Authorities.of_genesis(genesis)
+        peers = find_peers(config, authorities, load_credentials(config, genesis))
     except LedgerError:
         return []  # The configuration's own symptoms say why.
     return await survey_peers(peers, clock.wall_ms)

@@ -8,7 +8,7 @@ member could speak for every other.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import MemberId
+from tanpo.node.authorities import Authorities
 
 CALLERS_CACHED_MAX: Final = 1024
 """Certificates remembered; a check costs about 0.2 ms, a look-up a thousandth of that."""
@@ -63,21 +64,19 @@ class Holder:
 
 
 class CallerVerifier:
-    """Turns certificates into callers, given the CA of each member."""
+    """Turns certificates into callers, given the CAs of each member as they are at each call."""
 
     __slots__ = ("_authorities", "_holders", "_now")
 
-    def __init__(
-        self, authorities: Mapping[MemberId, x509.Certificate], now: Callable[[], datetime] | None = None
-    ) -> None:
+    def __init__(self, authorities: Authorities, now: Callable[[], datetime] | None = None) -> None:
         self._authorities = authorities
         self._now = now or _utc_now
-        self._holders: dict[bytes, Holder] = {}
+        self._holders: dict[tuple[int, bytes], Holder] = {}
 
     @classmethod
     def from_genesis(cls, genesis: Genesis) -> CallerVerifier:
-        """Return a verifier for the members of a network. Raises `UsageError` for an unusable CA."""
-        return cls(load_authorities(genesis))
+        """Return a verifier for the members that a genesis names."""
+        return cls(Authorities.of_genesis(genesis))
 
     def verify(self, pem: bytes) -> Caller:
         """Return whom a leaf certificate names.
@@ -90,12 +89,14 @@ class CallerVerifier:
 
     def verify_holder(self, pem: bytes) -> Holder:
         """Return whom a leaf certificate names and until when; raises as `verify` does."""
-        holder = self._holders.get(pem)
+        # A CA that was good when a connection was opened may be no more.
+        place = (self._authorities.version, pem)
+        holder = self._holders.get(place)
         if holder is None:
-            holder = read_holder(pem, self._authorities)
+            holder = read_holder(pem, self._authorities.find)
             if len(self._holders) >= CALLERS_CACHED_MAX:
                 self._holders.pop(next(iter(self._holders)))
-            self._holders[pem] = holder
+            self._holders[place] = holder
         # Checked at every call: a connection may outlive the certificate it was opened with.
         now = self._now()
         if now > holder.valid_until:
@@ -126,23 +127,7 @@ def find_caller(uri: str) -> Caller | None:
     return Caller(member=MemberId(parts[0]), role=Role(parts[1]), name=parts[2])
 
 
-def load_authorities(genesis: Genesis) -> dict[MemberId, x509.Certificate]:
-    """Return the CA of every member. Raises `UsageError` when one is not a certificate."""
-    authorities: dict[MemberId, x509.Certificate] = {}
-    for member in genesis.members:
-        try:
-            authorities[member.member] = x509.load_pem_x509_certificate(member.ca_certificate)
-        except ValueError:
-            raise UsageError(
-                Reason.CONFIGURATION,
-                f"genesis is unusable: the CA certificate of {member.member} is not PEM",
-                value=member.member,
-                remedy="make it with `tanpo net` or correct it",
-            ) from None
-    return authorities
-
-
-def read_holder(pem: bytes, authorities: Mapping[MemberId, x509.Certificate]) -> Holder:
+def read_holder(pem: bytes, find_authorities: Callable[[MemberId], Sequence[x509.Certificate]]) -> Holder:
     """Return whom a certificate names, having checked everything about it but the time."""
     try:
         leaf = x509.load_pem_x509_certificate(pem)
@@ -159,12 +144,13 @@ def read_holder(pem: bytes, authorities: Mapping[MemberId, x509.Certificate]) ->
             limit="one URI tanpo:<member>:<node|client|operator>:<name>, for client authentication, no CA",
             remedy="have your member issue one with `tanpo key`",
         )
-    authority = authorities.get(caller.member)
-    if authority is None or not _is_issued_by(leaf, authority):
+    authorities = find_authorities(caller.member)
+    if not any(_is_issued_by(leaf, authority) for authority in authorities):
+        known = [authority.subject.rfc4514_string() for authority in authorities]
         raise _unknown(
             f"the certificate of {caller} was not issued by the CA of {caller.member}",
             value=leaf.issuer.rfc4514_string(),
-            limit=authority.subject.rfc4514_string() if authority else "the CA of a member of this network",
+            limit=" or ".join(known) or "the CA of a member of this network",
             remedy="present a certificate issued by your own member",
         )
     return Holder(caller=caller, valid_from=leaf.not_valid_before_utc, valid_until=leaf.not_valid_after_utc)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from tanpo.ledger.errors import Reason, Unavailable
 from tanpo.ledger.genesis import Genesis
-from tanpo.ledger.types import Height
+from tanpo.ledger.types import Height, MemberId
+from tanpo.node.authorities import Authorities
 from tanpo.node.config import NodeConfig, load_config
 from tanpo.node.credentials import NodeCredentials, load_credentials
 from tanpo.node.dialling import find_peers, load_genesis
-from tanpo.node.identity import CallerVerifier
 from tanpo.node.join_peers import SnapshotPeer
 from tanpo.node.join_servers import JoinParts, JoinServers
 from tanpo.node.joining import Joined, Joining
 from tanpo.node.lagging import explain_obstacle, is_far_behind
 from tanpo.node.logs import LogLevel, get_logger, start_logging
 from tanpo.node.metrics import Metrics
+from tanpo.node.peer_link import PeerAddress
 from tanpo.node.stopping import StopRequest
 from tanpo.storage.files import lock_folder
 from tanpo.storage.snapshot_building import move_in, read_height
@@ -39,14 +40,16 @@ def join_node(config_path: Path) -> Joined:
     start_logging(LogLevel.INFO)
     config = load_config(config_path)
     genesis = load_genesis(config.genesis)
-    credentials = load_credentials(config, genesis, CallerVerifier.from_genesis(genesis))
-    return asyncio.run(_join(config, genesis, credentials))
+    authorities = Authorities.of_genesis(genesis, own=MemberId(config.member))
+    peers = find_peers(config, authorities, load_credentials(config, genesis))
+    return asyncio.run(_join(config, genesis, peers))
 
 
 async def join_if_behind(
     config: NodeConfig,
     genesis: Genesis,
     credentials: NodeCredentials,
+    authorities: Authorities,
     metrics: Metrics,
     stop: StopRequest,
     *,
@@ -62,7 +65,8 @@ async def join_if_behind(
     """
     if not config.peers:
         return False
-    async with _opened(config, genesis, credentials, metrics, stop) as (joining, own_height):
+    peers = find_peers(config, authorities, credentials)
+    async with _opened(config, genesis, peers, metrics, stop) as (joining, own_height):
         try:
             offers = await joining.find_offers()
         except Unavailable:
@@ -81,7 +85,12 @@ async def join_if_behind(
             first_of_peers=offers.first_height,
         )
         parts = JoinParts(
-            config=config, genesis=genesis, credentials=credentials, metrics=metrics, explain=joining.explain
+            config=config,
+            genesis=genesis,
+            credentials=credentials,
+            authorities=authorities,
+            metrics=metrics,
+            explain=joining.explain,
         )
         servers = JoinServers(parts)
         await servers.start()
@@ -98,21 +107,21 @@ async def join_if_behind(
         return True
 
 
-async def _join(config: NodeConfig, genesis: Genesis, credentials: NodeCredentials) -> Joined:
-    async with _opened(config, genesis, credentials, Metrics(), StopRequest()) as (joining, own_height):
+async def _join(config: NodeConfig, genesis: Genesis, peers: Sequence[PeerAddress]) -> Joined:
+    async with _opened(config, genesis, peers, Metrics(), StopRequest()) as (joining, own_height):
         return await joining.run(own_height)
 
 
 @asynccontextmanager
 async def _opened(
-    config: NodeConfig, genesis: Genesis, credentials: NodeCredentials, metrics: Metrics, stop: StopRequest
+    config: NodeConfig, genesis: Genesis, peers: Sequence[PeerAddress], metrics: Metrics, stop: StopRequest
 ) -> AsyncIterator[tuple[Joining, Height]]:
     lock = lock_folder(config.data_dir)
-    peers = [SnapshotPeer(address) for address in find_peers(config, genesis, credentials)]
+    asked = [SnapshotPeer(address) for address in peers]
     try:
         move_in(config.data_dir)
-        joining = Joining(data_dir=config.data_dir, genesis=genesis, peers=peers, metrics=metrics, stop=stop)
+        joining = Joining(data_dir=config.data_dir, genesis=genesis, peers=asked, metrics=metrics, stop=stop)
         yield joining, read_height(config.data_dir)
     finally:
-        await asyncio.gather(*(peer.close() for peer in peers))
+        await asyncio.gather(*(peer.close() for peer in asked))
         os.close(lock)

@@ -14,6 +14,7 @@ from tanpo.api.v1 import network_pb2
 from tanpo.ledger.errors import InvariantViolation
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import MemberId
+from tanpo.node.authorities import Authorities
 from tanpo.node.binding import explain_bind
 from tanpo.node.clock import Clock
 from tanpo.node.config import NodeConfig, split_address
@@ -37,6 +38,7 @@ class JoinParts:
     config: NodeConfig
     genesis: Genesis
     credentials: NodeCredentials
+    authorities: Authorities
     metrics: Metrics
     explain: Callable[[], list[str]]
 
@@ -62,7 +64,8 @@ class JoinServers:
             UsageError: with PORT_IN_USE or CONFIGURATION, a port cannot be had.
         """
         config, credentials = self._parts.config, self._parts.credentials
-        tls = load_server_credentials(self._parts.genesis, credentials.certificate, credentials.private_key)
+        roots = self._parts.authorities.read_roots()
+        tls = load_server_credentials(roots, credentials.certificate, credentials.private_key)
         self.port = bind_server(self._server, "listen", config.listen, tls)
         try:
             self.ops_port = await self._ops.start(*split_address(config.ops_listen))
@@ -81,7 +84,7 @@ class JoinServers:
             access={_NETWORK: Access.CLIENT},
             own=own,
             served=frozenset(MemberId(member) for member in config.clients or (own,)),
-            verifier=CallerVerifier.from_genesis(self._parts.genesis),
+            verifier=CallerVerifier(self._parts.authorities),
         )
         guard = Guard(policy=policy, metrics=self._parts.metrics, on_fatal=_raise_fatal)
         server = grpc.aio.server(

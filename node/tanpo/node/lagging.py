@@ -7,7 +7,7 @@ snapshot whose root is proved from the genesis counts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +17,10 @@ from tanpo.ledger.errors import Unavailable
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import Height
 from tanpo.node.config import NodeConfig
-from tanpo.node.credentials import NodeCredentials
-from tanpo.node.dialling import find_peers
 from tanpo.node.join_peers import SnapshotPeer
 from tanpo.node.joining import Candidate, Joining, Offers
 from tanpo.node.metrics import Metrics
+from tanpo.node.peer_link import PeerAddress
 from tanpo.node.stopping import StopRequest
 from tanpo.storage.snapshot_building import count_replaced
 
@@ -127,18 +126,18 @@ class LagWatch:
 async def open_watch(
     config: NodeConfig,
     genesis: Genesis,
-    credentials: NodeCredentials,
+    peers: Sequence[PeerAddress],
     metrics: Metrics,
     *,
     get_height: Callable[[], int],
     tell: Callable[[str], None],
 ) -> AsyncIterator[LagWatch]:
     """Return the watch of a running node, with connections to its peers of its own."""
-    peers = [SnapshotPeer(address) for address in find_peers(config, genesis, credentials)]
+    asked = [SnapshotPeer(address) for address in peers]
     try:
         yield LagWatch(
             joining=Joining(
-                data_dir=config.data_dir, genesis=genesis, peers=peers, metrics=metrics, stop=StopRequest()
+                data_dir=config.data_dir, genesis=genesis, peers=asked, metrics=metrics, stop=StopRequest()
             ),
             data_dir=config.data_dir,
             limit=config.snapshots.join_behind_blocks,
@@ -146,7 +145,7 @@ async def open_watch(
             tell=tell,
         )
     finally:
-        await asyncio.gather(*(peer.close() for peer in peers))
+        await asyncio.gather(*(peer.close() for peer in asked))
 
 
 def is_far_behind(own_height: Height, offers: Offers, limit: int, *, waits_for_all: bool = True) -> bool:

@@ -72,11 +72,12 @@ class PeerState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerAddress:
-    """A node, where to reach it, and credentials that trust its member's CA alone."""
+    """A node, where to reach it, and credentials that trust its member's CAs, PEM, alone."""
 
     member: MemberId
     node: str
     address: str
+    authorities: bytes
     credentials: grpc.ChannelCredentials
 
     @property

@@ -15,17 +15,18 @@ from typing import Final
 
 from tanpo.ledger.errors import LedgerError
 from tanpo.ledger.genesis import Genesis
+from tanpo.node.authorities import Authorities
 from tanpo.node.config import NodeConfig
 from tanpo.node.credentials import (
     CurrentCredentials,
     check_authority,
     check_certificate,
     load_credentials,
+    load_own_authority,
     read_serial,
     read_valid_until,
 )
 from tanpo.node.dialling import find_peers
-from tanpo.node.identity import CallerVerifier
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.node.peer_link import PeerAddress
@@ -51,12 +52,14 @@ class Rotation:
         config: NodeConfig,
         genesis: Genesis,
         current: CurrentCredentials,
+        authorities: Authorities,
         renew_links: Callable[[Sequence[PeerAddress]], Awaitable[None]],
         metrics: Metrics,
     ) -> None:
         self._config = config
         self._genesis = genesis
         self._current = current
+        self._authorities = authorities
         self._renew_links = renew_links
         self._metrics = metrics
         self._turn = asyncio.Lock()
@@ -70,14 +73,15 @@ class Rotation:
         async with self._turn:
             self._check()
             old = self._current.value
-            read = load_credentials(self._config, self._genesis, CallerVerifier.from_genesis(self._genesis))
+            read = load_credentials(self._config, self._genesis)
+            self._authorities.trust_own(load_own_authority(self._config))
             # The validator's key is no part of this: another one has to be voted in.
             new = replace(read, signing_key=old.signing_key)
             is_changed = (new.certificate, new.private_key) != (old.certificate, old.private_key)
             if is_changed:
                 self._current.replace(new)
                 note_expiry(self._metrics, self._config, new.valid_until)
-                await self._renew_links(find_peers(self._config, self._genesis, new))
+                await self._renew_links(find_peers(self._config, self._authorities, new))
             rotated = Rotated(
                 is_changed=is_changed, serial=read_serial(new.certificate), valid_until=new.valid_until
             )
@@ -92,7 +96,7 @@ class Rotation:
     def _check(self) -> None:
         found = [
             *check_authority(self._config, self._genesis),
-            *check_certificate(self._config, self._genesis),
+            *check_certificate(self._config),
         ]
         faults = [one.error for one in found if one.is_fault]
         if not faults:

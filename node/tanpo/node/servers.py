@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from tanpo.api.v1 import admin_pb2_grpc, ledger_pb2_grpc, network_pb2_grpc, peer_pb2_grpc
 from tanpo.ledger.errors import LedgerError
 from tanpo.ledger.types import MemberId
+from tanpo.node.authorities import Authorities
 from tanpo.node.backup_record import BackupRecord, save_record
 from tanpo.node.binding import explain_bind, find_bind_error
 from tanpo.node.clock import Clock
@@ -78,6 +79,7 @@ class Parts:
     inbox: Inbox
     transport: GrpcTransport
     credentials: CurrentCredentials
+    authorities: Authorities
     verifier: CallerVerifier
     metrics: Metrics
     log_control: LogControl
@@ -126,6 +128,11 @@ class Servers:
         await self._client.start()
         await self._peer.start()
 
+    def end_unwelcome(self) -> None:
+        """End the streams of callers whose certificates are good no more: their CAs count no more."""
+        self._client_guard.end_unwelcome()
+        self._peer_guard.end_unwelcome()
+
     async def stop(self) -> None:
         """End every stream and call, within `STOP_GRACE_S`, and close the ports."""
         self.readiness.refuse("the node is stopping")
@@ -135,7 +142,7 @@ class Servers:
 
     def _load_credentials(self) -> grpc.ServerCredentials:
         parts = self._parts
-        return load_rotating_server_credentials(parts.core.genesis, parts.credentials.read_pair)
+        return load_rotating_server_credentials(parts.authorities.read_roots, parts.credentials.read_pair)
 
     def _make_guard(self, access: dict[str, Access]) -> Guard:
         policy = self._make_policy(access)
@@ -189,6 +196,7 @@ class Servers:
             config=parts.config,
             genesis=parts.core.genesis,
             current=parts.credentials,
+            authorities=parts.authorities,
             renew_links=lambda peers: renew_links(parts.transport.links, peers),
             metrics=parts.metrics,
         )

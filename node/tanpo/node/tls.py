@@ -12,7 +12,6 @@ from typing import Final
 
 import grpc
 from tanpo.ledger.errors import Reason, UsageError
-from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import MemberId
 from tanpo.node.pki import compute_host_name
 
@@ -53,44 +52,37 @@ def compute_peer_channel_options(member: MemberId, node: str) -> ChannelOptions:
     )
 
 
-def load_server_credentials(
-    genesis: Genesis, certificate: bytes, private_key: bytes
-) -> grpc.ServerCredentials:
-    """Return credentials that demand a certificate from every caller, issued by a member's CA."""
-    roots = b"\n".join(member.ca_certificate for member in genesis.members)
+def load_server_credentials(roots: bytes, certificate: bytes, private_key: bytes) -> grpc.ServerCredentials:
+    """Return credentials that demand a certificate from every caller, issued by one of these CAs, PEM."""
     return grpc.ssl_server_credentials(
         [(private_key, certificate)], root_certificates=roots, require_client_auth=True
     )
 
 
 def load_rotating_server_credentials(
-    genesis: Genesis, read_pair: Callable[[], tuple[bytes, bytes]]
+    read_roots: Callable[[], bytes], read_pair: Callable[[], tuple[bytes, bytes]]
 ) -> grpc.ServerCredentials:
-    """Return the same for a certificate and key that may change: each handshake shows those of then.
+    """Return the same for CAs, a certificate and a key that may change: each handshake goes by those of then.
 
-    They are good for one port: another one needs its own. `read_pair` is called on threads of gRPC.
+    They are good for one port: another one needs its own. Both functions are called on threads of gRPC.
     """
-    roots = b"\n".join(member.ca_certificate for member in genesis.members)
 
-    def configure(pair: tuple[bytes, bytes]) -> grpc.ServerCertificateConfiguration:
-        certificate, private_key = pair
-        return grpc.ssl_server_certificate_configuration(
-            [(private_key, certificate)], root_certificates=roots
-        )
+    def configure(roots: bytes, certificate: bytes, key: bytes) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=roots)
 
-    shown = read_pair()
+    shown = (read_roots(), *read_pair())
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:
         nonlocal shown
-        pair = read_pair()
-        if pair == shown:
+        now = (read_roots(), *read_pair())
+        if now == shown:
             return None  # To gRPC: go on with what there is.
-        shown = pair
+        shown = now
         # A new one each time: gRPC frees what it is given, and given it again it crashes the process.
-        return configure(pair)
+        return configure(*now)
 
     return grpc.dynamic_ssl_server_credentials(
-        configure(shown),
+        configure(*shown),
         fetch,  # type: ignore[arg-type]  # the stubs do not know of None, which gRPC documents
         require_client_authentication=True,
     )
@@ -99,7 +91,7 @@ def load_rotating_server_credentials(
 def load_channel_credentials(
     authority: bytes, certificate: bytes, private_key: bytes
 ) -> grpc.ChannelCredentials:
-    """Return credentials that trust one CA, PEM, and present our certificate."""
+    """Return credentials that trust the CAs of one member, PEM, and present our certificate."""
     return grpc.ssl_channel_credentials(
         root_certificates=authority, private_key=private_key, certificate_chain=certificate
     )

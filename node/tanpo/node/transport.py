@@ -15,7 +15,7 @@ from tanpo.ledger.types import MemberId, NetworkId
 from tanpo.node.frames import FrameQueue
 from tanpo.node.metrics import Metrics
 from tanpo.node.outbox import CALLER_LIMITS
-from tanpo.node.peer_link import Inbox, PeerAddress, PeerLink, PeerState, build_hello
+from tanpo.node.peer_link import Inbox, PeerAddress, PeerLink, PeerState, build_hello, renew_links
 from tanpo.node.roster import GUESTS_MAX, Roster, compute_name, find_crowding
 
 
@@ -64,16 +64,16 @@ class GrpcTransport:
         metrics: Metrics,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
-        hello = build_hello(network_id, version)
-        self._links = {
-            peer.label: PeerLink(peer=peer, hello=hello, metrics=metrics, on_change=self._note_change)
-            for peer in peers
-        }
+        self._hello = build_hello(network_id, version)
+        self._links: dict[str, PeerLink] = {}
         self._callers: dict[str, _Caller] = {}
         self._roster = roster
         self._metrics = metrics
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._inbox: Inbox | None = None
         self._on_fatal = on_fatal
+        for peer in peers:
+            self._add(peer)
 
     @property
     def links(self) -> Mapping[str, PeerLink]:
@@ -144,19 +144,51 @@ class GrpcTransport:
 
     async def start(self, inbox: Inbox) -> None:
         """Begin to dial; what peers send on our streams goes to the inbox."""
-        self._tasks = [
-            asyncio.create_task(link.run(inbox), name=f"link {link.peer.label}")
-            for link in self._links.values()
-        ]
-        for task in self._tasks:
-            task.add_done_callback(self._note_end)
+        self._inbox = inbox
+        for link in self._links.values():
+            self._run(link, inbox)
+
+    async def follow(self, peers: Sequence[PeerAddress]) -> None:
+        """Dial these peers from now on, and no others: where the CAs are others, by those."""
+        wanted = {peer.label: peer for peer in peers}
+        for name in [name for name in self._links if name not in wanted]:
+            await self._end(name)
+        changed = []
+        for name, peer in wanted.items():
+            if name not in self._links:
+                self._add(peer)
+            elif self._links[name].peer.authorities != peer.authorities:
+                changed.append(peer)
+        await renew_links(self._links, changed)
 
     async def stop(self) -> None:
         """Close every stream."""
-        for task in self._tasks:
+        self._inbox = None
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks = {}
+
+    def _add(self, peer: PeerAddress) -> None:
+        link = PeerLink(peer=peer, hello=self._hello, metrics=self._metrics, on_change=self._note_change)
+        self._links[peer.label] = link
+        if self._inbox is not None:
+            self._run(link, self._inbox)
+
+    def _run(self, link: PeerLink, inbox: Inbox) -> None:
+        name = link.peer.label
+        self._tasks[name] = task = asyncio.create_task(link.run(inbox), name=f"link {name}")
+        task.add_done_callback(self._note_end)
+
+    async def _end(self, name: str) -> None:
+        """Close the stream to a peer whose member is dismissed."""
+        del self._links[name]
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self._note_change()
 
     def _find_queue(self, name: str) -> FrameQueue | None:
         peer = self._links.get(name) or self._callers.get(name)

@@ -38,6 +38,7 @@ from tanpo.ledger.codec import Reader, Writer
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, Unavailable
 from tanpo.ledger.genesis import Genesis, Member, Parameters, genesis_to_json
 from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.membership import list_genesis_members
 from tanpo.ledger.merkle import compute_merkle_root, prove_leaf
 from tanpo.ledger.receipt import Event, Receipt, decode_receipt, encode_receipt
 from tanpo.ledger.transaction import (
@@ -424,8 +425,15 @@ class FakeNode(ledger_pb2_grpc.LedgerServicer, network_pb2_grpc.NetworkServicer)
     def GetMembers(self, request: Any, context: Any) -> Any:
         return network_pb2.GetMembersResponse(
             members=[
-                network_pb2.Member(**asdict(m) | {"ca_certificate": m.ca_certificate.decode()})
-                for m in self.chain.genesis.members
+                network_pb2.Member(
+                    member=one.member,
+                    name=one.name,
+                    lei=one.lei,
+                    roles=one.roles,
+                    ca_certificates=[pem.decode() for pem in one.authorities],
+                    keys=one.keys,
+                )
+                for one in list_genesis_members(self.chain.genesis)
             ]
         )
 

@@ -25,6 +25,7 @@ from tanpo.ledger.block import encode_header, read_header
 from tanpo.ledger.codec import Reader
 from tanpo.ledger.errors import PeerFault, Reason, TransactionRejected, Unavailable, UsageError
 from tanpo.ledger.evidence import encode_evidence
+from tanpo.ledger.membership import list_genesis_members
 from tanpo.ledger.receipt import decode_receipt, encode_receipt
 from tanpo.ledger.types import Epoch, TxId
 from tanpo.node.status import build_internal_status
@@ -261,7 +262,7 @@ def test_the_network_is_described(client: Client, chain: Any) -> None:
     validators = client.network.validators()
 
     assert (status.member, status.node, status.is_ready) == ("alpha", "n1", True)
-    assert client.network.members() == chain.genesis.members
+    assert client.network.members() == list_genesis_members(chain.genesis)
     assert (validators.validators, validators.quorum) == (chain.genesis.validators, 3)
     assert client.network.parameters() == chain.genesis.parameters
     assert client.network.contracts()[0].interface == {"entries": []}

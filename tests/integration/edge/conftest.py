@@ -20,8 +20,10 @@ from grpc_status import rpc_status
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, Unavailable
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.lineage import EpochStep
+from tanpo.ledger.membership import list_genesis_members
 from tanpo.ledger.transaction import Envelope, decode_envelope
 from tanpo.ledger.types import BlockHash, Height, MemberId, StateRoot
+from tanpo.node.authorities import Authorities
 from tanpo.node.backups import BackupSource
 from tanpo.node.clock import Clock
 from tanpo.node.clock_watch import ClockWatch
@@ -265,6 +267,7 @@ class FakeSnapshots:
 class FakeCore:
     def __init__(self, world: World, member: str) -> None:
         self.genesis = world.genesis
+        self.members = list_genesis_members(world.genesis)
         self.roster = world.make_roster(member)
         self.gateway = FakeGateway(world)
         self.reads: Any = FakeReads()
@@ -345,6 +348,7 @@ class RunningNode:
     inbox: FakeInbox
     transport: GrpcTransport
     servers: Servers
+    authorities: Authorities
     metrics: Metrics
     logs: StringIO
     fatal: list[BaseException] = field(default_factory=list)
@@ -456,6 +460,7 @@ def dial(world: World) -> Callable[..., PeerAddress]:
             member=MemberId(to),
             node="n1",
             address=f"127.0.0.1:{port}",
+            authorities=trusted.certificate_pem,
             credentials=load_channel_credentials(trusted.certificate_pem, own.certificate, own.private_key),
         )
 
@@ -498,7 +503,7 @@ def _build(
         tls=TlsConfig(ca=folder, certificate=folder, key=folder),
         clients=clients,
     )
-    authorities = {MemberId(name): world.authorities[name].certificate for name in MEMBERS}
+    authorities = Authorities({MemberId(name): (world.authorities[name].certificate,) for name in MEMBERS})
     verifier = CallerVerifier(authorities, now=now)
     servers = Servers(
         Parts(
@@ -514,6 +519,7 @@ def _build(
                     signing_key=None,
                 )
             ),
+            authorities=authorities,
             verifier=verifier,
             metrics=metrics,
             log_control=start_logging(LogLevel.INFO, logs),
@@ -532,6 +538,7 @@ def _build(
         inbox=inbox,
         transport=transport,
         servers=servers,
+        authorities=authorities,
         metrics=metrics,
         logs=logs,
         fatal=fatal,

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from tanpo.api.v1 import network_pb2, network_pb2_grpc
+from tanpo.node.authorities import Authorities
 from tanpo.node.config import NodeConfig, TlsConfig
 from tanpo.node.credentials import NodeCredentials
 from tanpo.node.identity import CallerVerifier
@@ -46,6 +47,7 @@ def parts(world: Any, tmp_path: Path) -> JoinParts:
             valid_until=verifier.verify_holder(issued.certificate).valid_until,
             signing_key=None,
         ),
+        authorities=Authorities.of_genesis(world.genesis),
         metrics=metrics,
         explain=lambda: [PROGRESS],
     )

@@ -328,7 +328,7 @@ async def test_network_service_tells_members_validators_and_limits(ledger: Any, 
     parameters = await stub.GetParameters(network_pb2.GetParametersRequest(), timeout=TIMEOUT_S)
     status = await stub.GetStatus(network_pb2.GetStatusRequest(), timeout=TIMEOUT_S)
     assert [member.member for member in members.members] == ["alpha", "beta", "gamma", "delta"]
-    assert members.members[0].ca_certificate.startswith("-----BEGIN CERTIFICATE-----")
+    assert members.members[0].ca_certificates[0].startswith("-----BEGIN CERTIFICATE-----")
     assert (validators.quorum, validators.faulty_max, validators.validators[2].node) == (3, 1, "n1")
     assert parameters.block_transactions_max == world.genesis.parameters.block_transactions_max
     assert (status.is_ready, status.network_id) == (False, world.genesis.network_id)

@@ -215,12 +215,16 @@ def test_a_validator_alone_cannot_rejoin(site: Site, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ('member = "solo"', 'member = "nobody"', "member is not in the genesis"),
+        ('member = "solo"', 'member = "nobody"', "tls.certificate names another holder"),
         ('node = "n1"', 'node = "n2"', "tls.certificate names another holder"),
         ('key = "node.key"', 'key = "signing.key"', "tls.key does not belong to tls.certificate"),
         ('certificate = "node.pem"', 'certificate = "none.pem"', "No such file"),
         ('genesis = "genesis.json"', 'genesis = "none.json"', "genesis: cannot read"),
-        ("[tls]", '[[peers]]\nmember = "x"\nnode = "n1"\naddress = "x:1"\n[tls]', "is of no member"),
+        (
+            "[tls]",
+            '[[peers]]\nmember = "x"\nnode = "n1"\naddress = "x:1"\nca = "none.pem"\n[tls]',
+            "peers.0.ca: cannot read",
+        ),
         ("[tls]", '[[peers]]\nmember = "solo"\nnode = "n1"\naddress = "x:1"\n[tls]', "is this node"),
     ],
 )

@@ -172,7 +172,7 @@ def test_authority_of_another_network(site: Site, tmp_path_factory: pytest.TempP
     other = Site(tmp_path_factory.mktemp("other"))
     site.write("ca.pem", other.authority.certificate_pem)
 
-    refuse(site, ExitCode.GENESIS_MISMATCH, "is not the CA that genesis names for solo")
+    refuse(site, ExitCode.CONFIGURATION, "was not issued by the CA of solo")
 
 
 def test_clock_before_the_genesis(site: Site) -> None:

@@ -81,7 +81,8 @@ async def main(count: int) -> None:
     handler = grpc.unary_unary_rpc_method_handler(answer)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Echo", {"Say": handler}),))
     port = server.add_secure_port(
-        "127.0.0.1:0", load_rotating_server_credentials(site.genesis, site.read_pair)
+        "127.0.0.1:0",
+        load_rotating_server_credentials(lambda: site.authority.certificate_pem, site.read_pair),
     )
     await server.start()
     await asyncio.gather(*(call(site, port, count) for _ in range(CALLERS)))

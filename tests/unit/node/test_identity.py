@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.types import MemberId
+from tanpo.node.authorities import Authorities
 from tanpo.node.identity import CALLERS_CACHED_MAX, Caller, CallerVerifier, Role, find_caller
 from tanpo.node.pki import Authority, create_authority, issue_certificate
 
@@ -28,7 +29,7 @@ def beta() -> Authority:
 
 @pytest.fixture
 def verifier(alpha: Authority, beta: Authority) -> CallerVerifier:
-    return CallerVerifier({ALPHA: alpha.certificate, BETA: beta.certificate})
+    return CallerVerifier(Authorities({ALPHA: (alpha.certificate,), BETA: (beta.certificate,)}))
 
 
 def make_leaf(
@@ -147,7 +148,7 @@ def test_validity_is_checked_at_every_call_and_not_only_at_the_first(
     alpha: Authority, beta: Authority
 ) -> None:
     now = [datetime.now(UTC)]
-    verifier = CallerVerifier({ALPHA: alpha.certificate}, now=lambda: now[0])
+    verifier = CallerVerifier(Authorities({ALPHA: (alpha.certificate,)}), now=lambda: now[0])
     pem = issue_certificate(alpha, Role.CLIENT, "x", valid_for=timedelta(hours=1)).certificate
     assert verifier.verify(pem).name == "x"
     now[0] += timedelta(hours=2)

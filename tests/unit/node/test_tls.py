@@ -102,8 +102,8 @@ def test_grpc_is_given_each_configuration_once(monkeypatch: pytest.MonkeyPatch) 
     authority = create_authority(ALPHA, "testnet")
     issued = [issue_certificate(authority, Role.NODE, "n1") for _ in range(2)]
     shown = issued[0]
-    genesis = make_genesis(authority)
-    load_rotating_server_credentials(genesis, lambda: (shown.certificate, shown.private_key))
+    roots = authority.certificate_pem
+    load_rotating_server_credentials(lambda: roots, lambda: (shown.certificate, shown.private_key))
     (fetch,) = fetchers
 
     assert fetch() is None
@@ -113,6 +113,9 @@ def test_grpc_is_given_each_configuration_once(monkeypatch: pytest.MonkeyPatch) 
     assert fetch() is None
     shown = issued[0]
     assert fetch() not in (None, second)
+    roots += create_authority(ALPHA, "testnet").certificate_pem
+    assert fetch() is not None
+    assert fetch() is None
 
 
 def make_genesis(authority: Authority) -> Genesis:

@@ -119,7 +119,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # at run tim
         self._metrics = metrics
         self._on_fatal = on_fatal
         self._wrapped: dict[str, Handler] = {}
-        self._streams: set[asyncio.Task[Any] | None] = set()
+        self._streams: dict[asyncio.Task[Any] | None, tuple[str, Context]] = {}
         self._is_ending = False
 
     async def intercept_service(
@@ -143,6 +143,16 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # at run tim
         for task in self._streams:
             if task is not None:
                 task.cancel()
+
+    def end_unwelcome(self) -> None:
+        """End the streams of those who may not call any more; each call of them is refused anyway."""
+        for task, (method, context) in tuple(self._streams.items()):
+            try:
+                self._policy.authorise(method, context)
+            except UsageError as refusal:
+                _LOG.info("stream ended", method=method, why=refusal.message)
+                if task is not None:
+                    task.cancel()
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         # Requests are decoded here and not by gRPC, whose answer to bad bytes has no stable code.
@@ -174,7 +184,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # at run tim
 
     def _guard_stream(self, method: str, answer: Any, decode: Any, is_request_streaming: bool) -> Any:
         async def guarded(requests: Any, context: Context) -> AsyncIterator[Any]:
-            with self._tracking(method):
+            with self._tracking(method, context):
                 async with self._answering(method, context):
                     if self._is_ending:
                         raise _stopping()
@@ -186,15 +196,15 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # at run tim
         return guarded
 
     @contextmanager
-    def _tracking(self, method: str) -> Iterator[None]:
+    def _tracking(self, method: str, context: Context) -> Iterator[None]:
         task = asyncio.current_task()
         streams = self._metrics.streams.labels(method.removeprefix("/"))
         streams.inc()
-        self._streams.add(task)
+        self._streams[task] = (method, context)
         try:
             yield
         finally:
-            self._streams.discard(task)
+            self._streams.pop(task, None)
             streams.dec()
 
     @asynccontextmanager

@@ -80,10 +80,11 @@ class NetworkService(network_pb2_grpc.NetworkServicer):
                     name=member.name,
                     lei=member.lei,
                     roles=member.roles,
-                    ca_certificate=member.ca_certificate.decode("ascii"),
+                    # A PEM file is text; what is none is shown as far as it can be.
+                    ca_certificates=[one.decode("ascii", "replace") for one in member.authorities],
                     keys=member.keys,
                 )
-                for member in self._core.genesis.members
+                for member in self._core.members
             ]
         )
 

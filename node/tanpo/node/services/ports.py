@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tanpo.ledger.contractversion import ContractVersion
     from tanpo.ledger.errors import LedgerError
     from tanpo.ledger.genesis import Genesis
+    from tanpo.ledger.membership import Registration
     from tanpo.ledger.types import Height
     from tanpo.node.backups import BackupSource
     from tanpo.node.events import EventRead
@@ -226,6 +227,11 @@ class NodePort(StatusSource, Protocol):
     @property
     def genesis(self) -> Genesis:
         """The genesis of the network."""
+        ...
+
+    @property
+    def members(self) -> tuple[Registration, ...]:
+        """The members of now."""
         ...
 
     def evidence(self) -> list[EvidenceRead]:

@@ -176,14 +176,17 @@ class Member(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     LEI_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
-    CA_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    CA_CERTIFICATES_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     member: _builtins.str
     name: _builtins.str
     lei: _builtins.str
-    ca_certificate: _builtins.str
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def ca_certificates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """PEM; two while the certificates of one are replaced by those of another."""
+
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
@@ -193,12 +196,12 @@ class Member(_message.Message):
         name: _builtins.str = ...,
         lei: _builtins.str = ...,
         roles: _abc.Iterable[_builtins.str] | None = ...,
-        ca_certificate: _builtins.str = ...,
+        ca_certificates: _abc.Iterable[_builtins.str] | None = ...,
         keys: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_certificate", b"ca_certificate", "keys", b"keys", "lei", b"lei", "member", b"member", "name", b"name", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_certificates", b"ca_certificates", "keys", b"keys", "lei", b"lei", "member", b"member", "name", b"name", "roles", b"roles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,116 @@
+"""The CAs of the members of now: whose certificates are good, and what handshakes trust.
+
+They are those of the committed state; before a node has one, those of the genesis. And it always takes
+certificates of its own member from the CA that its operator gave it: a member that is admitted later could
+neither start its node nor ask it anything otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from tanpo.ledger.errors import Reason, UsageError
+from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.membership import Registration, list_genesis_members
+from tanpo.ledger.types import MemberId
+from tanpo.node.logs import get_logger
+
+Certificates = tuple[x509.Certificate, ...]
+
+_LOG: Final = get_logger("members")
+
+
+class Authorities:
+    """The CAs that count, by member. They may be replaced while the node runs; `version` counts how often."""
+
+    def __init__(self, members: Mapping[MemberId, Certificates], *, own: MemberId | None = None) -> None:
+        self._members = dict(members)
+        self._own = own
+        self._own_certificates: Certificates = ()
+        self._replaced = asyncio.Event()
+        self._roots = b""
+        self.version = 0
+        self._renew()
+
+    @classmethod
+    def of_genesis(cls, genesis: Genesis, *, own: MemberId | None = None) -> Authorities:
+        """Return the CAs that a genesis names; certificates of `own` may be issued by others too."""
+        return cls(_load(list_genesis_members(genesis)), own=own)
+
+    def replace(self, members: Sequence[Registration]) -> None:
+        """Go by the records of these members from now on, and by nothing that was before."""
+        self._members = _load(members)
+        self._renew()
+
+    def trust_own(self, certificate: x509.Certificate) -> None:
+        """Take certificates of our own member from this CA as well, and from no other that was given so."""
+        self._own_certificates = (certificate,)
+        self._renew()
+
+    def find(self, member: MemberId) -> Certificates:
+        """Return the CAs whose certificates of a member are good; none for whom we do not know."""
+        known = self._members.get(member, ())
+        return known if member != self._own else tuple(dict.fromkeys((*known, *self._own_certificates)))
+
+    def read_roots(self) -> bytes:
+        """Return all of them, PEM, as they are now; safe from any thread."""
+        return self._roots
+
+    async def wait_replaced(self) -> None:
+        """Wait until others count."""
+        await self._replaced.wait()
+
+    def _renew(self) -> None:
+        members = sorted({*self._members, *(() if self._own is None else (self._own,))})
+        self._roots = encode_pem(certificate for member in members for certificate in self.find(member))
+        self.version += 1
+        self._replaced.set()
+        self._replaced = asyncio.Event()
+
+
+def encode_pem(certificates: Iterable[x509.Certificate]) -> bytes:
+    """Return certificates as PEM, each once."""
+    return b"".join(one.public_bytes(serialization.Encoding.PEM) for one in dict.fromkeys(certificates))
+
+
+def load_authorities(genesis: Genesis) -> dict[MemberId, x509.Certificate]:
+    """Return the CA of every member of a genesis. Raises `UsageError` when one is not a certificate."""
+    authorities: dict[MemberId, x509.Certificate] = {}
+    for member in genesis.members:
+        try:
+            authorities[member.member] = x509.load_pem_x509_certificate(member.ca_certificate)
+        except ValueError:
+            raise UsageError(
+                Reason.CONFIGURATION,
+                f"genesis is unusable: the CA certificate of {member.member} is not PEM",
+                value=member.member,
+                remedy="make it with `tanpo net` or correct it",
+            ) from None
+    return authorities
+
+
+def _load(members: Iterable[Registration]) -> dict[MemberId, Certificates]:
+    return {
+        one.member: tuple(found for pem in one.authorities if (found := _parse(one.member, pem)) is not None)
+        for one in members
+    }
+
+
+def _parse(member: MemberId, pem: bytes) -> x509.Certificate | None:
+    """Return a CA of the state, None for what is none: it must not spoil the trust in all others."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        is_usable = constraints.ca and isinstance(certificate.public_key(), ec.EllipticCurvePublicKey)
+    except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension):
+        is_usable = False
+    if is_usable:
+        return certificate
+    _LOG.warning("a member's CA is not usable", member=member)
+    return None
