@@ -13,7 +13,15 @@ from typing import Final
 
 from tanpo.ledger.codec import Writer
 from tanpo.ledger.errors import Reason, UsageError
-from tanpo.vm import LANGUAGE_VERSION, CompiledContract, Interface, Machine, compile_contract
+from tanpo.vm import (
+    LANGUAGE_VERSION,
+    CompiledContract,
+    Interface,
+    Machine,
+    Session,
+    StateReader,
+    compile_contract,
+)
 
 CONTRACTS_MAX: Final = 1_000
 """How many contracts may be in force at once."""
@@ -147,6 +155,35 @@ class Programs:
             ):
                 return found
         return None
+
+
+class Sessions:
+    """Open sessions, one for each of the latest few sets, for whoever runs one block or view at a time.
+
+    Opening a contract of many variables takes milliseconds that nobody pays for. So it happens once a set and
+    not once a turn, also where sets take turns: blocks around an upgrade, and views of heights before one.
+    """
+
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
+        self._open: dict[bytes, Session] = {}
+
+    def begin(self, contracts: ContractSet, state: StateReader) -> Session:
+        """Return the session of a set, over this state, without anything that was read or written before.
+
+        Raises as `Programs.get_machine` does, where the set is not open.
+        """
+        last = next(reversed(self._open), None)
+        if last is not None and last != contracts.set_hash:
+            self._open[last].restart(state)  # What it read is not to be kept until its turn comes again.
+        session = self._open.pop(contracts.set_hash, None)
+        while len(self._open) >= SETS_CACHED_MAX:
+            del self._open[next(iter(self._open))]
+        if session is None:
+            session = self._programs.get_machine(contracts).open_session(state)
+        self._open[contracts.set_hash] = session
+        session.restart(state)
+        return session
 
 
 def _compile(source: ContractSource, interfaces: dict[str, Interface]) -> CompiledContract:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar, cast
 
 from tanpo.ledger.types import BlockHash, Height
-from tanpo.node.contract_sets import ContractSet, Programs
+from tanpo.node.contract_sets import ContractSet, Programs, Sessions
 from tanpo.node.metrics import Metrics
 from tanpo.node.tasks import Task, run_task
 from tanpo.vm import Session, StateReader
@@ -188,20 +188,12 @@ class LocalRunner:
     """Runs contracts in this process."""
 
     def __init__(self, programs: Programs, metrics: Metrics) -> None:
-        self._programs = programs
         self._metrics = metrics
-        self._sessions: dict[bytes, Session] = {}
+        self._sessions = Sessions(programs)
 
     def run(self, scene: Scene, script: Script[Result]) -> Steps[Result]:
         """Play a script; a script that is given up leaves nothing behind."""
-        sessions, set_hash = self._sessions, scene.contracts.set_hash
-        session = sessions.get(set_hash)
-        if session is None:
-            session = self._programs.get_machine(scene.contracts).open_session(scene.state)
-            # Blocks run one after the other: one session for those with the same contracts.
-            sessions.clear()
-            sessions[set_hash] = session
-        session.restart(scene.state)
+        session = self._sessions.begin(scene.contracts, scene.state)
         return (yield from script(_LocalRun(session, scene, self._metrics)))
 
     def explain_stall(self) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from tanpo.ledger.errors import Reason, UsageError
-from tanpo.node.contract_sets import SETS_CACHED_MAX, ContractSet, ContractSource, Programs
-from tanpo.vm import ContractRefused
+from tanpo.ledger.transaction import Call
+from tanpo.node.contract_sets import SETS_CACHED_MAX, ContractSet, ContractSource, Programs, Sessions
+from tanpo.testing import MemoryState
+from tanpo.vm import CallContext, ContractRefused
 
 STOCK = """
 @entry
@@ -73,3 +75,40 @@ def test_a_contract_in_an_unknown_version_is_refused_with_the_version_known() ->
     with pytest.raises(UsageError, match="contract stock is in another version") as error:
         Programs().compile(ContractSet.create([source]))
     assert (error.value.reason, error.value.value, error.value.limit) == (Reason.VERSION_UNKNOWN, "9", "1")
+
+
+COUNTER = """
+count: int
+
+@entry
+def add() -> None:
+    count = {}
+"""
+
+
+def make_counters(*numbers: int) -> list[ContractSet]:
+    return [ContractSet.create((ContractSource.create("c", COUNTER.format(number)),)) for number in numbers]
+
+
+def test_sets_that_take_turns_are_opened_once() -> None:
+    sessions, state = Sessions(Programs()), MemoryState()
+    sets = make_counters(*range(SETS_CACHED_MAX))
+    opened = [sessions.begin(one, state) for one in sets]
+    assert [sessions.begin(one, state) for one in sets] == opened
+    (other,) = make_counters(99)
+    sessions.begin(other, state)  # takes the place of the one that waited longest
+    assert sessions.begin(sets[1], state) is opened[1]
+    assert sessions.begin(sets[0], state) is not opened[0]
+
+
+def test_a_session_whose_turn_is_over_holds_nothing_of_it() -> None:
+    sessions, state = Sessions(Programs()), MemoryState()
+    one, other = make_counters(1, 2)
+    session = sessions.begin(one, state)
+    context = CallContext(sender="a", signers=("a",), time_ms=1, height=1, tx_id=bytes(32))
+    assert session.run(Call.create("c", "add", {}), context, 100_000).ok
+    assert session.collect_changes()
+    sessions.begin(other, state)
+    assert session.collect_changes() == {}
+    assert session.run(Call.create("c", "add", {}), context, 100_000).ok
+    assert sessions.begin(one, state).collect_changes() == {}

@@ -11,7 +11,7 @@ from typing import Final
 
 from tanpo.ledger.errors import invariant
 from tanpo.ledger.types import BlockHash, Height
-from tanpo.node.contract_sets import ContractSet, ContractSource, Programs
+from tanpo.node.contract_sets import ContractSet, ContractSource, Programs, Sessions
 from tanpo.node.tasks import Task, run_task
 from tanpo.node.worker import wire
 from tanpo.node.worker.chain import ChainState
@@ -126,9 +126,8 @@ class Server:
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
         self._state = NodeState(pipe)
-        self._programs = Programs()
         self._sources: dict[tuple[str, bytes, int], ContractSource] = {}
-        self._sessions: dict[bytes, Session] = {}
+        self._sessions = Sessions(Programs())
         self._block: _Block | None = None
 
     def serve(self) -> None:
@@ -154,11 +153,7 @@ class Server:
     def _open(self, opening: Opening) -> None:
         contracts = ContractSet.create(self._find_source(contract) for contract in opening.contracts)
         self._state.chain.begin(parent_hash=opening.parent_hash, committed_hash=opening.committed_hash)
-        session = self._sessions.get(contracts.set_hash)
-        if session is None:
-            session = self._programs.get_machine(contracts).open_session(self._state)
-            self._sessions = {contracts.set_hash: session}
-        session.restart(self._state)
+        session = self._sessions.begin(contracts, self._state)
         self._block = _Block(
             block_hash=opening.block_hash,
             parent_hash=opening.parent_hash,
