@@ -28,7 +28,8 @@ class Emitter:
 
     def write_function(self, function: ir.FunctionBody) -> None:
         """Append one function."""
-        parameters = ", ".join(f"v_{name}" for name, _ in function.parameters)
+        # As defaults, which no caller gives, these are locals: CPython reads them faster than what is around.
+        parameters = ", ".join([*(f"v_{name}" for name, _ in function.parameters), "m=m", "LO=LO", "HI=HI"])
         self.write(f"def f_{function.name}({parameters}):")
         self._write_block(function.body, function.line)
         if function.returns == NOTHING:
