@@ -1,6 +1,7 @@
 """What can happen to a replica. Time enters only here: `now_ms` is monotonic, `wall_ms` is Unix time.
 
-The driver sends `Ticked` every 10 to 50 ms; no other event needs a timer.
+The driver sends `Ticked` every 10 to 50 ms while the replica is at work, and by `Replica.rest_until_ms`
+while it is not; no other event needs a timer.
 """
 
 from __future__ import annotations

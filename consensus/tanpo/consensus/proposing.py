@@ -102,7 +102,7 @@ def on_tick(core: Core) -> None:
         return
     if clock.now_ms - clock.heartbeat_ms >= heartbeat_ms:
         send_heartbeat(core)
-    if _is_proposal_open(core):
+    if is_proposal_open(core):
         _repeat_proposal(core)
     commit = core.current.commit
     if commit is not None and commit.certificate is None and core.high_qc.rank == commit.rank:
@@ -113,7 +113,7 @@ def announce_commit(core: Core) -> None:
     """Tell followers of a commit at once unless the next proposal or nudge does (P5)."""
     commit = core.current.commit
     is_nudge_open = commit is not None and commit.certificate is None
-    if core.can_sign and core.is_leader and not _is_proposal_open(core) and not is_nudge_open:
+    if core.can_sign and core.is_leader and not is_proposal_open(core) and not is_nudge_open:
         send_heartbeat(core)
 
 
@@ -123,14 +123,14 @@ def send_heartbeat(core: Core) -> None:
     broadcast(core, build_heartbeat(core))
 
 
-def _may_propose(core: Core) -> bool:
-    may_lead = core.may_sign and core.is_leader and not core.has_timed_out and not core.is_draining  # R1
-    return may_lead and not _is_proposal_open(core)
-
-
-def _is_proposal_open(core: Core) -> bool:
+def is_proposal_open(core: Core) -> bool:
     """Whether our last proposal of this term has no certificate yet: then it is repeated, never replaced."""
     return core.voted_rank[0] == core.term and core.voted_rank > core.high_qc.rank
+
+
+def _may_propose(core: Core) -> bool:
+    may_lead = core.may_sign and core.is_leader and not core.has_timed_out and not core.is_draining  # R1
+    return may_lead and not is_proposal_open(core)
 
 
 def _find_justify(core: Core) -> QuorumCertificate | None:

@@ -39,6 +39,7 @@ from tanpo.consensus.messages import (
     TermCertificate,
     Timeout,
 )
+from tanpo.consensus.resting import compute_rest_until_ms
 from tanpo.consensus.start import build_core
 from tanpo.consensus.state import Core, compute_leader, persist
 from tanpo.consensus.status import explain_stall
@@ -78,6 +79,8 @@ class Replica:
         if not self._has_started:
             self._has_started = True
             _begin(core)
+        # Before the event is taken: what there was to do until now is what counts, however rare ticks are.
+        terms.note_idle(core)
         known_proof = core.record.commit_proof
         _take(core, event)
         _settle(core)
@@ -125,6 +128,12 @@ class Replica:
     def wake_ms(self) -> int | None:
         """When a `Ticked` is wanted before the next regular one (monotonic), to end a linger."""
         return self._core.clock.linger_until_ms
+
+    @property
+    def rest_until_ms(self) -> int | None:
+        """Until when a `Ticked` does nothing (monotonic) unless something happens; None: tick as usual."""
+        # The first event, whichever it is, starts the timers.
+        return compute_rest_until_ms(self._core) if self._has_started else None
 
     @property
     def stalled(self) -> str | None:

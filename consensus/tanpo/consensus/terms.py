@@ -31,8 +31,7 @@ from tanpo.ledger.types import Term, ValidatorIndex
 def on_tick(core: Core) -> None:
     """Complain about a leader that is silent or without progress; repeat a timeout we signed (T2, T4)."""
     clock = core.clock
-    if not has_work(core):
-        clock.progress_ms = clock.now_ms
+    note_idle(core)
     if not core.can_sign:
         return
     heartbeat_ms = core.config.timing.heartbeat_ms
@@ -45,6 +44,12 @@ def on_tick(core: Core) -> None:
         broadcast(core, Suspect(term=core.term))
     amplify(core)
     give_away(core)
+
+
+def note_idle(core: Core) -> None:
+    """Let the wait for a commit begin no earlier than now while there is nothing to commit (T2)."""
+    if not has_work(core):
+        core.clock.progress_ms = core.clock.now_ms
 
 
 def find_complaint(core: Core) -> str | None:

@@ -12,7 +12,6 @@ from typing import Final, Protocol
 from tanpo.consensus import (
     Replica,
     StepDownAsked,
-    Ticked,
     Timing,
 )
 from tanpo.ledger.errors import Reason, Unavailable, UsageError
@@ -49,11 +48,9 @@ from tanpo.node.retention import Retention, RetentionPolicy
 from tanpo.node.roster import Roster, compute_name
 from tanpo.node.snapshotting import Snapshotting
 from tanpo.node.succession import Succession
+from tanpo.node.ticking import Ticking
 from tanpo.node.verifying import Verifier
 from tanpo.storage import LedgerStore
-
-TICK_S: Final = 0.02
-"""How often the replica hears of time; well below the shortest of its delays."""
 
 RESHARE_MS: Final = 1_000
 RESHARE_BYTES_MAX: Final = 1_000_000
@@ -279,7 +276,7 @@ class Core:
         driver, replica = self._attached()
         tasks = [
             asyncio.ensure_future(driver.run(replica)),
-            asyncio.ensure_future(self._tick(driver)),
+            asyncio.ensure_future(self._make_ticking(driver).run()),
             asyncio.ensure_future(self._intake.run()),
             asyncio.ensure_future(self._keep_house()),
             asyncio.ensure_future(self._preparation.run()),
@@ -371,6 +368,16 @@ class Core:
             retention=self._retention.describe(),
             blocks_bytes=self._retention.blocks_bytes,
             state_bytes=self._retention.state_bytes,
+        )
+
+    def _make_ticking(self, driver: Driver) -> Ticking:
+        return Ticking(
+            driver=driver,
+            mempool=self._mempool,
+            evidence=self._evidence,
+            admission=self._admission,
+            clock=self._clock,
+            request_timeout_ms=self._settings.timing.request_timeout_ms,
         )
 
     def _make_succession(self, place: EpochStart, signing_key: PrivateKey | None) -> Succession:
@@ -480,29 +487,6 @@ class Core:
         metrics.block_transactions.observe(len(executed.receipts))
         metrics.transactions.labels("succeeded").inc(executed.succeeded_count)
         metrics.transactions.labels("failed").inc(len(executed.receipts) - executed.succeeded_count)
-
-    async def _tick(self, driver: Driver) -> None:
-        timing = self._settings.timing
-        evidence_ms: int | None = None
-        while True:
-            await asyncio.sleep(TICK_S)
-            now_ms, wall_ms = self._clock.read()
-            oldest = self._mempool.oldest_arrival_ms(wall_ms)
-            if not self._evidence.has_waiting:
-                evidence_ms = None
-            else:
-                # Work like any other: an accused leader must not leave it out for ever.
-                evidence_ms = now_ms if evidence_ms is None else evidence_ms
-                oldest = evidence_ms if oldest is None else min(oldest, evidence_ms)
-            patience_ms = timing.request_timeout_ms + self._admission.compute_queue_ms(len(self._mempool))
-            driver.post(
-                Ticked(
-                    now_ms=now_ms,
-                    wall_ms=wall_ms,
-                    has_pending=oldest is not None,
-                    has_overdue=oldest is not None and now_ms - oldest > patience_ms,
-                )
-            )
 
     async def _keep_house(self) -> None:
         """Share again what a leader may have missed, drop what has expired, refresh the gauges."""

@@ -8,6 +8,7 @@ between batches in slices, so that votes overtake them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Final, Protocol, assert_never
@@ -114,6 +115,22 @@ class Driver:
         self._has_amnesia = False
         self._asked_from = (Height(0), 0)
         self._term_changed = asyncio.Event()
+        self._resting_until_ms: int | None = None
+        self._stirred = asyncio.Event()
+
+    async def rest(self) -> None:
+        """Wait until time matters to the replica: not at all while it is at work, else until its next duty or
+        until something happens that gives it an earlier one."""
+        until_ms = None if self._replica is None else self._replica.rest_until_ms
+        rest_ms = 0 if until_ms is None else until_ms - self._clock.monotonic_ms()
+        if rest_ms <= 0:
+            return
+        self._resting_until_ms = until_ms
+        self._stirred.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(rest_ms / 1000):
+                await self._stirred.wait()
+        self._resting_until_ms = None
 
     async def wait_for_room(self) -> None:
         """Wait until few enough events are unstepped; whoever feeds from a link does, before more."""
@@ -201,9 +218,17 @@ class Driver:
             self._note_amnesia(replica)
         for effect in turn.effects:
             self._apply(effect, replica)
+        self._stir(replica)
         if replica.wake_ms is not None and self._wake is None:
             delay_ms = max(0, replica.wake_ms - self._clock.monotonic_ms())
             self._wake = asyncio.get_running_loop().call_later(delay_ms / 1000, self._end_linger)
+
+    def _stir(self, replica: Replica) -> None:
+        """End the rest if what was stepped calls for time earlier."""
+        if self._resting_until_ms is not None:
+            until_ms = replica.rest_until_ms
+            if until_ms is None or until_ms < self._resting_until_ms:
+                self._stirred.set()
 
     def _note_amnesia(self, replica: Replica) -> None:
         """Say loudly that this validator has forgotten what it signed, or that this is over."""

@@ -33,7 +33,7 @@ from tanpo.ledger.types import Epoch, Height, ValidatorIndex
 from tanpo.node.agenda import Agenda, Turn
 from tanpo.simulator.addresses import list_others, number_of
 from tanpo.simulator.boot import build_replica, find_base, recall
-from tanpo.simulator.checks import check_write
+from tanpo.simulator.checks import check_rest, check_write
 from tanpo.simulator.disk import ChainDisk, SafetyDisk, Stored
 from tanpo.simulator.executor import Executor
 from tanpo.simulator.faults import FaultKind
@@ -198,15 +198,24 @@ class Process:
         if self.actor is not None:
             self.actor.on_tick()
         patience_ms = self.cluster.settings.timing.request_timeout_ms
-        self.post(
-            Ticked(
-                now_ms=self.now_ms,
-                wall_ms=self.wall_ms,
-                has_pending=oldest_ms is not None,
-                has_overdue=oldest_ms is not None and self.now_ms - oldest_ms > patience_ms,
-            )
+        ticked = Ticked(
+            now_ms=self.now_ms,
+            wall_ms=self.wall_ms,
+            has_pending=oldest_ms is not None,
+            has_overdue=oldest_ms is not None and self.now_ms - oldest_ms > patience_ms,
         )
+        if self._is_resting(ticked):
+            self.agenda.post(ticked)
+            check_rest(self.name, self.agenda.step_batch(self.replica))
+        else:
+            self.post(ticked)
         self.cluster.checks.on_tick(self)
+
+    def _is_resting(self, ticked: Ticked) -> bool:
+        """Whether the replica does not want this tick: the driver would not even wake it."""
+        until_ms = self.replica.rest_until_ms
+        is_early = until_ms is not None and ticked.now_ms < until_ms
+        return is_early and not ticked.has_pending and not self.agenda.has_events
 
     # The loop.
 

@@ -255,3 +255,44 @@ async def test_promises_go_to_the_validator_meant_and_to_no_guest() -> None:
         Send(to=ValidatorIndex(9), message=suspect),
     )
     assert [to for to, _ in links.sent] == ["beta/n1", "beta/n1", "gamma/n1"]
+
+
+class RestingReplica(FakeReplica):
+    """Has nothing to do for ever, until it is told of something."""
+
+    def __init__(self, rest_until_ms: int | None) -> None:
+        super().__init__()
+        self.rest_until_ms = rest_until_ms
+
+    def step(self, _event: Event) -> list[Effect]:
+        self.rest_until_ms = None
+        return []
+
+
+async def test_rest_ends_as_soon_as_there_is_work() -> None:
+    driver = _make()
+    run = asyncio.create_task(driver.run(RestingReplica(10**9)))  # type: ignore[arg-type]  # a fake
+    await asyncio.sleep(0)
+    rest = asyncio.create_task(driver.rest())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    was_resting = not rest.done()
+
+    driver.post(TICK)
+    async with asyncio.timeout(5):
+        await rest
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    assert was_resting
+
+
+@pytest.mark.parametrize("until_ms", [None, 0])
+async def test_there_is_no_rest_at_work_or_when_a_duty_is_due(until_ms: int | None) -> None:
+    driver = _make()
+    run = asyncio.create_task(driver.run(RestingReplica(until_ms)))  # type: ignore[arg-type]  # a fake
+    await asyncio.sleep(0)
+    rest = driver.rest()
+    with pytest.raises(StopIteration):
+        rest.send(None)
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tanpo.consensus import Roots, Timing
+from tanpo.consensus import Broadcast, Roots, Timing
 from tanpo.consensus.messages import (
     Append,
     Committed,
@@ -14,6 +14,7 @@ from tanpo.consensus.messages import (
     Nudge,
     Status,
     StepDown,
+    Suspect,
     TermCertificate,
 )
 from tanpo.consensus.record import decode_record
@@ -26,6 +27,7 @@ from tanpo.ledger.certificate import (
 )
 from tanpo.ledger.evidence import DoubleVote
 from tanpo.ledger.types import Epoch, Signature, StateRoot, Term, ValidatorIndex
+from tanpo.node.agenda import Turn
 from tanpo.simulator import Cluster, Settings, Violation
 from tanpo.simulator.checks import (
     Agreement,
@@ -38,6 +40,7 @@ from tanpo.simulator.checks import (
     Rebirths,
     Times,
     check_memory,
+    check_rest,
     check_results,
 )
 from tanpo.simulator.reigns import Reign
@@ -538,3 +541,10 @@ def test_a_crash_that_ends_in_amnesia_is_a_violation() -> None:
 
     with pytest.raises(Violation, match="believe that it forgot"):
         cluster.checks.on_loss(cluster.processes[0], is_known=True)
+
+
+def test_work_at_a_time_of_rest_is_found() -> None:
+    check_rest("1", Turn(write=None, effects=()))
+
+    with pytest.raises(Violation, match="rest: 1: is at work while it rests"):
+        check_rest("1", Turn(write=None, effects=(Broadcast(message=Suspect(term=Term(1))),)))

@@ -6,7 +6,7 @@ from tanpo.simulator.checks.beginnings import Beginnings
 from tanpo.simulator.checks.diligence import AttentiveReplica
 from tanpo.simulator.checks.justification import Justifications
 from tanpo.simulator.checks.memory import check_memory
-from tanpo.simulator.checks.promises import PromiseBook, Promiser, check_write
+from tanpo.simulator.checks.promises import PromiseBook, Promiser, check_rest, check_write
 from tanpo.simulator.checks.quorums import Quorums
 from tanpo.simulator.checks.rebirths import Rebirths
 from tanpo.simulator.checks.results import check_results
@@ -27,6 +27,7 @@ __all__ = [
     "Rebirths",
     "Times",
     "check_memory",
+    "check_rest",
     "check_results",
     "check_write",
 ]

@@ -179,5 +179,15 @@ def check_write(name: str, turn: Turn) -> None:
         raise Violation("durability", "lets go of a block before it is stored", name)
 
 
+def check_rest(name: str, turn: Turn) -> None:
+    """Check what a replica does at a time of which it said that nothing would be to do.
+
+    Raises:
+        Violation: it does something: the driver would have been late.
+    """
+    if turn.write is not None or turn.effects:
+        raise Violation("rest", f"is at work while it rests: {turn.effects or 'a write'}", name)
+
+
 def _show(rank: Rank) -> str:
     return f"{rank[0]}/{rank[1]}"
