@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -313,7 +314,7 @@ def test_every_node_goes_over_to_another_certificate_under_load(
             for address in (place.address, place.peer_address):
                 assert read_serial(address, files, network.folder.authorities) == serial
             # A peer that is slow to answer is not waited for long.
-            poll_until(lambda was=reconnects, at=place.ops_address: min(count_grown(was, at).values()) >= 1)
+            poll_until(partial(have_all_grown, reconnects, place.ops_address))
             grown = count_grown(reconnects, place.ops_address)
             assert len(grown) == len(network.members) - 1
             assert set(grown.values()) == {1.0}, grown
@@ -328,6 +329,10 @@ def test_every_node_goes_over_to_another_certificate_under_load(
 def count_grown(reconnects: dict[str, float], ops_address: str) -> dict[str, float]:
     """How often a node's link to each peer was opened since."""
     return {peer: count - reconnects[peer] for peer, count in read_reconnects(ops_address).items()}
+
+
+def have_all_grown(reconnects: dict[str, float], ops_address: str) -> bool:
+    return min(count_grown(reconnects, ops_address).values()) >= 1
 
 
 def read_reconnects(ops_address: str) -> dict[str, float]:
