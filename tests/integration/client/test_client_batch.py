@@ -182,7 +182,7 @@ async def test_a_node_that_hangs_is_left_for_another(
         return ledger_pb2.SubmitBatchResponse()
 
     node.faults["SubmitBatch"].append(hang)
-    config = make_config(node.address, other_node.address, deadline_s=4.0)
+    config = make_config(node.address, other_node.address, deadline_s=8.0)
     results = await submit_batch(config, make_envelopes(chain, 3), is_async=is_async)
     answered.set()
 

@@ -148,7 +148,7 @@ async def test_a_silent_node_ends_with_the_deadline(make_config: MakeConfig, nod
 def test_a_silent_node_is_left_for_another(node: Any, other_node: Any, make_config: MakeConfig) -> None:
     answered = threading.Event()
     node.faults["Submit"].append(lambda request, context, honest: answered.wait(60))
-    with Client(make_config(node.address, other_node.address, deadline_s=4.0)) as client:
+    with Client(make_config(node.address, other_node.address, deadline_s=8.0)) as client:
         assert client.submit("notes", "write", {"text": "x"}).succeeded
     answered.set()
 
