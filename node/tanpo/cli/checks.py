@@ -75,5 +75,5 @@ def _summarise(report: Report) -> str:
     if faults:
         code = report.exit_code
         ends = f"a start would end with exit code {code:d} ({code.name})"
-        return f"{faults} faults, {others} warnings: {ends}{used}"
-    return f"no fault, {others} warnings: the node can start{used}"
+        return f"faults: {faults}, warnings: {others}; {ends}{used}"
+    return f"no fault, warnings: {others}; the node can start{used}"

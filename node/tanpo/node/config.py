@@ -48,6 +48,9 @@ _ALLOWED: Final = {
 }
 """What these patterns ask for, in words."""
 
+_BOUNDS: Final = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
+_EXTRA: Final = "extra_forbidden"
+
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Address = Annotated[str, StringConstraints(pattern=_ADDRESS)]
 """host:port; port 0 stands for any free one."""
@@ -383,6 +386,11 @@ def _explain(problem: ErrorDetails) -> Finding:
     context = {name: str(value) for name, value in problem.get("ctx", {}).items()}
     if (wanted := _ALLOWED.get(context.get("pattern", ""))) is not None:
         return _wrong(f"{key}:", f"expected {wanted}", problem["input"], wanted)
+    if problem["type"] == _EXTRA:
+        return _wrong(f"{key}:", "there is no such key", problem["input"], "the keys of deploy/README.md")
+    bounds = [words.format(context[name]) for name, words in _BOUNDS.items() if name in context]
+    if bounds:
+        return _wrong(f"{key}:", f"expected {bounds[0]}", problem["input"], bounds[0])
     limit = ", ".join(f"{name} {value}" for name, value in context.items()) or problem["msg"]
     value = "" if problem["type"] == "missing" else problem["input"]
     return _wrong(f"{key}:", problem["msg"], value, limit)
