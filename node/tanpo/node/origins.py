@@ -24,8 +24,9 @@ from tanpo.storage.snapshot_building import JOINING_NAME, SnapshotBuilder, move_
 OLDEST: Final = "oldest"
 
 JOIN_REMEDY: Final = (
-    "move blocks/, state/, guard and network aside, leave consensus/ as it is, and run `tanpo node join`: it "
-    "fetches a snapshot from the peers"
+    "if state/ is sound, as after a restored backup, start the node: it takes snapshots; else move blocks/, "
+    "state/, guard and network aside, leave consensus/ as it is, and run `tanpo node join`: it fetches a "
+    "snapshot from the peers"
 )
 OTHER_REMEDY: Final = "name one of these, or leave the choice out"
 

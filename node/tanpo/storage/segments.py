@@ -45,7 +45,8 @@ SEGMENT_BYTES_DEFAULT: Final = 64 << 20
 SUFFIX: Final = ".blocks"
 REMEDY: Final = (
     "move blocks/, state/, guard and network aside and put in their place those of a backup or of another "
-    "stopped node; leave consensus/ as it is: a validator that starts without it may vote twice"
+    "stopped node, or run `tanpo node join`; leave consensus/ as it is: a validator that starts without it "
+    "may vote twice"
 )
 """An empty data directory would start too, and that is the trap: it forgets what this validator signed."""
 
