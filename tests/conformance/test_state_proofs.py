@@ -112,13 +112,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     tree.stage(plan, puts, [])
     database.write(puts, [])
     proofs = {
-        "inclusion of k0": prove_keys(database, Height(0), [b"k0"]),
-        "absence of k20": prove_keys(database, Height(0), [b"k20"]),
-        "k0, k7, k19 and no k99": prove_keys(database, Height(0), [b"k0", b"k7", b"k19", b"k99"]),
-        "first quarter of the paths": prove_ranges(database, Height(0), [QUARTER]),
-        "group g": prove_group(database, Height(0), b"g"),
-        "nothing": prove_keys(database, Height(0), []),
+        "inclusion of k0": prove_keys(tree.source, Height(0), [b"k0"]),
+        "absence of k20": prove_keys(tree.source, Height(0), [b"k20"]),
+        "k0, k7, k19 and no k99": prove_keys(tree.source, Height(0), [b"k0", b"k7", b"k19", b"k99"]),
+        "first quarter of the paths": prove_ranges(tree.source, Height(0), [QUARTER]),
+        "group g": prove_group(tree.source, Height(0), b"g"),
+        "nothing": prove_keys(tree.source, Height(0), []),
     }
+    tree.close()
     database.close()
     return proofs
 

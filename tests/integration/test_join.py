@@ -35,6 +35,7 @@ from tanpo.storage import LedgerStore
 from tanpo.storage.database import Database
 from tanpo.storage.proving import prove_keys
 from tanpo.storage.snapshots import SnapshotStore
+from tanpo.storage.tree import StateTree
 from tanpo.testing.waiting import wait_until
 from typing_extensions import override
 
@@ -207,7 +208,9 @@ def check_proof(network: LocalNetwork, member: str) -> None:
     [(key, value)] = [row for row in store.scan(b"", b"\xff", 1 << 20) if b"row-77" in row[0]][:1]
     store.close()
     database = Database.open(data / "state", remedy="", cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
-    proof = prove_keys(database, height, [key])
+    tree = StateTree.open(database)
+    proof = prove_keys(tree.source, height, [key])
+    tree.close()
     database.close()
     verify_partial_tree(proof, root).verify_value(key, value)
 

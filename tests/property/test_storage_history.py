@@ -69,6 +69,7 @@ def ledger_of(changes: list[Changes]) -> Iterator[Ledger]:
         for block in changes:
             ledger.commit(block)
         yield ledger
+        ledger.tree.close()
         database.close()
 
 

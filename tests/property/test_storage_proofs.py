@@ -16,6 +16,7 @@ from tanpo.ledger.stateproof import PathRange, group_range, verify_partial_tree
 from tanpo.ledger.types import Height, StateRoot
 from tanpo.storage.database import Database
 from tanpo.storage.proving import prove_group, prove_keys, prove_ranges
+from tanpo.storage.reading import TreeSource
 from tanpo.storage.tree import StateTree
 
 WINDOW = 3
@@ -38,7 +39,7 @@ blocks = st.dictionaries(keys, values, max_size=60).map(clear_members)
 
 
 @contextmanager
-def chain(changes: list[Changes]) -> Iterator[tuple[Database, list[State]]]:
+def chain(changes: list[Changes]) -> Iterator[tuple[TreeSource, list[State]]]:
     """A tree after these blocks, and the state after each."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database.open(
@@ -55,7 +56,8 @@ def chain(changes: list[Changes]) -> Iterator[tuple[Database, list[State]]]:
             tree.publish(plan)
             merged = {**(states[-1] if states else {}), **block}
             states.append({key: value for key, value in merged.items() if value is not None})
-        yield database, states
+        yield tree.source, states
+        tree.close()
         database.close()
 
 
@@ -68,10 +70,10 @@ def root_of(state: State) -> StateRoot:
 def test_what_a_proof_shows_of_each_key_is_what_the_state_held(
     changes: list[Changes], asked: list[bytes]
 ) -> None:
-    with chain(changes) as (database, states):
+    with chain(changes) as (source, states):
         for height in range(max(0, len(states) - 1 - WINDOW), len(states)):
             state = states[height]
-            tree = verify_partial_tree(prove_keys(database, Height(height), asked), root_of(state))
+            tree = verify_partial_tree(prove_keys(source, Height(height), asked), root_of(state))
             for key in asked:
                 tree.verify_value(key, state.get(key))
                 with pytest.raises(PeerFault, match="shows"):
@@ -81,9 +83,9 @@ def test_what_a_proof_shows_of_each_key_is_what_the_state_held(
 @settings(max_examples=40)
 @given(changes=st.lists(blocks, min_size=1, max_size=3), group=st.sampled_from([b"g0", b"g1", b"g2", b"g3"]))
 def test_listing_of_a_group_is_complete(changes: list[Changes], group: bytes) -> None:
-    with chain(changes) as (database, states):
+    with chain(changes) as (source, states):
         state = states[-1]
-        tree = verify_partial_tree(prove_group(database, Height(len(states) - 1), group), root_of(state))
+        tree = verify_partial_tree(prove_group(source, Height(len(states) - 1), group), root_of(state))
         in_range = [key for key in state if group_range(group).contains(path_of(key))]
         shown = [key for key in in_range if not state[key]]
         members = sorted(key for key in state if group_of(key) == group)
@@ -100,9 +102,9 @@ def test_listing_of_a_group_is_complete(changes: list[Changes], group: bytes) ->
 @given(block=blocks, start=st.integers(0, 255), length=st.integers(1, 256))
 def test_range_shows_every_entry_in_it_and_hides_none(block: Changes, start: int, length: int) -> None:
     wanted = PathRange(start=start << 248, stop=min(start + length, 256) << 248)
-    with chain([block]) as (database, states):
+    with chain([block]) as (source, states):
         state = states[0]
-        tree = verify_partial_tree(prove_ranges(database, Height(0), [wanted]), root_of(state))
+        tree = verify_partial_tree(prove_ranges(source, Height(0), [wanted]), root_of(state))
         assert not tree.hides(wanted)
         found = {path: digest for path, digest in tree.entries.items() if wanted.contains(path)}
         assert found == {
@@ -113,9 +115,9 @@ def test_range_shows_every_entry_in_it_and_hides_none(block: Changes, start: int
 @settings(max_examples=8)
 @given(block=st.dictionaries(keys, st.just(b"v"), min_size=1, max_size=40), asked=keys)
 def test_no_bit_of_a_proof_can_change(block: Changes, asked: bytes) -> None:
-    with chain([block]) as (database, states):
+    with chain([block]) as (source, states):
         root = root_of(states[0])
-        proof = prove_keys(database, Height(0), [asked])
+        proof = prove_keys(source, Height(0), [asked])
         for bit in range(8 * len(proof)):
             forged = bytearray(proof)
             forged[bit // 8] ^= 1 << bit % 8
@@ -131,12 +133,12 @@ def test_any_bytes_are_a_partial_tree_or_refused(encoded: bytes) -> None:
 
 
 def test_height_that_left_the_window_is_refused_with_its_number() -> None:
-    with chain([{b"k%d" % height: b"v"} for height in range(6)]) as (database, _):
+    with chain([{b"k%d" % height: b"v"} for height in range(6)]) as (source, _):
         with pytest.raises(UsageError, match="height 1 is not held") as refusal:
-            prove_keys(database, Height(1), [b"k0"])
+            prove_keys(source, Height(1), [b"k0"])
         assert refusal.value.reason == "HEIGHT_PRUNED"
         with pytest.raises(UsageError, match="height 6 is not held"):
-            prove_keys(database, Height(6), [b"k0"])
+            prove_keys(source, Height(6), [b"k0"])
 
 
 def test_an_ordinary_key_in_the_range_of_a_group_needs_no_name() -> None:
@@ -144,8 +146,8 @@ def test_an_ordinary_key_in_the_range_of_a_group_needs_no_name() -> None:
     wanted = group_range(b"g0")
     stranger = next(key for key in (b"plain %d" % n for n in range(1 << 22)) if wanted.contains(path_of(key)))
     members = [index_key(b"g0", b"%d" % number) for number in range(3)]
-    with chain([{stranger: b"v", **dict.fromkeys(members, b"")}]) as (database, states):
-        tree = verify_partial_tree(prove_group(database, Height(0), b"g0"), root_of(states[0]))
+    with chain([{stranger: b"v", **dict.fromkeys(members, b"")}]) as (source, states):
+        tree = verify_partial_tree(prove_group(source, Height(0), b"g0"), root_of(states[0]))
 
         assert path_of(stranger) in tree.entries
         assert tree.verify_group(b"g0", members) == members

@@ -20,8 +20,8 @@ from tanpo.storage import LedgerStore, StoredBlock
 from tanpo.storage.database import Database, FrozenView, seal
 from tanpo.storage.manifest import Manifest
 from tanpo.storage.partition import PARTITION_BYTES
-from tanpo.storage.reading import read_node, read_root
-from tanpo.storage.records import HASHES_AT, INNER, ROOT_PID, VERSIONS_AT, Slot
+from tanpo.storage.reading import TreeSource, read_node
+from tanpo.storage.records import HASHES_AT, INNER, POSITIONS_AT, ROOT_PID, Slot, child_slot
 from tanpo.storage.snapshot_building import Arrival, SnapshotBuilder
 from tanpo.storage.snapshots import Draft, SnapshotStore
 from tanpo.storage.tree import StateTree
@@ -68,6 +68,7 @@ def source(state: State) -> Iterator[tuple[Path, Database]]:
             tree.stage(plan, puts, [])
             database.write(puts, [])
             tree.publish(plan)
+        tree.close()
         yield path, database
         database.close()
 
@@ -84,20 +85,17 @@ def read_all(store: SnapshotStore, manifest: Manifest) -> list[bytes]:
     return [store.read_chunk(manifest.digest, position) for position in range(len(manifest.chunks))]
 
 
-def shape(database: Database, slot: Slot, pid: int) -> dict[int, bytes]:
+def shape(source: TreeSource, slot: Slot, pid: int) -> dict[int, bytes]:
     """Every node that is reached from a root: hashes and counts of an inner one, entries of a bucket."""
     if not slot[0]:
         return {}
-    record = read_node(database, pid, slot)
+    record = read_node(source, pid, slot)
     assert record is not None
     if slot[0] != INNER:
         return {pid: record}
-    found = {pid: record[:VERSIONS_AT] + record[HASHES_AT:]}
+    found = {pid: record[:POSITIONS_AT] + record[HASHES_AT:]}
     for which in range(4):
-        at_version, at_hash = VERSIONS_AT + 4 * which, HASHES_AT + 32 * which
-        version = int.from_bytes(record[at_version : at_version + 4], "big")
-        child = (record[which], version, record[at_hash : at_hash + 32])
-        found |= shape(database, child, pid << 2 | which)
+        found |= shape(source, child_slot(record, which), pid << 2 | which)
     return found
 
 
@@ -127,13 +125,12 @@ def test_a_state_built_from_chunks_in_any_order_is_the_one_they_were_cut_from(
             path / "joining" / "state", remedy="none", cache_bytes=1 << 20, write_buffer_bytes=1 << 20
         )
         assert dict(built.scan_raw(b"S", b"T")) == dict(database.scan_raw(b"S", b"T"))
-        roots = read_root(database, HEIGHT), read_root(built, HEIGHT)
-        assert roots[0] is not None
-        assert roots[1] is not None
-        expected = shape(database, roots[0], ROOT_PID)
-        assert shape(built, roots[1], ROOT_PID) == expected
-        # Nothing is stored that no root reaches.
-        assert sum(1 for _ in built.scan_raw(b"XN", b"XO")) == len(expected)
+        trees = [StateTree.open(one, window=5, cache_records=100) for one in (database, built)]
+        assert trees[0].state_root == trees[1].state_root == root_of(state)
+        shapes = [shape(tree.source, tree.root.slot, ROOT_PID) for tree in trees]
+        assert shapes[0] == shapes[1]
+        for tree in trees:
+            tree.close()
         built.close()
 
 

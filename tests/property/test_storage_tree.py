@@ -11,19 +11,14 @@ from tanpo.ledger.statekey import EMPTY, compute_state_root, index_key, path_of,
 from tanpo.ledger.types import Height, StateRoot
 from tanpo.storage import Plan, StateTree
 from tanpo.storage.database import Database, scan_keys
-from tanpo.storage.records import (
-    EMPTY_SLOT,
-    HASHES_AT,
-    INNER,
-    ROOT_PID,
-    VERSIONS_AT,
-    Slot,
-    decode_root,
-    node_key,
-    root_key,
-)
+from tanpo.storage.proving import prove_keys
+from tanpo.storage.reading import TreeSource, read_node, read_root
+from tanpo.storage.records import EMPTY_SLOT, INNER, INNER_STORED_BYTES, ROOT_PID, Slot, child_slot, root_key
 
 WINDOW = 3
+FILE_BYTES = 3_000
+"""A file for every block or two, so that they are dropped and what is in use is lifted."""
+
 State = dict[bytes, bytes]
 Changes = dict[bytes, bytes | None]
 
@@ -44,7 +39,9 @@ steps = st.lists(
 
 def open_tree(path: Path, cache_records: int) -> tuple[Database, StateTree]:
     database = Database.open(path, remedy="none", cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
-    return database, StateTree.open(database, window=WINDOW, cache_records=cache_records)
+    return database, StateTree.open(
+        database, window=WINDOW, cache_records=cache_records, file_bytes=FILE_BYTES
+    )
 
 
 def commit(database: Database, tree: StateTree, plan: Plan) -> None:
@@ -64,42 +61,46 @@ def root_of(state: State) -> StateRoot:
     return compute_state_root((path_of(key), value_hash(value)) for key, value in state.items())
 
 
-def reachable(database: Database, slot: Slot, pid: int) -> set[bytes]:
-    count, version, digest = slot
+def reachable(source: TreeSource, slot: Slot, pid: int) -> dict[int, int]:
+    """Return the positions of the records below a slot, each with its length, after checking the slots."""
+    count, position, low, digest = slot
     if count == 0:
+        assert slot == EMPTY_SLOT
         assert digest == EMPTY
-        return set()
-    key = node_key(pid, version)
-    record = database.get(key)
+        return {}
+    record = read_node(source, pid, slot)
     assert record is not None
-    if count != INNER:
-        assert len(record) == 64 * count
-        return {key}
-    found = {key}
-    for which in range(4):
-        at_version, at_hash = VERSIONS_AT + 4 * which, HASHES_AT + 32 * which
-        child = (
-            record[which],
-            int.from_bytes(record[at_version : at_version + 4], "big"),
-            record[at_hash : at_hash + 32],
-        )
-        found |= reachable(database, child, pid << 2 | which)
+    size = INNER_STORED_BYTES if count == INNER else len(record)
+    found = {int.from_bytes(position, "big"): size}
+    if count == INNER:
+        for which in range(4):
+            found |= reachable(source, child_slot(record, which), pid << 2 | which)
+    assert int.from_bytes(low, "big") == min(found)
+    assert int.from_bytes(position, "big") == max(found)
     return found
 
 
-def check_records(database: Database, height: int, roots: dict[int, StateRoot]) -> None:
-    """The stored nodes are exactly those reachable from the window's roots, and the roots are right."""
-    expected: set[bytes] = set()
+def check_records(tree: StateTree, height: int, roots: dict[int, StateRoot]) -> None:
+    """All nodes of the window's roots are stored, the roots are right, and they count what they reach."""
+    database = tree.source.database
     window = range(max(0, height - WINDOW), height + 1)
     for number in window:
-        record = database.get_sealed(root_key(number))
-        assert record is not None
-        slot = decode_root(record)
-        assert slot is not None
-        assert wrap_root(slot[2]) == roots[number]
-        expected |= reachable(database, slot, ROOT_PID)
-    assert set(scan_keys(database, b"XN", b"XO")) == expected
+        root = read_root(database, number)
+        assert root is not None
+        assert wrap_root(root.slot[3]) == roots[number]
+        found = reachable(tree.source, root.slot, ROOT_PID)
+        assert root.live == sum(found.values())
+        assert root.low == min(found, default=root.end)
     assert set(scan_keys(database, b"XR", b"XS")) == {root_key(number) for number in window}
+
+
+def close(database: Database, tree: StateTree) -> None:
+    tree.close()
+    database.close()
+
+
+def measure_log(tree: StateTree) -> int:
+    return sum(size for _, size in tree.source.log.list_ends(tree.root.end))
 
 
 @settings(max_examples=40)
@@ -131,11 +132,11 @@ def test_the_stored_tree_agrees_with_its_definition(
                 roots[ready.height] = ready.state_root
             pending.clear()
             if action == "restart":
-                database.close()
+                close(database, tree)
                 database, tree = open_tree(path, cache_records)
             assert tree.state_root == root_of(states[-1])
-            check_records(database, tree.height, roots)
-        database.close()
+            check_records(tree, tree.height, roots)
+        close(database, tree)
 
 
 @settings(max_examples=20)
@@ -144,13 +145,14 @@ def test_a_dropped_plan_leaves_no_trace(first: Changes, second: Changes) -> None
     with tempfile.TemporaryDirectory() as folder:
         database, tree = open_tree(Path(folder) / "state", 100)
         commit(database, tree, tree.begin(Height(0), first))
-        before = dict(database.scan_raw(b"", b"\xff"))
+        before, size = dict(database.scan_raw(b"", b"\xff")), measure_log(tree)
         parent = tree.begin(Height(1), second)
         tree.begin(Height(2), {b"plain 1": b"x"}, parent)
         assert dict(database.scan_raw(b"", b"\xff")) == before
+        assert measure_log(tree) == size
         assert tree.begin(Height(1), {}).state_root == tree.state_root
         assert tree.begin(Height(1), second).state_root == parent.state_root
-        database.close()
+        close(database, tree)
 
 
 def test_deleting_everything_leaves_the_root_of_nothing() -> None:
@@ -159,8 +161,45 @@ def test_deleting_everything_leaves_the_root_of_nothing() -> None:
         filled: Changes = {b"k%d" % number: b"v" for number in range(500)}
         commit(database, tree, tree.begin(Height(0), filled))
         plan = tree.begin(Height(1), dict.fromkeys(filled))
-        assert plan.root == EMPTY_SLOT
+        assert plan.root.slot == EMPTY_SLOT
         assert plan.update.records == {}
         commit(database, tree, plan)
         assert tree.state_root == root_of({})
-        database.close()
+        close(database, tree)
+
+
+def test_the_log_stays_short_although_some_keys_are_never_written_again() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state"
+        database, tree = open_tree(path, 1000)
+        state: State = {b"k%d" % number: b"first" for number in range(400)}
+        commit(database, tree, tree.begin(Height(0), state))
+        roots = {0: tree.state_root}
+        for height in range(1, 200):
+            changes: Changes = {b"k%d" % ((height + number) % 20): b"v%d" % height for number in range(8)}
+            commit(database, tree, tree.begin(Height(height), changes))
+            state = after(state, changes)
+            roots[height] = tree.state_root
+        check_records(tree, 199, roots)
+        root = read_root(database, 199)
+        assert root is not None
+        oldest = read_root(database, tree.oldest)
+        assert oldest is not None
+        assert tree.state_root == root_of(state)
+        # What the window wrote, four times what is in use, and a few blocks and files more.
+        assert measure_log(tree) <= root.end - oldest.end + 4 * root.live + 5 * FILE_BYTES
+        assert sum(file.stat().st_size for file in path.glob("*.nodes")) == measure_log(tree)
+        close(database, tree)
+
+
+def test_a_block_that_changes_nothing_writes_nothing() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        database, tree = open_tree(Path(folder) / "state", 1000)
+        commit(database, tree, tree.begin(Height(0), {b"k%d" % number: b"first" for number in range(400)}))
+        for height in range(1, 100):
+            changes: Changes = {b"k%d" % (height % 20): b"v%d" % height} if height % 2 else {}
+            plan = tree.begin(Height(height), changes)
+            assert bool(plan.update.parts) == bool(changes)
+            commit(database, tree, plan)
+        assert prove_keys(tree.source, Height(99), [b"k399"])
+        close(database, tree)

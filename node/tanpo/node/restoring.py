@@ -140,7 +140,7 @@ class _Extractor:
 
     def _create(self, name: str) -> BinaryIO | None:
         folder, _, rest = name.partition("/")
-        root = {BLOCKS_NAME: self._work / BLOCKS_NAME, EVIDENCE_NAME: self._work / EVIDENCE_NAME}.get(folder)
+        root = {name: self._work / name for name in (BLOCKS_NAME, STATE_NAME, EVIDENCE_NAME)}.get(folder)
         if folder == KEYS_NAME:
             root = self._keys_dir
         if root is None or not rest:

@@ -1,19 +1,21 @@
 """A consistent copy of an open ledger, in parts, while it goes on: all that it was after one block.
 
-Segments only grow, so their bytes up to that block's end are its copy; LevelDB gives a snapshot. Nothing but
-the removal of old segments waits for the copy, and it holds up who uses the store for the time of one part.
+Segments and the tree's log only grow, so their bytes up to that block's end are its copy; LevelDB gives a
+snapshot. Nothing but the removal of old files waits for the copy, and it holds up who uses the store for the
+time of one part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tanpo.ledger.errors import CorruptState, Reason
 from tanpo.storage.files import guarded_io
-from tanpo.storage.layout import BLOCKS_NAME, Executed
+from tanpo.storage.layout import Executed
 from tanpo.storage.ledger_store import LedgerStore, read_rows
 from tanpo.storage.segments import REMEDY
 
@@ -39,8 +41,11 @@ def copy_ledger(store: LedgerStore) -> LedgerCopy:
         UsageError: the store holds nothing. CorruptState: of `parts`, what is stored is damaged.
     """
     executed = store.executed
-    ends = store.segments.list_ends(executed.height)
-    parts = _read(ends, read_rows(store), store.segments.hold())
+    ends = [*store.segments.list_ends(executed.height), *store.tree.source.log.list_ends(store.tree.root.end)]
+    with ExitStack() as held:
+        held.callback(store.segments.hold())
+        held.callback(store.tree.source.log.hold())
+        parts = _read(ends, read_rows(store), held.pop_all().close)
     # Begun now, it lets go of the files in the end even if nobody ever asks for its first part.
     next(parts)
     return LedgerCopy(executed=executed, parts=parts)
@@ -87,7 +92,7 @@ def _decode_row(content: bytearray, at: int) -> tuple[bytes, bytes] | None:
 def _read(
     ends: list[tuple[Path, int]], rows: Iterator[tuple[bytes, bytes]], release: Callable[[], None]
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield nothing, once, and then the parts; hold the files of blocks until their last one."""
+    """Yield nothing, once, and then the parts; hold the files until the last one."""
     try:
         yield "", b""
         for path, end in ends:
@@ -110,4 +115,4 @@ def _read_file(path: Path, end: int) -> Iterator[tuple[str, bytes]]:
             if not data:
                 raise CorruptState(Reason.DATA_CORRUPT, f"{path} became shorter", value=path, remedy=REMEDY)
             end -= len(data)
-            yield f"{BLOCKS_NAME}/{path.name}", data
+            yield f"{path.parent.name}/{path.name}", data

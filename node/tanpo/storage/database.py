@@ -2,8 +2,8 @@
 
 Every write is one synced transactional batch (a bare batch commits half of itself on an exception), every
 read checks LevelDB's block checksums, and no iterator runs backwards (plyvel 1.5.1 loses keys there).
-Values other than tree records carry a checksum of their own over key and value: LevelDB's covers the file,
-not the block cache, and not a value that turns up under another key.
+Values carry a checksum of their own over key and value: LevelDB's covers the file, not the block cache, and
+not a value that turns up under another key.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ _DISK_FULL_TEXTS: Final = ("No space left on device", "Disk quota exceeded", "Fi
 
 
 class Database:
-    """One LevelDB. After a failed write every later call refuses: the process must stop."""
+    """One LevelDB, in `folder`; `remedy` says what to do should it be damaged.
+
+    After a failed write every later call refuses: the process must stop.
+    """
 
     def __init__(self, path: Path, handle: plyvel.DB, remedy: str) -> None:
-        self._path = path
+        self.folder = path
+        self.remedy = remedy
         self._handle = handle
-        self._remedy = remedy
         self._failure: LedgerError | None = None
 
     @classmethod
@@ -63,19 +66,7 @@ class Database:
         try:
             value: bytes | None = self._handle.get(key, verify_checksums=True)
         except plyvel.Error as error:
-            raise _translate(error, self._path, self._remedy) from error
-        return value
-
-    def get_hashed(self, key: bytes) -> bytes | None:
-        """Return a value under a key that never changes hands, for a caller who knows its hash.
-
-        LevelDB need not check its block then, which for tree records it would do at every read.
-        """
-        self._check_usable()
-        try:
-            value: bytes | None = self._handle.get(key)
-        except plyvel.Error as error:
-            raise _translate(error, self._path, self._remedy) from error
+            raise _translate(error, self.folder, self.remedy) from error
         return value
 
     def get_sealed(self, key: bytes) -> bytes | None:
@@ -95,7 +86,7 @@ class Database:
             with self._handle.iterator(start=start, stop=stop, verify_checksums=True) as rows:
                 yield from islice(rows, limit)
         except plyvel.Error as error:
-            raise _translate(error, self._path, self._remedy) from error
+            raise _translate(error, self.folder, self.remedy) from error
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes]) -> None:
         """Apply everything in one synced batch, or nothing.
@@ -112,7 +103,7 @@ class Database:
                 for key, value in puts.items():
                     put(key, value)
         except plyvel.Error as error:
-            self._failure = _translate(error, self._path, self._remedy)
+            self._failure = _translate(error, self.folder, self.remedy)
             raise self._failure from error
 
     def refuse(self, failure: LedgerError) -> None:
@@ -121,7 +112,7 @@ class Database:
 
     def damaged(self, what: str, *, value: object = "", limit: object = "") -> LedgerError:
         """Return the error for content that contradicts itself."""
-        return corrupt(self._path, what, value=value, limit=limit, remedy=self._remedy)
+        return corrupt(self.folder, what, value=value, limit=limit, remedy=self.remedy)
 
     def _freeze(self) -> tuple[Any, int]:
         """Return LevelDB's handle on all that is there now, and about how many bytes the state takes."""
@@ -129,7 +120,7 @@ class Database:
         try:
             return self._handle.snapshot(), self._handle.approximate_size(b"S", b"T")
         except plyvel.Error as error:
-            raise _translate(error, self._path, self._remedy) from error
+            raise _translate(error, self.folder, self.remedy) from error
 
     def _scan_frozen(self, handle: Any, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         self._check_usable()
@@ -138,7 +129,7 @@ class Database:
                 for key, value in rows:
                     yield key, self._unseal(key, value)
         except plyvel.Error as error:
-            raise _translate(error, self._path, self._remedy) from error
+            raise _translate(error, self.folder, self.remedy) from error
 
     def _unseal(self, key: bytes, value: bytes) -> bytes:
         payload = value[CHECKSUM_BYTES:]
@@ -150,7 +141,7 @@ class Database:
         if self._failure is not None:
             raise self._failure
         if self._handle.closed:
-            raise UsageError(Reason.MISUSE, "the store is closed", value=self._path, remedy="open it again")
+            raise UsageError(Reason.MISUSE, "the store is closed", value=self.folder, remedy="open it again")
 
 
 class FrozenView:
@@ -190,7 +181,7 @@ def _read_rows(database: Database, snapshot: plyvel.Snapshot) -> Iterator[tuple[
         with snapshot.iterator(verify_checksums=True) as rows:
             yield from rows
     except plyvel.Error as error:
-        raise _translate(error, database._path, database._remedy) from error
+        raise _translate(error, database.folder, database.remedy) from error
     finally:
         snapshot.close()
 

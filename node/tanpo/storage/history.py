@@ -110,7 +110,7 @@ class PastState:
         root = read_root(self._database, self._height)
         if root is None:
             raise pruned(self._height)
-        return wrap_root(root[2])
+        return wrap_root(root.slot[3])
 
     def check(self) -> None:
         """Raise `UsageError` if what was read is void: HEIGHT_PRUNED, TOO_LARGE."""

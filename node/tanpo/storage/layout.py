@@ -2,13 +2,14 @@
 
     S key              state value          B height:u32     executed block: hash, state root, receipts root
     T tx id            height, index        E height:u32     receipts: count:u32, each length:u32 and bytes
-    Q request digest   height, index        X...             the tree, see `records`
+    Q request digest   height, index        X...             roots of the tree, see `records`
     F, L epoch:u32     see `beginning`      J...             see `snapshot_building`
     V key height:u32   value before a block W height:u32     keys that a block changed, see `history`
     P member position  id of a transaction that concerns the member, the latest first
     G range, group     nothing              H                nothing, see `groups`
 
-Every value is sealed with a checksum, but for the tree's own records, which their parents' hashes cover.
+Every value is sealed with a checksum. The nodes of the tree lie in files beside LevelDB's, see `nodelog`, and
+their parents' hashes cover them.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """The ledger on disk: block segments, and LevelDB with state, tree, receipts and indexes.
 
-A block is appended to the segments when it is committed and, once executed, applied to LevelDB in one
-synced batch. The segments are the truth: a LevelDB that fell behind, even to nothing, is brought up to date
-by executing their blocks again. Nobody may serve or sign what a failed write was to store: after an error
-from a write every later call refuses, and the process must stop.
+A block is appended to the segments when it is committed and, once executed, applied: the new records of the
+tree go to its log, then all else to LevelDB in one synced batch. The segments are the truth: a LevelDB that
+fell behind, even to nothing, is brought up to date by executing their blocks again. Nobody may serve or sign
+what a failed write was to store: after an error from a write every later call refuses, and the process must
+stop.
 
 A ledger that came from a snapshot begins with the block of that height, see `beginning`; `pruning` has it
 begin later.
 
     network    the network the folder belongs to          blocks/   segments
-    guard      how far both had got, a lower bound         state/    LevelDB
+    guard      how far both had got, a lower bound         state/    LevelDB, and the log of the tree's nodes
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ from tanpo.storage.snapshot_building import move_in
 from tanpo.storage.tree import CACHE_RECORDS_DEFAULT, NO_HEIGHT, WINDOW_DEFAULT, Plan, StateTree
 
 BLOCK_CACHE_BYTES_DEFAULT: Final = 64 << 20
-WRITE_BUFFER_BYTES: Final = 8 << 20
-"""LevelDB's log grows to this before it becomes a table: two or three full blocks."""
+WRITE_BUFFER_BYTES: Final = 32 << 20
+"""LevelDB's log grows to this before it becomes a table. Each table is merged, level by level, with much of a
+large state, so there should be few; a start reads the log in a second or two."""
 
 STATE_REMEDY: Final = (
     "run `tanpo node rebuild`, or move the folder state/ aside and start the node again: either executes "
@@ -153,6 +155,7 @@ class LedgerStore:
             )
             opened.callback(database.close)
             tree = StateTree.open(database, window=window, cache_records=cache_records)
+            opened.callback(tree.close)
             segments = BlockSegments.open(
                 blocks or path / BLOCKS_NAME,
                 network_id=network_id,
@@ -318,13 +321,14 @@ class LedgerStore:
         Blocks may be committed between two steps. Raises as `proving.prove_ranges`.
         """
         self._check_usable()
-        return show_ranges(self._database, height, ranges, bytes_max)
+        return show_ranges(self.tree.source, height, ranges, bytes_max)
 
     def close(self) -> None:
         """Close every file and unlock the folder. Closing twice does nothing."""
         if self._lock < 0:
             return
         self.segments.close()
+        self.tree.close()
         self._database.close()
         self._guard.close()
         os.close(self._lock)

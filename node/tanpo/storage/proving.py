@@ -1,7 +1,7 @@
 """Making partial trees of any root that the window still holds (STATE.md section 3).
 
 Records of the tree are immutable, so a proof of a past height needs no lock: it starts at that height's root
-and follows exact gets. What is missing on the way has left the window meanwhile.
+and follows positions. What is missing on the way has left the window meanwhile.
 """
 
 from __future__ import annotations
@@ -24,16 +24,14 @@ from tanpo.ledger.stateproof import (
     node_range,
 )
 from tanpo.ledger.types import Height
-from tanpo.storage.database import Database
-from tanpo.storage.reading import read_node, read_root
+from tanpo.storage.reading import TreeSource, read_node, read_root
 from tanpo.storage.records import (
     ENTRY_BYTES,
-    HASHES_AT,
     INNER,
     PATH_BYTES,
     ROOT_PID,
-    VERSIONS_AT,
     Slot,
+    child_slot,
 )
 
 _EMPTY: Final = bytes([TAG_EMPTY])
@@ -53,7 +51,7 @@ class ShownTree:
     entries: Mapping[bytes, bytes]
 
 
-def prove_keys(database: Database, height: Height, keys: Sequence[bytes]) -> bytes:
+def prove_keys(source: TreeSource, height: Height, keys: Sequence[bytes]) -> bytes:
     """Return the partial tree that shows, for each key, its value's hash or that there is no such key.
 
     Raises:
@@ -62,17 +60,17 @@ def prove_keys(database: Database, height: Height, keys: Sequence[bytes]) -> byt
     """
     if len(keys) > PROOF_KEYS_MAX:
         raise _too_large("a proof of so many keys", len(keys), f"{PROOF_KEYS_MAX} keys")
-    return prove_ranges(database, height, [key_range(key) for key in keys])
+    return prove_ranges(source, height, [key_range(key) for key in keys])
 
 
-def prove_group(database: Database, height: Height, group: bytes) -> bytes:
+def prove_group(source: TreeSource, height: Height, group: bytes) -> bytes:
     """Return the partial tree that shows every entry of an index group, and strangers in its range."""
-    return prove_ranges(database, height, [group_range(group)])
+    return prove_ranges(source, height, [group_range(group)])
 
 
-def prove_ranges(database: Database, height: Height, ranges: Iterable[PathRange]) -> bytes:
+def prove_ranges(source: TreeSource, height: Height, ranges: Iterable[PathRange]) -> bytes:
     """Return the partial tree that shows all there is in some ranges of paths. Raises as `prove_keys`."""
-    steps = show_ranges(database, height, ranges)
+    steps = show_ranges(source, height, ranges)
     while True:
         try:
             next(steps)
@@ -82,23 +80,23 @@ def prove_ranges(database: Database, height: Height, ranges: Iterable[PathRange]
 
 
 def show_ranges(
-    database: Database, height: Height, ranges: Iterable[PathRange], bytes_max: int = PROOF_BYTES_MAX
+    source: TreeSource, height: Height, ranges: Iterable[PathRange], bytes_max: int = PROOF_BYTES_MAX
 ) -> Generator[None, None, ShownTree]:
     """Do as `prove_ranges`, pausing after every so many records, for a caller who has other things to do.
 
     Nodes stand in pre-order: whole where they meet a range, by their hash elsewhere.
     """
-    root = read_root(database, height)
+    root = read_root(source.database, height)
     if root is None:
         raise pruned(height)
     parts: list[bytes] = []
     entries: dict[bytes, bytes] = {}
     size, unread = 0, RECORDS_A_STEP
-    waiting: list[tuple[int, Slot, Sequence[PathRange]]] = [(ROOT_PID, root, _join(ranges))]
+    waiting: list[tuple[int, Slot, Sequence[PathRange]]] = [(ROOT_PID, root.slot, _join(ranges))]
     while waiting:
         pid, slot, wanted = waiting.pop()
         if slot[0] and wanted:
-            record = read_node(database, pid, slot)
+            record = read_node(source, pid, slot)
             if record is None:
                 raise pruned(height)
             if slot[0] == INNER:
@@ -112,7 +110,7 @@ def show_ranges(
                 unread = RECORDS_A_STEP
                 yield
         else:
-            parts.append(_HASH + slot[2] if slot[0] else _EMPTY)
+            parts.append(_HASH + slot[3] if slot[0] else _EMPTY)
         size += len(parts[-1])
         if size > bytes_max:
             raise _too_large("the proof", size, f"{bytes_max} bytes")
@@ -123,12 +121,10 @@ def _list_children(
     pid: int, record: bytes, ranges: Sequence[PathRange]
 ) -> Iterator[tuple[int, Slot, Sequence[PathRange]]]:
     for which in range(4):
-        at_version, at_hash = VERSIONS_AT + 4 * which, HASHES_AT + 32 * which
-        version = int.from_bytes(record[at_version : at_version + 4], "big")
         child = pid << 2 | which
         below = node_range(child)
         met = [wanted for wanted in ranges if wanted.start < below.stop and below.start < wanted.stop]
-        yield child, (record[which], version, record[at_hash : at_hash + 32]), met
+        yield child, child_slot(record, which), met
 
 
 def _list_entries(record: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -2,51 +2,66 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from tanpo.ledger.statekey import hash_bucket, hash_inner
 from tanpo.storage.database import Database
+from tanpo.storage.nodelog import NodeLog
 from tanpo.storage.records import (
     ENTRY_BYTES,
     HASHES_AT,
     INNER,
-    INNER_BYTES,
+    INNER_STORED_BYTES,
+    Root,
     Slot,
     decode_root,
-    node_key,
     root_key,
+    unseal_inner,
 )
 
 
-def read_node(database: Database, pid: int, slot: Slot) -> bytes | None:
-    """Return the record of a node that its parent's slot says is there, or `None` if it is not on disk.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeSource:
+    """Where the records of a tree are: its roots in the database, its nodes in the log."""
+
+    database: Database
+    log: NodeLog
+
+
+def read_node(source: TreeSource, pid: int, slot: Slot) -> bytes | None:
+    """Return the record of a node that its parent's slot says is there, or `None` if the log begins later.
 
     Raises:
         CorruptState: it does not match its slot: the node must stop.
     """
-    record = database.get_hashed(node_key(pid, slot[1]))
-    if record is None:
-        return None
     is_inner = slot[0] == INNER
-    size = INNER_BYTES if is_inner else slot[0] * ENTRY_BYTES
-    if len(record) != size:
-        raise database.damaged(
-            f"tree record is {len(record)} bytes long", value=name_node(pid, slot), limit=f"{size} bytes"
+    size = INNER_STORED_BYTES if is_inner else slot[0] * ENTRY_BYTES
+    stored = source.log.read(int.from_bytes(slot[1], "big"), size)
+    if stored is None:
+        return None
+    if len(stored) != size:
+        raise source.database.damaged(
+            f"tree record is {len(stored)} bytes long", value=name_node(pid, slot), limit=f"{size} bytes"
         )
-    if (hash_inner(record[HASHES_AT:]) if is_inner else hash_bucket(record)) != slot[2]:
-        raise database.damaged("tree record does not match its hash", value=name_node(pid, slot))
+    record = unseal_inner(stored) if is_inner else stored
+    if record is None:
+        raise source.database.damaged("checksum of a tree record is wrong", value=name_node(pid, slot))
+    if (hash_inner(record[HASHES_AT:]) if is_inner else hash_bucket(record)) != slot[3]:
+        raise source.database.damaged("tree record does not match its hash", value=name_node(pid, slot))
     return record
 
 
-def read_root(database: Database, height: int) -> Slot | None:
+def read_root(database: Database, height: int) -> Root | None:
     """Return the root of a height, or `None` if it is not in the window. Raises `CorruptState`."""
     record = database.get_sealed(root_key(height))
     if record is None:
         return None
-    slot = decode_root(record)
-    if slot is None:
+    root = decode_root(record)
+    if root is None:
         raise database.damaged("root record is malformed", value=f"height {height}")
-    return slot
+    return root
 
 
 def name_node(pid: int, slot: Slot) -> str:
     """Return how errors name a node."""
-    return f"node {pid:x} of height {slot[1]}"
+    return f"node {pid:x} at {int.from_bytes(slot[1], 'big')}"

@@ -20,8 +20,9 @@ from tanpo.storage.layout import (
     receipts_key,
 )
 from tanpo.storage.positions import PositionIndex
+from tanpo.storage.records import TIP_KEY
 from tanpo.storage.recovery import verify_state
-from tanpo.storage.tree import StateTree
+from tanpo.storage.tree import NO_HEIGHT
 
 _CACHE_BYTES = 8 << 20
 _WRITE_BUFFER_BYTES = 4 << 20
@@ -37,7 +38,8 @@ class StoredResults:
         index = PositionIndex(database)
         self.path = path
         self.beginning = Beginning(database)
-        self.height = StateTree.open(database, cache_records=1).height
+        tip = database.get_sealed(TIP_KEY)
+        self.height = NO_HEIGHT if tip is None else Height(int.from_bytes(tip, "big"))
         self.find_transaction = index.find_transaction
         self.find_request = index.find_request
         self._database = database

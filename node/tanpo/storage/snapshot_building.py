@@ -1,9 +1,9 @@
 """Building a ledger from the chunks of a snapshot, in a folder of its own beside the one that is in use.
 
-Chunks may come in any order. Each enters in one batch, with its tree records and the mark that it is in, so a
-process that is killed at any point goes on with the chunks that are missing. While it grows, the tree is the
-canonical one of what is there: at the end its root must be that of the state. Only then does the folder
-become a ledger, and only a whole one is moved into place.
+Chunks may come in any order. Each enters in one batch, after its tree records, with the root and the mark
+that it is in, so a process that is killed at any point goes on with the chunks that are missing. While it
+grows, the tree is the canonical one of what is there: at the end its root must be that of the state. Only
+then does the folder become a ledger, and only a whole one is moved into place.
 
     state/    LevelDB: the state, its tree at version h, and
               Jplan              digest of the manifest
@@ -47,13 +47,14 @@ from tanpo.storage.layout import (
     write_folder,
 )
 from tanpo.storage.manifest import Manifest
-from tanpo.storage.reading import read_root
+from tanpo.storage.nodelog import NodeLog
+from tanpo.storage.reading import TreeSource, read_root
 from tanpo.storage.records import (
-    EMPTY_SLOT,
+    EMPTY_ROOT,
     TIP_KEY,
+    Root,
     decode_root,
     encode_root,
-    node_key,
     root_key,
 )
 from tanpo.storage.segments import BlockSegments
@@ -90,13 +91,18 @@ class Arrival:
 class SnapshotBuilder:
     """A ledger that grows from the chunks of one snapshot. `missing` lists those that are not in yet."""
 
-    def __init__(self, folder: Path, manifest: Manifest, database: Database) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, database: Database, log: NodeLog, root: Root
+    ) -> None:
         self._folder = folder
         self._manifest = manifest
         self._database = database
-        self._root = EMPTY_SLOT
-        self._has_tip = False
-        self._done: set[int] = set()
+        self._log = log
+        self._root = root
+        self._has_tip = read_root(database, manifest.height) is not None
+        chunks = range(len(manifest.chunks))
+        marks = scan_keys(database, _MARK, _MARK_STOP)
+        self._done = set(chunks) if self._has_tip else {int.from_bytes(key[2:], "big") for key in marks}
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> SnapshotBuilder:
@@ -107,16 +113,17 @@ class SnapshotBuilder:
         """
         with guarded_io(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        builder = cls(folder, manifest, _open_database(folder))
-        if builder._database.get_sealed(_PLAN) != manifest.digest:
-            builder._database.close()
+        database = _open_database(folder)
+        if database.get_sealed(_PLAN) != manifest.digest:
+            database.close()
             with guarded_io(folder):
                 shutil.rmtree(folder)
                 folder.mkdir()
-            builder._database = _open_database(folder)
-            builder._database.write({_PLAN: seal(_PLAN, manifest.digest)}, ())
-        builder._load()
-        return builder
+            database = _open_database(folder)
+            database.write({_PLAN: seal(_PLAN, manifest.digest)}, ())
+        root = _load_root(database, manifest.height)
+        log = NodeLog.open(database.folder, low=root.low, end=root.end, remedy=REMEDY)
+        return cls(folder, manifest, database, log, root)
 
     @property
     def chunk_count(self) -> int:
@@ -170,16 +177,16 @@ class SnapshotBuilder:
         """
         if position in self._done:
             return
-        height = self._manifest.height
         update = Update(
-            height=height,
-            tip=height,
+            self._root,
             layers=[],
             cache=[{} for _ in range(PATH_DIGITS + 1)],
-            database=self._database,
+            source=TreeSource(database=self._database, log=self._log),
         )
-        root = update.apply(self._root, [path + digest for path, digest in chunk.entries.items()])
-        puts = {node_key(pid, height): record for pid, record in update.records.items()}
+        update.apply([path + digest for path, digest in chunk.entries.items()])
+        root = update.root
+        self._log.append(update.start, update.parts)
+        puts: dict[bytes, bytes] = {}
         for key, value in chunk.pairs.items():
             stored = state_key(key)
             puts[stored] = seal(stored, value)
@@ -198,10 +205,10 @@ class SnapshotBuilder:
         """
         invariant(not self.missing, f"{len(self.missing)} chunks of the snapshot are missing")
         height, folder = self._manifest.height, self._folder
-        if wrap_root(self._root[2]) != self._manifest.state_root:
+        if wrap_root(self._root.slot[3]) != self._manifest.state_root:
             raise self._database.damaged(
                 "the tree built from the snapshot does not have its root",
-                value=wrap_root(self._root[2]).hex(),
+                value=wrap_root(self._root.slot[3]).hex(),
                 limit=self._manifest.state_root.hex(),
             )
         with guarded_io(folder):
@@ -215,27 +222,14 @@ class SnapshotBuilder:
         segments.close()
         if not self._has_tip:
             self._write_tip(arrival)
-        self._database.close()
+        self.close()
         with guarded_io(folder):
             create_synced(folder / _COMPLETE, _choose_replaced(folder.parent, height).encode("ascii"))
 
     def close(self) -> None:
-        """Close the database; what is in stays."""
+        """Close every file; what is in stays."""
+        self._log.close()
         self._database.close()
-
-    def _load(self) -> None:
-        height = self._manifest.height
-        tip = read_root(self._database, height)
-        if tip is not None:
-            self._root, self._has_tip = tip, True
-            self._done = set(range(len(self._manifest.chunks)))
-            return
-        record = self._database.get_sealed(_ROOT)
-        root = EMPTY_SLOT if record is None else decode_root(record)
-        if root is None:
-            raise self._database.damaged("the root of a growing tree is malformed")
-        self._root = root
-        self._done = {int.from_bytes(key[2:], "big") for key in scan_keys(self._database, _MARK, _MARK_STOP)}
 
     def _write_tip(self, arrival: Arrival) -> None:
         height = self._manifest.height
@@ -334,6 +328,18 @@ def _open_database(folder: Path) -> Database:
     return Database.open(
         folder / STATE_NAME, remedy=REMEDY, cache_bytes=_CACHE_BYTES, write_buffer_bytes=_WRITE_BUFFER_BYTES
     )
+
+
+def _load_root(database: Database, height: Height) -> Root:
+    """Return the root of the tree that is there, whole or growing."""
+    whole = read_root(database, height)
+    if whole is not None:
+        return whole
+    record = database.get_sealed(_ROOT)
+    root = EMPTY_ROOT if record is None else decode_root(record)
+    if root is None:
+        raise database.damaged("the root of a growing tree is malformed")
+    return root
 
 
 def _mark_key(position: int) -> bytes:

@@ -1,8 +1,8 @@
-"""The state tree on disk: batched update, stacked plans, commit, pruning (STATE.md sections 2 and 4).
+"""The state tree on disk: batched update, stacked plans, commit, pruning (STATE.md section 4, ADR 24).
 
-Rules that keep it honest: records are immutable and read by exact get only; a record that comes from disk
-is checked against the hash in its parent's slot; a plan touches neither database nor cache, so any plan can
-be dropped; what a plan changes reaches disk in the same batch as the state it commits to.
+Rules that keep it honest: records are immutable; a record that comes from disk is checked against the hash in
+its parent's slot; a plan touches neither disk nor cache, so any plan can be dropped; a plan's records are on
+disk before the batch that holds its root, which is that of the state it commits to.
 """
 
 from __future__ import annotations
@@ -16,20 +16,17 @@ from tanpo.ledger.statekey import KEY_BYTES_MAX, PATH_DIGITS, VALUE_BYTES_MAX, p
 from tanpo.ledger.types import Height, StateRoot
 from tanpo.storage.database import Database, scan_keys, seal
 from tanpo.storage.layout import HEIGHT_MAX
-from tanpo.storage.reading import read_root
+from tanpo.storage.nodelog import LOG_FILE_BYTES, NodeLog
+from tanpo.storage.reading import TreeSource, read_root
 from tanpo.storage.records import (
-    EMPTY_SLOT,
+    EMPTY_ROOT,
     INNER_BYTES,
     TIP_KEY,
-    Slot,
-    decode_keys,
+    Root,
     depth_of,
-    encode_keys,
     encode_root,
     height_of,
-    node_key,
     root_key,
-    superseded_key,
 )
 from tanpo.storage.update import Update
 
@@ -49,11 +46,11 @@ class Plan:
 
     __slots__ = ("committed", "height", "parent", "root", "state_root", "update")
 
-    def __init__(self, height: Height, update: Update, root: Slot, parent: Plan | None) -> None:
+    def __init__(self, height: Height, update: Update, parent: Plan | None) -> None:
         self.height = height
         self.update = update
-        self.root = root
-        self.state_root: StateRoot = wrap_root(root[2])
+        self.root = update.root
+        self.state_root: StateRoot = wrap_root(self.root.slot[3])
         self.parent = parent
         self.committed = False
 
@@ -61,35 +58,58 @@ class Plan:
 class StateTree:
     """The committed tree: its root, a cache of inner records, and the window of past roots."""
 
-    def __init__(self, database: Database, *, window: int, cache_records: int) -> None:
+    def __init__(
+        self, source: TreeSource, *, height: Height, root: Root, window: int, cache_records: int, spare: int
+    ) -> None:
         invariant(window >= 1, f"window of {window} heights")
-        self._database = database
+        self.source = source
         self._window = window
         self._cache_records = cache_records
+        self._spare = spare
         self._cache: list[dict[int, bytes]] = [{} for _ in range(PATH_DIGITS + 1)]
         self._cached = 0
-        self._height = NO_HEIGHT
+        self._height = height
+        self._root = root
         self._oldest = 0
-        self._root: Slot = EMPTY_SLOT
 
     @classmethod
     def open(
-        cls, database: Database, *, window: int = WINDOW_DEFAULT, cache_records: int = CACHE_RECORDS_DEFAULT
+        cls,
+        database: Database,
+        *,
+        window: int = WINDOW_DEFAULT,
+        cache_records: int = CACHE_RECORDS_DEFAULT,
+        file_bytes: int = LOG_FILE_BYTES,
     ) -> StateTree:
-        """Return the tree that the database holds, which may be none yet.
+        """Return the tree that the database and the log in its folder hold, which may be none yet.
 
         Raises:
             CorruptState: the records of the tip contradict each other.
         """
-        tree = cls(database, window=window, cache_records=cache_records)
         tip = database.get_sealed(TIP_KEY)
-        if tip is None:
-            return tree
-        tree._height = Height(int.from_bytes(tip, "big"))
-        tree._root = tree._load_root(tree._height)
+        height, root = NO_HEIGHT, EMPTY_ROOT
+        if tip is not None:
+            height = Height(int.from_bytes(tip, "big"))
+            root = _load_root(database, height)
+        log = NodeLog.open(
+            database.folder, low=root.low, end=root.end, remedy=database.remedy, file_bytes=file_bytes
+        )
+        source = TreeSource(database=database, log=log)
+        tree = cls(
+            source,
+            height=height,
+            root=root,
+            window=window,
+            cache_records=cache_records,
+            spare=file_bytes,
+        )
         oldest = list(scan_keys(database, root_key(0), root_key(HEIGHT_MAX), 1))
-        tree._oldest = height_of(oldest[0]) if oldest else tree._height
+        tree._begin_window(height_of(oldest[0]) if oldest else max(height, 0))
         return tree
+
+    def close(self) -> None:
+        """Close the log; the database is its owner's to close."""
+        self.source.log.close()
 
     @property
     def height(self) -> Height:
@@ -102,9 +122,14 @@ class StateTree:
         return Height(self._oldest)
 
     @property
+    def root(self) -> Root:
+        """The committed tree."""
+        return self._root
+
+    @property
     def state_root(self) -> StateRoot:
         """The committed state root."""
-        return wrap_root(self._root[2])
+        return wrap_root(self._root.slot[3])
 
     def begin(
         self, height: Height, changes: Mapping[bytes, bytes | None], parent: Plan | None = None
@@ -121,51 +146,58 @@ class StateTree:
         invariant(height == base + 1, f"plan for height {height} on top of height {base}")
         invariant(height <= HEIGHT_MAX, f"height {height} is beyond {HEIGHT_MAX}")
         update = Update(
-            height=height,
-            tip=self._height,
-            layers=[plan.update.records for plan in plans],
+            plans[-1].root if plans else self._root,
+            layers=[(plan.update.start, plan.update.records) for plan in plans],
             cache=self._cache,
-            database=self._database,
+            source=self.source,
         )
-        root = update.apply(plans[-1].root if plans else self._root, _encode_changes(changes))
-        return Plan(height, update, root, plans[-1] if plans else None)
+        update.apply(_encode_changes(changes))
+        self._lift(update)
+        return Plan(height, update, plans[-1] if plans else None)
 
     def stage(self, plan: Plan, puts: dict[bytes, bytes], deletes: list[bytes]) -> None:
-        """Add what committing `plan` writes and prunes to a batch. Call `publish` once that is written."""
+        """Write the records of `plan`, and add its root and what it prunes to a batch.
+
+        Call `publish` once the batch is written. Until then no root leads to the records.
+
+        Raises:
+            CorruptState, Unavailable: the disk refuses; stop the process.
+        """
         invariant(
             self._uncommitted(plan) == [plan],
             f"commit of height {plan.height}, whose parent is not committed, on top of height {self._height}",
         )
-        update, height = plan.update, plan.height
-        for pid, record in update.records.items():
-            puts[node_key(pid, height)] = record
-        if self._height != NO_HEIGHT:
-            superseded = [node_key(pid, version) for pid, version in update.superseded]
-            _put_sealed(puts, superseded_key(height), encode_keys(superseded))
+        height = plan.height
+        if plan.update.parts:
+            self.source.log.append(plan.update.start, plan.update.parts)
         _put_sealed(puts, root_key(height), encode_root(plan.root))
         _put_sealed(puts, TIP_KEY, height.to_bytes(4, "big"))
-        for pruned in self.list_prunable(height):
-            self._stage_pruning(pruned, deletes)
+        deletes.extend(root_key(pruned - 1) for pruned in self.list_prunable(height))
 
     def publish(self, plan: Plan) -> None:
-        """Make `plan`, whose batch is on disk, the committed tree."""
-        self._oldest += len(self.list_prunable(plan.height))
+        """Make `plan`, whose batch is on disk, the committed tree, and drop what no root leads to any more.
+
+        Raises:
+            CorruptState: the root that is now the oldest is damaged, or the disk refuses.
+        """
+        oldest = self._oldest + len(self.list_prunable(plan.height))
         self._height = plan.height
         self._root = plan.root
         plan.committed = True
         plan.parent = None
         self._merge(plan.update)
         self._evict()
+        self._begin_window(oldest)
 
     def list_prunable(self, height: int) -> range:
-        """Return the heights whose blocks' superseded records go with the commit of `height`."""
+        """Return the heights that the commit of `height` makes the oldest, one after the other."""
         first = self._oldest + 1
         return range(first, min(height - self._window, first + _PRUNED_MAX - 1) + 1)
 
     def _merge(self, update: Update) -> None:
         """Bring the cache up to a committed update: it holds inner records of the current version only."""
         cache = self._cache
-        for pid, _ in update.superseded:
+        for pid in update.dropped:
             if pid not in update.records and cache[depth_of(pid)].pop(pid, None) is not None:
                 self._cached -= 1
         for pid, record in update.records.items():
@@ -189,20 +221,21 @@ class StateTree:
             invariant(lowest == self._height + 1, f"plan for height {lowest} outlived height {self._height}")
         return plans
 
-    def _load_root(self, height: int) -> Slot:
-        slot = read_root(self._database, height)
-        if slot is None:
-            raise self._database.damaged("root record of the tip is missing", value=f"height {height}")
-        return slot
+    def _begin_window(self, oldest: int) -> None:
+        """Hold the roots from `oldest` on, and drop the files that none of them leads into."""
+        self._oldest = oldest
+        if self._height != NO_HEIGHT:
+            self.source.log.drop(_load_root(self.source.database, oldest).low)
 
-    def _stage_pruning(self, height: int, deletes: list[bytes]) -> None:
-        key = superseded_key(height)
-        record = self._database.get_sealed(key)
-        if record is None:
-            raise self._database.damaged("list of superseded records is missing", value=f"height {height}")
-        deletes.extend(decode_keys(record))
-        deletes.append(key)
-        deletes.append(root_key(height - 1))
+    def _lift(self, update: Update) -> None:
+        """Write again, at the end of the log, some of what lies far behind it and is still in use.
+
+        Far is four times all that is in use, and a file at least: of so much at most a quarter is used, and
+        a byte that is written again frees four. A block lifts no more than it wrote itself.
+        """
+        low = update.start - max(4 * update.live, self._spare)
+        if update.root.low < low:
+            update.lift(low, update.end - update.start)
 
     def _evict(self) -> None:
         """Drop the deepest records beyond the cache's size: each serves the fewest keys."""
@@ -229,6 +262,13 @@ def _encode_changes(changes: Mapping[bytes, bytes | None]) -> list[bytes]:
         encoded.append(path_of(key) + value_hash(value))
     encoded.sort()
     return encoded
+
+
+def _load_root(database: Database, height: int) -> Root:
+    root = read_root(database, height)
+    if root is None:
+        raise database.damaged("root record is missing", value=f"height {height}")
+    return root
 
 
 def _put_sealed(puts: dict[bytes, bytes], key: bytes, payload: bytes) -> None:

@@ -10,6 +10,7 @@ from tanpo.ledger.errors import CorruptState, InvariantViolation, Reason, UsageE
 from tanpo.ledger.statekey import compute_state_root, path_of, value_hash
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, StateRoot
 from tanpo.storage import LedgerStore, audit
+from tanpo.storage.records import INNER_STORED_BYTES
 
 
 def root_of(state: dict[bytes, bytes]) -> StateRoot:
@@ -193,26 +194,70 @@ def test_a_hole_among_the_logged_blocks_is_reported(chain: Any) -> None:
         chain.reopen()
 
 
+def list_nodes(chain: Any) -> list[Path]:
+    return sorted((chain.path / "state").glob("*.nodes"))
+
+
 def test_a_changed_tree_record_is_never_believed(chain: Any) -> None:
     chain.grow(9)
     chain.store.close()
-    with plyvel.DB(str(chain.path / "state")) as database:
-        for key, value in list(database.iterator(prefix=b"XN")):
-            database.put(key, bytes(value[:-1]) + bytes([value[-1] ^ 1]))
-    store = chain.reopen()
-    with pytest.raises(CorruptState, match="does not match its hash"):
-        store.tree.begin(Height(10), {b"key 1": b"x"})
+    [path] = list_nodes(chain)
+    content = path.read_bytes()
+    # The last record is the root: first its hashes, then the places and lows that no hash covers.
+    for at, why in ((-100, "does not match its hash"), (-INNER_STORED_BYTES + 30, "checksum")):
+        changed = bytearray(content)
+        changed[at] ^= 1
+        path.write_bytes(changed)
+        store = chain.reopen()
+        with pytest.raises(CorruptState, match=why):
+            store.tree.begin(Height(10), {b"key 1": b"x"})
 
 
-def test_a_missing_tree_record_is_reported(chain: Any) -> None:
+def test_a_log_of_the_tree_that_lost_its_end_is_reported(chain: Any) -> None:
     chain.grow(9)
     chain.store.close()
-    with plyvel.DB(str(chain.path / "state")) as database:
-        for key in list(database.iterator(prefix=b"XN", include_value=False)):
-            database.delete(key)
+    path = list_nodes(chain)[-1]
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    with pytest.raises(CorruptState, match="too short") as refusal:
+        chain.reopen()
+    assert (refusal.value.value, refusal.value.limit) == (str(len(content) - 1), str(len(content)))
+    assert "tanpo node rebuild" in refusal.value.remedy
+
+
+def test_a_missing_log_of_the_tree_is_reported(chain: Any) -> None:
+    chain.grow(9)
+    chain.store.close()
+    for path in list_nodes(chain):
+        path.unlink()
+    with pytest.raises(CorruptState, match="begins too late"):
+        chain.reopen()
+
+
+def test_a_name_that_no_part_of_the_tree_has_is_reported(chain: Any) -> None:
+    chain.grow(2)
+    chain.store.close()
+    (chain.path / "state" / "1.nodes").write_bytes(b"")
+    with pytest.raises(CorruptState, match=r"1\.nodes: is not the name"):
+        chain.reopen()
+
+
+def test_records_of_a_block_whose_batch_was_never_written_are_written_over(chain: Any) -> None:
+    chain.grow(9)
+    chain.store.close()
+    path = list_nodes(chain)[-1]
+    size = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(b"of a block that was lost" * 1000)
+    stray = path.with_name("0000000099999999.nodes")
+    stray.write_bytes(b"of another")
+
     store = chain.reopen()
-    with pytest.raises(CorruptState, match="missing"):
-        store.tree.begin(Height(10), {b"key 1": b"x"})
+
+    assert path.stat().st_size == size
+    assert not stray.exists()
+    chain.grow(3)
+    audit(store)
 
 
 def test_the_window_can_be_lowered_and_raised(chain: Any) -> None:
@@ -226,7 +271,6 @@ def test_the_window_can_be_lowered_and_raised(chain: Any) -> None:
     chain.store.close()
     with plyvel.DB(str(chain.path / "state")) as database:
         assert len(list(database.iterator(prefix=b"XR"))) == 2
-        assert len(list(database.iterator(prefix=b"XS"))) == 1
 
 
 def test_transactions_of_a_party_are_listed_from_the_latest_back(chain: Any) -> None:

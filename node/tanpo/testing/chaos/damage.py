@@ -44,7 +44,10 @@ def list_blocks(data_dir: Path) -> list[Path]:
 
 
 def list_state(data_dir: Path) -> list[Path]:
-    """Return LevelDB's files of the state; not its lock and logs for people, which it never reads."""
+    """Return LevelDB's files of the state; not its lock and logs for people, which it never reads.
+
+    The tree's log is left out: much of it is no longer in use, and what is in use is noticed when it is read.
+    """
     return _list_database(data_dir / "state")
 
 

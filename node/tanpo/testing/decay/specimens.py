@@ -74,6 +74,7 @@ def make_specimens(folder: Path) -> tuple[Specimen, ...]:
                 "guard": "guard",
                 "network": "network",
                 **{f"state {kind}": f"state/{pattern}" for kind, pattern in database.items()},
+                "state nodes": "state/*.nodes",
             },
             read=_read_ledger,
         ),

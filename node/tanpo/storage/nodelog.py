@@ -1,0 +1,169 @@
+"""The log of the tree's nodes: files beside LevelDB's that grow at the end and are dropped at the front.
+
+A file is named by the position of its first byte in the whole log, so each ends where the next one begins.
+Records have no frame and no checksum: whoever reads one knows its position, its length and its hash.
+
+Rules that keep it honest: records are on disk before the batch of LevelDB that leads to them; what lies
+behind the end that LevelDB knows of is of no block and is written over; a file goes only when no root that
+LevelDB holds leads into it, after the batch that let go of the last one.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from tanpo.ledger.errors import CorruptState, Reason, UsageError
+from tanpo.storage.files import corrupt, guarded_io, read_at, sync_folder, write_at
+
+LOG_FILE_BYTES: Final = 64 << 20
+"""Past this size the next block opens a new file. They are dropped whole."""
+
+LOG_SUFFIX: Final = ".nodes"
+
+_WRITE_BYTES: Final = 1 << 20
+
+
+class NodeLog:
+    """The files of one log, open. One process and one thread at a time."""
+
+    def __init__(self, folder: Path, remedy: str, file_bytes: int) -> None:
+        self._folder = folder
+        self._remedy = remedy
+        self._file_bytes = file_bytes
+        self._starts: list[int] = []
+        self._files: list[int] = []
+        self._holds = 0
+        self._is_closed = False
+
+    @classmethod
+    def open(
+        cls, folder: Path, *, low: int, end: int, remedy: str, file_bytes: int = LOG_FILE_BYTES
+    ) -> NodeLog:
+        """Open the log in `folder`, which need not have one yet, and cut off what lies behind `end`.
+
+        Raises:
+            CorruptState: bytes between `low` and `end` are missing; `remedy` says what to do.
+        """
+        log = cls(folder, remedy, file_bytes)
+        with guarded_io(folder):
+            for path in sorted(folder.glob(f"*{LOG_SUFFIX}")):
+                log._take(path, end)
+            log._cut(end)
+        if low < end and (not log._starts or log._starts[0] > low):
+            first = log._starts[0] if log._starts else end
+            log.close()
+            raise corrupt(
+                folder, "the log of the tree begins too late", value=first, limit=low, remedy=remedy
+            )
+        return log
+
+    def append(self, position: int, parts: Iterable[bytes]) -> None:
+        """Write records from `position` on, the end of the log; they are on disk when this returns.
+
+        Raises:
+            CorruptState: the disk refuses. Unavailable: it is full. Either way, stop the process.
+        """
+        self._check_open()
+        with guarded_io(self._folder):
+            if not self._starts or position - self._starts[-1] >= self._file_bytes:
+                self._create(position)
+            file, at = self._files[-1], position - self._starts[-1]
+            waiting = bytearray()
+            for part in parts:
+                waiting += part
+                if len(waiting) >= _WRITE_BYTES:
+                    write_at(file, bytes(waiting), at)
+                    at += len(waiting)
+                    waiting.clear()
+            write_at(file, bytes(waiting), at)
+            os.fdatasync(file)
+
+    def read(self, position: int, size: int) -> bytes | None:
+        """Return `size` bytes, fewer only where a file ends; `None` if the log begins behind `position`."""
+        self._check_open()
+        which = bisect_right(self._starts, position) - 1
+        if which < 0:
+            return None
+        with guarded_io(self._folder):
+            return read_at(self._files[which], size, position - self._starts[which])
+
+    def drop(self, low: int) -> None:
+        """Remove the files whose records all lie below `low`, unless a copy of them is being made."""
+        if self._holds:
+            return
+        count = bisect_right(self._starts, low) - 1
+        with guarded_io(self._folder):
+            for _ in range(count):
+                os.close(self._files.pop(0))
+                self._name(self._starts.pop(0)).unlink()
+
+    def hold(self) -> Callable[[], None]:
+        """Let no file be removed until what this returns is called."""
+        self._holds += 1
+        return self._release
+
+    def list_ends(self, end: int) -> list[tuple[Path, int]]:
+        """Return the files and how many bytes of each are records, if the log ends at `end`."""
+        stops = [*self._starts[1:], end]
+        pairs = zip(self._starts, stops, strict=True) if self._starts else ()
+        return [(self._name(start), stop - start) for start, stop in pairs]
+
+    def close(self) -> None:
+        """Close every file. Closing twice does nothing."""
+        while self._files:
+            os.close(self._files.pop())
+        self._is_closed = True
+
+    def _take(self, path: Path, end: int) -> None:
+        """Open one file, which has to begin where the one before ends. One behind the end is of no block."""
+        start = _parse_start(path)
+        if start is None:
+            raise self._damaged(path, "is not the name of a part of the tree's log", path.name, "")
+        if start >= end:
+            path.unlink()
+            return
+        self._check_last(start)
+        self._files.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        self._starts.append(start)
+
+    def _cut(self, end: int) -> None:
+        if self._files:
+            self._check_last(end)
+            os.ftruncate(self._files[-1], end - self._starts[-1])
+
+    def _check_last(self, stop: int) -> None:
+        """Raise `CorruptState` unless the last file reaches to `stop`."""
+        if not self._files:
+            return
+        start, size = self._starts[-1], os.fstat(self._files[-1]).st_size
+        if start + size < stop:
+            raise self._damaged(self._name(start), "is too short", size, stop - start)
+
+    def _damaged(self, path: Path, what: str, value: object, limit: object) -> CorruptState:
+        self.close()
+        return corrupt(path, what, value=value, limit=limit, remedy=self._remedy)
+
+    def _create(self, position: int) -> None:
+        path = self._name(position)
+        self._files.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._starts.append(position)
+        sync_folder(self._folder)
+
+    def _name(self, start: int) -> Path:
+        return self._folder / f"{start:016d}{LOG_SUFFIX}"
+
+    def _release(self) -> None:
+        self._holds -= 1
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise UsageError(Reason.MISUSE, "the store is closed", value=self._folder, remedy="open it again")
+
+
+def _parse_start(path: Path) -> int | None:
+    name = path.name[: -len(LOG_SUFFIX)]
+    return int(name) if len(name) == 16 and name.isascii() and name.isdigit() else None
