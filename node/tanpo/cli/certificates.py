@@ -1,4 +1,4 @@
-"""What `tanpo cert` does with files: issue certificates, and say what is in them."""
+"""What `tanpo cert` does with files: issue certificates or ask for them, and say what is in them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from cryptography import x509
 from tanpo.cli.founding.cards import check_host
-from tanpo.cli.founding.creating import SECRET_MODE, create_file
+from tanpo.cli.founding.creating import SECRET_MODE, create_file, refuse_existing
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.types import MemberId
-from tanpo.node.identity import Role
-from tanpo.node.pki import Authority, issue_certificate
+from tanpo.node.identity import Caller, Role
+from tanpo.node.pki import Authority, create_request, issue_certificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,37 +23,27 @@ class Wanted:
     role: str
     name: str
     hosts: tuple[str, ...]
-    days: int
 
 
-def issue_files(wanted: Wanted, ca: Path, ca_key: Path, folder: Path) -> tuple[Path, Path]:
+def issue_files(wanted: Wanted, days: int, ca: Path, ca_key: Path, folder: Path) -> tuple[Path, Path]:
     """Write a new certificate and its key, and return their paths.
 
     Raises:
         UsageError: the role, a host name or the CA is none, only nodes have hosts, or there are such files.
     """
-    if wanted.role not in tuple(Role):
-        raise _misuse("there is no such role", wanted.role, ", ".join(Role))
-    if wanted.hosts and wanted.role != Role.NODE:
-        raise _misuse("only a node's certificate has host names", wanted.role, Role.NODE)
-    for host in wanted.hosts:
-        check_host(host)
-    authority = Authority.load(MemberId(wanted.member), ca.read_bytes(), ca_key.read_bytes())
+    caller = _check_wanted(wanted)
+    authority = Authority.load(caller.member, ca.read_bytes(), ca_key.read_bytes())
     issued = issue_certificate(
-        authority,
-        Role(wanted.role),
-        wanted.name,
-        dns_names=wanted.hosts,
-        valid_for=timedelta(days=wanted.days),
+        authority, caller.role, caller.name, dns_names=wanted.hosts, valid_for=timedelta(days=days)
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    certificate, key = folder / f"{wanted.name}.crt", folder / f"{wanted.name}.key"
-    for path in (certificate, key):
-        if path.exists():
-            raise _misuse("there is such a file already", path, "a folder without it")
-    create_file(key, issued.private_key, SECRET_MODE)
-    create_file(certificate, issued.certificate)
-    return certificate, key
+    return _write_pair(folder, wanted.name, "crt", issued.certificate, issued.private_key)
+
+
+def request_files(wanted: Wanted, folder: Path) -> tuple[Path, Path]:
+    """Write a new key, and the request for its certificate that goes to a CA; return their paths, the
+    request's first. Raises as `issue_files` does."""
+    made = create_request(_check_wanted(wanted), wanted.hosts)
+    return _write_pair(folder, wanted.name, "csr", made.request, made.private_key)
 
 
 def describe_certificate(path: Path) -> dict[str, object]:
@@ -65,7 +55,7 @@ def describe_certificate(path: Path) -> dict[str, object]:
     return {
         "certificate": str(path),
         "holder": ", ".join(_list_names(leaf, x509.UniformResourceIdentifier)),
-        "hosts": ", ".join(_list_names(leaf, x509.DNSName)),
+        "hosts": ", ".join([*_list_names(leaf, x509.DNSName), *_list_addresses(leaf)]),
         "subject": leaf.subject.rfc4514_string(),
         "issuer": leaf.issuer.rfc4514_string(),
         "serial": f"{leaf.serial_number:X}",
@@ -80,14 +70,44 @@ def spell_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
+def _check_wanted(wanted: Wanted) -> Caller:
+    if wanted.role not in tuple(Role):
+        raise _misuse("there is no such role", wanted.role, ", ".join(Role))
+    if wanted.hosts and wanted.role != Role.NODE:
+        raise _misuse("only a node's certificate has host names", wanted.role, Role.NODE)
+    for host in wanted.hosts:
+        check_host(host)
+    return Caller(member=MemberId(wanted.member), role=Role(wanted.role), name=wanted.name)
+
+
+def _write_pair(folder: Path, name: str, kind: str, public: bytes, private: bytes) -> tuple[Path, Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    first, key = folder / f"{name}.{kind}", folder / f"{name}.key"
+    for path in (first, key):
+        if path.exists():
+            raise refuse_existing(path)
+    create_file(key, private, SECRET_MODE)
+    create_file(first, public)
+    return first, key
+
+
 def _list_names(
     leaf: x509.Certificate, kind: type[x509.UniformResourceIdentifier | x509.DNSName]
 ) -> list[str]:
+    found = _find_alternatives(leaf)
+    return [] if found is None else found.get_values_for_type(kind)
+
+
+def _list_addresses(leaf: x509.Certificate) -> list[str]:
+    found = _find_alternatives(leaf)
+    return [] if found is None else [str(one) for one in found.get_values_for_type(x509.IPAddress)]
+
+
+def _find_alternatives(leaf: x509.Certificate) -> x509.SubjectAlternativeName | None:
     try:
-        alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return []
-    return alternatives.get_values_for_type(kind)
+        return None
 
 
 def _misuse(why: str, value: object, limit: object) -> UsageError:

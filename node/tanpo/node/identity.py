@@ -142,7 +142,7 @@ def read_holder(pem: bytes, find_authorities: Callable[[MemberId], Sequence[x509
             "the certificate names no single holder",
             value=leaf.subject.rfc4514_string(),
             limit="one URI tanpo:<member>:<node|client|operator>:<name>, for client authentication, no CA",
-            remedy="have your member issue one with `tanpo key`",
+            remedy="have your member issue one with `tanpo cert issue`",
         )
     authorities = find_authorities(caller.member)
     if not any(_is_issued_by(leaf, authority) for authority in authorities):

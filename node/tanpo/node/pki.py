@@ -42,6 +42,14 @@ class IssuedCertificate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateRequest:
+    """A certificate signing request and the private key of whoever makes it, both PEM."""
+
+    request: bytes
+    private_key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Authority:
     """A member's CA."""
 
@@ -122,27 +130,13 @@ def issue_certificate(
     `member` differs from the authority's only in tests of what must be refused.
     """
     caller = Caller(member=member or authority.member, role=role, name=name)
-    if find_caller(caller.uri) is None:
-        raise _unusable(f"{name!r} is not a name: use a-z, 0-9, '-' and '_', at most 48, a letter first")
+    _check_name(caller)
     private_key = ec.generate_private_key(ec.SECP256R1())
     starts = valid_from or datetime.now(UTC) - CLOCK_SLACK
-    purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
-    alternatives: list[x509.GeneralName] = [x509.UniformResourceIdentifier(caller.uri)]
-    if role is Role.NODE:
-        purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
-        hosts = dict.fromkeys((compute_host_name(caller.member, name), *_LOOPBACK, *dns_names))
-        alternatives += [_general_name(host) for host in hosts]
     issuer_key = authority.private_key.public_key()
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(
-            x509.Name(
-                [
-                    x509.NameAttribute(NameOID.ORGANIZATION_NAME, caller.member),
-                    x509.NameAttribute(NameOID.COMMON_NAME, name),
-                ]
-            )
-        )
+        .subject_name(_compute_subject(caller))
         .issuer_name(authority.certificate.subject)
         .public_key(private_key.public_key())
         .serial_number(x509.random_serial_number())
@@ -150,14 +144,62 @@ def issue_certificate(
         .not_valid_after(starts + valid_for)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(_compute_purposes(caller), critical=False)
+        .add_extension(_compute_alternatives(caller, dns_names), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
         .sign(authority.private_key, hashes.SHA256())
     )
     return IssuedCertificate(
         certificate=certificate.public_bytes(serialization.Encoding.PEM), private_key=_encode_key(private_key)
     )
+
+
+def create_request(caller: Caller, dns_names: Iterable[str] = ()) -> CertificateRequest:
+    """Return a new key, and the request with which any CA issues what `issue_certificate` would."""
+    _check_name(caller)
+    private_key = ec.generate_private_key(ec.SECP256R1())
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(_compute_subject(caller))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(_compute_purposes(caller), critical=False)
+        .add_extension(_compute_alternatives(caller, dns_names), critical=False)
+        .sign(private_key, hashes.SHA256())
+    )
+    return CertificateRequest(
+        request=request.public_bytes(serialization.Encoding.PEM), private_key=_encode_key(private_key)
+    )
+
+
+def _check_name(caller: Caller) -> None:
+    if find_caller(caller.uri) is None:
+        raise _unusable(
+            f"{caller.name!r} of {caller.member!r} is not a name: use a-z, 0-9, '-' and '_', at most 48, "
+            "a letter first"
+        )
+
+
+def _compute_subject(caller: Caller) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, caller.member),
+            x509.NameAttribute(NameOID.COMMON_NAME, caller.name),
+        ]
+    )
+
+
+def _compute_purposes(caller: Caller) -> x509.ExtendedKeyUsage:
+    serving = [ExtendedKeyUsageOID.SERVER_AUTH] if caller.role is Role.NODE else []
+    return x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, *serving])
+
+
+def _compute_alternatives(caller: Caller, dns_names: Iterable[str]) -> x509.SubjectAlternativeName:
+    alternatives: list[x509.GeneralName] = [x509.UniformResourceIdentifier(caller.uri)]
+    if caller.role is Role.NODE:
+        hosts = dict.fromkeys((compute_host_name(caller.member, caller.name), *_LOOPBACK, *dns_names))
+        alternatives += [_general_name(host) for host in hosts]
+    return x509.SubjectAlternativeName(alternatives)
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
