@@ -169,6 +169,7 @@ async def _run_on(base: _Base, stop: StopRequest, *, pause_s: float) -> None:
     core = _open_core(base, stop)
     try:
         base.authorities.replace(core.members)
+        core.on_members = base.authorities.replace
         verify_not_older(find_record_path(config), core.executed_height)
         stop.check()
         software_version = version("tanpo")
@@ -232,7 +233,6 @@ def _open_core(base: _Base, stop: StopRequest) -> Core:
         ),
         metrics=base.metrics,
         clock=base.clock,
-        on_members=base.authorities.replace,
         watch=Watch(log_progress, stop),
     )
 
@@ -290,7 +290,7 @@ async def _watch_members(base: _Base, parts: Parts, servers: Servers) -> None:
     while True:
         version = base.authorities.version
         servers.end_unwelcome()
-        await parts.transport.follow(base.find_peers())
+        await parts.transport.dialled.follow(base.find_peers())
         if version == base.authorities.version:
             await base.authorities.wait_replaced()
 

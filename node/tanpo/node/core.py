@@ -111,7 +111,10 @@ class CoreStatus:
 
 
 class Core:
-    """Everything of a node but its servers. Open, `attach` a transport, `run`, `close`."""
+    """Everything of a node but its servers. Open, `attach` a transport, `run`, `close`.
+
+    `on_members` hears of the members whenever one of them, its keys or its CAs have changed.
+    """
 
     def __init__(
         self,
@@ -129,7 +132,6 @@ class Core:
         data_dir: Path,
         snapshots: Snapshotting,
         retention: Retention,
-        on_members: Callable[[Sequence[Registration]], None],
     ) -> None:
         self.genesis, self._data_dir = genesis, data_dir
         self.roster, self.snapshots, self._retention = roster, snapshots, retention
@@ -138,7 +140,8 @@ class Core:
         self._metrics = metrics
         self._clock = clock
         self._evidence = evidence
-        self._keyring, self._on_members = execution.keyrings.latest, on_members
+        self._keyring = execution.keyrings.latest
+        self.on_members: Callable[[Sequence[Registration]], None] = lambda _: None
         self._mempool = Mempool(settings.mempool)
         self._outcomes = OutcomeHub()
         self._admission = AdmissionWindow()
@@ -186,11 +189,8 @@ class Core:
         metrics: Metrics,
         clock: Clock | None = None,
         watch: Watch | None = None,
-        on_members: Callable[[Sequence[Registration]], None] = lambda _: None,
     ) -> Core:
         """Open a node's stores, recover what a crash left, and return its core; `watch` hears of long work.
-
-        `on_members` hears of the members whenever one of them, its keys or its CAs have changed.
 
         Raises:
             Stopped: `watch` was asked to end it. CorruptState: what is stored contradicts itself.
@@ -235,7 +235,6 @@ class Core:
             data_dir=data_dir,
             snapshots=snapshots,
             retention=retention,
-            on_members=on_members,
         )
 
     def attach(self, transport: Transport) -> Intake:
@@ -452,7 +451,7 @@ class Core:
         if keyring is self._keyring:
             return []
         self._keyring = keyring
-        self._on_members(keyring.members)
+        self.on_members(keyring.members)
         return [
             self.reads.make_outcome(
                 # A removed key never comes back. What others signed may wait elsewhere in another envelope.

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tanpo.ledger.errors import Reason, Unavailable
 from tanpo.ledger.types import MemberId, NetworkId
+from tanpo.node.dialled import DialledPeers
 from tanpo.node.frames import FrameQueue
 from tanpo.node.metrics import Metrics
 from tanpo.node.outbox import CALLER_LIMITS
-from tanpo.node.peer_link import Inbox, PeerAddress, PeerLink, PeerState, build_hello, renew_links
+from tanpo.node.peer_link import Inbox, PeerAddress, PeerLink, PeerState
 from tanpo.node.roster import GUESTS_MAX, Roster, compute_name, find_crowding
 
 
@@ -51,7 +52,7 @@ class _Caller:
 class GrpcTransport:
     """The links to all other nodes: those we dial, and the streams of those that dial us.
 
-    A node we have no address for is spoken to on the stream that it opened.
+    `dialled` are those that we dial. A node we have no address for is spoken to on the stream that it opened.
     """
 
     def __init__(
@@ -64,21 +65,23 @@ class GrpcTransport:
         metrics: Metrics,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
-        self._hello = build_hello(network_id, version)
-        self._links: dict[str, PeerLink] = {}
         self._callers: dict[str, _Caller] = {}
         self._roster = roster
         self._metrics = metrics
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._inbox: Inbox | None = None
-        self._on_fatal = on_fatal
+        self.dialled = DialledPeers(
+            network_id=network_id,
+            version=version,
+            metrics=metrics,
+            on_change=self._note_change,
+            on_fatal=on_fatal,
+        )
         for peer in peers:
-            self._add(peer)
+            self.dialled.add(peer)
 
     @property
     def links(self) -> Mapping[str, PeerLink]:
         """The links that this node opened, by the peer's name."""
-        return self._links
+        return self.dialled.links
 
     def send(self, to: str, message: bytes) -> None:
         """Queue a consensus message for a node; for ourselves or a stranger it is dropped."""
@@ -100,17 +103,17 @@ class GrpcTransport:
 
     def connected(self) -> Sequence[str]:
         """Return the nodes that can be reached now."""
-        linked = [name for name, link in self._links.items() if link.is_connected]
-        return [*linked, *(name for name in self._callers if name not in self._links)]
+        linked = [name for name, link in self.links.items() if link.is_connected]
+        return [*linked, *(name for name in self._callers if name not in self.links)]
 
     def peers(self) -> list[PeerState]:
         """Return every peer and how it is doing."""
-        callers = [caller.state() for name, caller in self._callers.items() if name not in self._links]
-        return [*(link.state() for link in self._links.values()), *callers]
+        callers = [caller.state() for name, caller in self._callers.items() if name not in self.links]
+        return [*(link.state() for link in self.links.values()), *callers]
 
     def note_heard(self, name: str) -> None:
         """Note that something came from a node."""
-        peer = self._links.get(name) or self._callers.get(name)
+        peer = self.links.get(name) or self._callers.get(name)
         if peer is not None:
             peer.note_heard()
 
@@ -125,11 +128,11 @@ class GrpcTransport:
         name = compute_name(member, node)
         if not self._is_expected(name):
             self._make_room(name)
-        label = name if name in self._links else self._roster.compute_label(name)
+        label = name if name in self.links else self._roster.compute_label(name)
         queue = FrameQueue(name=label, metrics=self._metrics, limits=CALLER_LIMITS)
         self._callers[name] = _Caller(member, node, queue, on_evicted)
         self._note_change()
-        link = self._links.get(name)
+        link = self.links.get(name)
         if link is not None:
             link.retry_now()  # It is up: no need to wait out a pause.
         return queue
@@ -144,54 +147,14 @@ class GrpcTransport:
 
     async def start(self, inbox: Inbox) -> None:
         """Begin to dial; what peers send on our streams goes to the inbox."""
-        self._inbox = inbox
-        for link in self._links.values():
-            self._run(link, inbox)
-
-    async def follow(self, peers: Sequence[PeerAddress]) -> None:
-        """Dial these peers from now on, and no others: where the CAs are others, by those."""
-        wanted = {peer.label: peer for peer in peers}
-        for name in [name for name in self._links if name not in wanted]:
-            await self._end(name)
-        changed = []
-        for name, peer in wanted.items():
-            if name not in self._links:
-                self._add(peer)
-            elif self._links[name].peer.authorities != peer.authorities:
-                changed.append(peer)
-        await renew_links(self._links, changed)
+        self.dialled.start(inbox)
 
     async def stop(self) -> None:
         """Close every stream."""
-        self._inbox = None
-        tasks = tuple(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._tasks = {}
-
-    def _add(self, peer: PeerAddress) -> None:
-        link = PeerLink(peer=peer, hello=self._hello, metrics=self._metrics, on_change=self._note_change)
-        self._links[peer.label] = link
-        if self._inbox is not None:
-            self._run(link, self._inbox)
-
-    def _run(self, link: PeerLink, inbox: Inbox) -> None:
-        name = link.peer.label
-        self._tasks[name] = task = asyncio.create_task(link.run(inbox), name=f"link {name}")
-        task.add_done_callback(self._note_end)
-
-    async def _end(self, name: str) -> None:
-        """Close the stream to a peer whose member is dismissed."""
-        del self._links[name]
-        task = self._tasks.pop(name, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        self._note_change()
+        await self.dialled.stop()
 
     def _find_queue(self, name: str) -> FrameQueue | None:
-        peer = self._links.get(name) or self._callers.get(name)
+        peer = self.links.get(name) or self._callers.get(name)
         return None if peer is None else peer.queue
 
     def _make_room(self, newcomer: str) -> None:
@@ -204,16 +167,10 @@ class GrpcTransport:
         self._callers.pop(crowding).on_evicted()
 
     def _is_expected(self, name: str) -> bool:
-        return name in self._links or self._roster.is_validator(name)
+        return name in self.links or self._roster.is_validator(name)
 
     def _note_change(self) -> None:
         self._metrics.peers_connected.set(len(self.connected()))
-
-    def _note_end(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            # Without this link the node would go on, quietly, with one vote less.
-            self._on_fatal(error)
 
 
 def guests_full(name: str) -> Unavailable:

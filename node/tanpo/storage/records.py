@@ -1,4 +1,4 @@
-"""Keys and values of the stored tree, and the slots by which a parent knows its children (ADR 24).
+"""Keys and values of the stored tree, and the slots by which a parent knows its children (ADR 26).
 
 In LevelDB, under the prefix `X`:
 

@@ -1,4 +1,4 @@
-"""The state tree on disk: batched update, stacked plans, commit, pruning (STATE.md section 4, ADR 24).
+"""The state tree on disk: batched update, stacked plans, commit, pruning (STATE.md section 4, ADR 26).
 
 Rules that keep it honest: records are immutable; a record that comes from disk is checked against the hash in
 its parent's slot; a plan touches neither disk nor cache, so any plan can be dropped; a plan's records are on

@@ -54,6 +54,7 @@ from tanpo.ledger.validators import Validator, compute_valset_hash
 from tanpo.ledger.values import encode_value, read_fields, write_fields
 from tanpo.node.identity import Role
 from tanpo.node.pki import create_authority, issue_certificate
+from tanpo.node.services.convert import encode_member
 from tanpo.node.status import build_status, find_code
 from typing_extensions import override
 
@@ -423,19 +424,8 @@ class FakeNode(ledger_pb2_grpc.LedgerServicer, network_pb2_grpc.NetworkServicer)
 
     @override
     def GetMembers(self, request: Any, context: Any) -> Any:
-        return network_pb2.GetMembersResponse(
-            members=[
-                network_pb2.Member(
-                    member=one.member,
-                    name=one.name,
-                    lei=one.lei,
-                    roles=one.roles,
-                    ca_certificates=[pem.decode() for pem in one.authorities],
-                    keys=one.keys,
-                )
-                for one in list_genesis_members(self.chain.genesis)
-            ]
-        )
+        members = list_genesis_members(self.chain.genesis)
+        return network_pb2.GetMembersResponse(members=map(encode_member, members))
 
     @override
     def GetValidators(self, request: Any, context: Any) -> Any:

@@ -93,11 +93,11 @@ async def test_a_node_dials_whom_the_members_admit_and_lets_go_whom_they_dismiss
         start_node("beta") as beta,
         start_node("alpha") as alpha,
     ):
-        await alpha.transport.follow([dial(beta.servers.peer_port, to="beta", by="alpha")])
+        await alpha.transport.dialled.follow([dial(beta.servers.peer_port, to="beta", by="alpha")])
         await wait_until(lambda: "beta/n1" in alpha.transport.connected())
         alpha.transport.send("beta/n1", b"hello")
         await beta.inbox.wait_for(1)
-        await alpha.transport.follow([])
+        await alpha.transport.dialled.follow([])
         assert "beta/n1" not in alpha.transport.connected()
         await wait_until(lambda: not beta.transport.connected())
 
@@ -108,9 +108,9 @@ async def test_a_link_goes_over_to_the_other_ca_of_a_peer(
     other = create_authority(MemberId("beta"), "testnet")
     async with start_node("beta") as beta, start_node("alpha") as alpha:
         port = beta.servers.peer_port
-        await alpha.transport.follow([dial(port, to="beta", by="alpha", authority=other)])
+        await alpha.transport.dialled.follow([dial(port, to="beta", by="alpha", authority=other)])
         await wait_until(lambda: alpha.transport.peers()[0].last_error)
-        await alpha.transport.follow([dial(port, to="beta", by="alpha")])
+        await alpha.transport.dialled.follow([dial(port, to="beta", by="alpha")])
         await wait_until(lambda: "beta/n1" in alpha.transport.connected())
 
 

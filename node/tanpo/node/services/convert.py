@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from tanpo.api.v1 import ledger_pb2
+from tanpo.api.v1 import ledger_pb2, network_pb2
 from tanpo.ledger.codec import U32_MAX
 from tanpo.ledger.errors import Reason, TransactionRejected
+from tanpo.ledger.membership import Registration
 from tanpo.ledger.transaction import REQUEST_ID_MAX, TX_ID_BYTES
 from tanpo.node.events import EventRead
 from tanpo.node.outcome import Outcome, OutcomeState
@@ -110,4 +111,17 @@ def check_contracts(names: Iterable[str]) -> frozenset[str]:
 def _malformed(what: str, value: object, limit: object) -> TransactionRejected:
     return TransactionRejected(
         Reason.MALFORMED, what, value=value, limit=limit, remedy="correct the field and send again"
+    )
+
+
+def encode_member(member: Registration) -> network_pb2.Member:
+    """Return a member as clients read it."""
+    return network_pb2.Member(
+        member=member.member,
+        name=member.name,
+        lei=member.lei,
+        roles=member.roles,
+        # A PEM file is text; what is none is shown as far as it can be.
+        ca_certificates=[one.decode("ascii", "replace") for one in member.authorities],
+        keys=member.keys,
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tanpo.api.v1 import network_pb2, network_pb2_grpc
 from tanpo.ledger.certificate import compute_faulty_max, compute_quorum
 from tanpo.ledger.types import MemberId
-from tanpo.node.services.convert import check_name
+from tanpo.node.services.convert import check_name, encode_member
 from tanpo.node.services.guard import Context
 from tanpo.node.services.ports import NodePort, PeerSource
 from tanpo.node.services.readiness import Readiness
@@ -73,20 +73,7 @@ class NetworkService(network_pb2_grpc.NetworkServicer):
     async def GetMembers(
         self, request: network_pb2.GetMembersRequest, context: Context
     ) -> network_pb2.GetMembersResponse:
-        return network_pb2.GetMembersResponse(
-            members=[
-                network_pb2.Member(
-                    member=member.member,
-                    name=member.name,
-                    lei=member.lei,
-                    roles=member.roles,
-                    # A PEM file is text; what is none is shown as far as it can be.
-                    ca_certificates=[one.decode("ascii", "replace") for one in member.authorities],
-                    keys=member.keys,
-                )
-                for member in self._core.members
-            ]
-        )
+        return network_pb2.GetMembersResponse(members=map(encode_member, self._core.members))
 
     @override
     async def GetValidators(
