@@ -168,8 +168,10 @@ def genesis_from_json(text: str) -> Genesis:
         encode_genesis(genesis)
     except KeyError as error:
         raise _wrong(f"{error} is missing") from None
-    except (TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
-        raise _wrong(f"{type(error).__name__}: {error}") from None
+    except (json.JSONDecodeError, RecursionError):
+        raise _wrong("it is no JSON") from None
+    except (TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise _wrong(f"it has not the form of one: {error}") from None
     except TransactionRejected as error:
         raise _wrong(error.message) from None
     verify_genesis(genesis)

@@ -41,7 +41,8 @@ def wait_nodes(
 
     def wait(node: NodePlace) -> None:
         while (obstacles := find_obstacles(node.ops_address, path)) != "":
-            if not is_running(node):
+            # Whoever answers runs; to ask the engine of containers takes as much of a core as a node's start.
+            if obstacles is None and not is_running(node):
                 raise _unavailable(Reason.UNREACHABLE, node, f"ended: {explain(node)}", "a running node")
             if time.monotonic() >= deadline:
                 why = f"is not ready: {obstacles or explain(node)}"

@@ -19,16 +19,15 @@ from tanpo.node.backup_record import find_record, verify_not_older
 from tanpo.node.checking import check_start
 from tanpo.node.clock import Clock
 from tanpo.node.clock_watch import ClockWatch
-from tanpo.node.config import NodeConfig, load_config
+from tanpo.node.config import NodeConfig
 from tanpo.node.core import Core, CoreSettings
 from tanpo.node.credentials import (
     CurrentCredentials,
     load_credentials,
     load_own_authority,
-    load_signing_key,
 )
 from tanpo.node.data_checks import find_record_path
-from tanpo.node.dialling import find_peers, load_genesis
+from tanpo.node.dialling import find_peers
 from tanpo.node.exits import ExitCode, compute_exit_code
 from tanpo.node.identity import CallerVerifier
 from tanpo.node.join_app import join_if_behind
@@ -37,7 +36,6 @@ from tanpo.node.logs import LogControl, LogLevel, get_logger, start_logging
 from tanpo.node.mempool import MempoolLimits
 from tanpo.node.metrics import Metrics
 from tanpo.node.peer_link import PeerAddress
-from tanpo.node.promises import create_promises
 from tanpo.node.replaying import Watch, log_progress
 from tanpo.node.retention import RetentionPolicy
 from tanpo.node.rotation import note_expiry
@@ -54,19 +52,6 @@ GC_THRESHOLDS: Final = (200_000, 20, 100)
 """Blocks and batches are many short-lived objects without cycles: collect seldom."""
 
 _LOG: Final = get_logger("node")
-
-
-def init_node(config_path: Path) -> Path:
-    """Make the consensus store of a node whose key never voted, and return its path.
-
-    Raises:
-        UsageError: the configuration is wrong, the key may have voted, or the node runs now.
-        CorruptState: its data contradicts itself.
-    """
-    config = load_config(config_path)
-    key = load_signing_key(config)
-    public_key = None if key is None else key.public_key.encoded
-    return create_promises(load_genesis(config.genesis), config.data_dir, public_key)
 
 
 def run_node(config_path: Path, clock: Clock | None = None, *, may_rejoin: bool = False) -> int:

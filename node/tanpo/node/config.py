@@ -49,7 +49,21 @@ _ALLOWED: Final = {
 """What these patterns ask for, in words."""
 
 _BOUNDS: Final = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
-_EXTRA: Final = "extra_forbidden"
+_SAYINGS: Final = {
+    "extra_forbidden": ("is no key of the configuration", "the keys that deploy/README.md lists"),
+    "missing": ("is missing", "a value"),
+    "int_parsing": ("is no whole number", "a whole number"),
+    "int_type": ("is no whole number", "a whole number"),
+    "int_from_float": ("is no whole number", "a whole number"),
+    "bool_parsing": ("is neither true nor false", "true or false"),
+    "bool_type": ("is neither true nor false", "true or false"),
+    "string_type": ("is no text", "text in quotes"),
+    "path_type": ("is no path", "a path in quotes"),
+    "tuple_type": ("is no list", "a list in [ ]"),
+    "model_type": ("is no section", "a section with keys of its own"),
+    "model_attributes_type": ("is no section", "a section with keys of its own"),
+}
+"""What the commonest kinds of fault mean to who wrote the file, and what is allowed instead."""
 
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Address = Annotated[str, StringConstraints(pattern=_ADDRESS)]
@@ -386,13 +400,14 @@ def _explain(problem: ErrorDetails) -> Finding:
     context = {name: str(value) for name, value in problem.get("ctx", {}).items()}
     if (wanted := _ALLOWED.get(context.get("pattern", ""))) is not None:
         return _wrong(f"{key}:", f"expected {wanted}", problem["input"], wanted)
-    if problem["type"] == _EXTRA:
-        return _wrong(f"{key}:", "there is no such key", problem["input"], "the keys of deploy/README.md")
     bounds = [words.format(context[name]) for name, words in _BOUNDS.items() if name in context]
     if bounds:
         return _wrong(f"{key}:", f"expected {bounds[0]}", problem["input"], bounds[0])
-    limit = ", ".join(f"{name} {value}" for name, value in context.items()) or problem["msg"]
     value = "" if problem["type"] == "missing" else problem["input"]
+    if problem["type"] in _SAYINGS:
+        why, allowed = _SAYINGS[problem["type"]]
+        return _wrong(key, why, value, allowed)
+    limit = ", ".join(f"{name} {value}" for name, value in context.items()) or problem["msg"]
     return _wrong(f"{key}:", problem["msg"], value, limit)
 
 

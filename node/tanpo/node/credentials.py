@@ -185,6 +185,16 @@ def check_signing_key(config: NodeConfig, genesis: Genesis | None) -> Iterator[F
             value=key.key_id.hex(),
             remedy="compare with `tanpo validator list`",
         )
+    holder = next((name for name, encoded in named.items() if encoded == key.public_key.encoded), None)
+    if holder is not None and holder != (MemberId(config.member), config.node):
+        yield warning(
+            "signing_key",
+            f"is the key that genesis names for {holder[0]}/{holder[1]}: this node does not vote with it, "
+            "and two processes with one key can fork the chain",
+            value=key.key_id.hex(),
+            limit="a key of this node's own, in one place only",
+            remedy="see that this is the right file, and make another key if it is not",
+        )
 
 
 def read_serial(certificate: bytes) -> str:

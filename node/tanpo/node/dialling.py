@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from tanpo.ledger.errors import LedgerError, Reason, UsageError
@@ -17,11 +18,13 @@ from tanpo.node.peer_link import PeerAddress
 from tanpo.node.roster import compute_name
 from tanpo.node.tls import load_channel_credentials, read_pem
 
+_REMEDY: Final = "correct the key `genesis`, or copy the file from another member"
+
 
 def load_genesis(path: Path) -> Genesis:
     """Return the genesis in a file. Raises `UsageError` when there is none."""
     try:
-        return genesis_from_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UsageError(
@@ -29,7 +32,17 @@ def load_genesis(path: Path) -> Genesis:
             f"genesis: cannot read {path}: {why}",
             value=path,
             limit="the genesis file of the network",
-            remedy="correct the key `genesis`, or copy the file from another member",
+            remedy=_REMEDY,
+        ) from None
+    try:
+        return genesis_from_json(text)
+    except UsageError as error:
+        raise UsageError(
+            Reason.CONFIGURATION,
+            f"genesis: {path}: {error.message}",
+            value=path,
+            limit="the genesis file of the network",
+            remedy=_REMEDY,
         ) from None
 
 

@@ -29,6 +29,7 @@ def disk_full(path: Path) -> Unavailable:
         Reason.DISK_FULL,
         f"the disk that holds {path} is full; nothing was half-applied, and the node stops",
         value=path,
+        limit="16 MiB free at a start, and room for what is written",
         remedy="free space or grow the disk, then start the node again",
     )
 

@@ -21,8 +21,9 @@ from tanpo.ledger.genesis import Genesis, Parameters, genesis_to_json
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.transaction import Call
 from tanpo.ledger.validators import Validator
-from tanpo.node.app import init_node, run_node
+from tanpo.node.app import run_node
 from tanpo.node.exits import ExitCode
+from tanpo.node.initialising import init_node
 from tanpo.testing.site import SOLO, START_TIMEOUT_S, Site, read_until
 
 WORK_BLOCKS = 30

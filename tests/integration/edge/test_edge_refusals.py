@@ -168,6 +168,16 @@ def test_genesis_of_another_network(site: Site) -> None:
     refuse(site, ExitCode.GENESIS_MISMATCH, "belongs to network", site.genesis.network_id.hex())
 
 
+@pytest.mark.parametrize("content", [b"\x00\x01", b"{}", b'{"version": 1.5}'])
+def test_genesis_that_is_none(site: Site, content: bytes) -> None:
+    genesis = site.folder / "genesis.json"
+    genesis.write_bytes(content)
+
+    line = refuse(site, ExitCode.CONFIGURATION, "genesis.json: genesis is unusable")
+    assert line["value"] == str(genesis)
+    assert "Error" not in line["why"]
+
+
 def test_authority_of_another_network(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = Site(tmp_path_factory.mktemp("other"))
     site.write("ca.pem", other.authority.certificate_pem)

@@ -1,4 +1,4 @@
-"""A CA elsewhere: the request that goes to it, and what of its answers a node's files take."""
+"""Files of a node that others gave it: what a CA elsewhere issued, and keys that are not its own."""
 
 from __future__ import annotations
 
@@ -141,3 +141,14 @@ def test_what_a_start_would_refuse_is_not_installed(
     assert (done.returncode, words in done.stderr) == (1, True), done.stderr
     assert "the one before stays" in done.stderr
     assert [place.read_bytes() for place in files.pem("node")] == kept
+
+
+def test_a_check_names_the_validator_whose_key_this_is(files: MemberFiles, network: LocalNetwork) -> None:
+    own = files.validator_key.read_bytes()
+    files.validator_key.write_bytes(network.folder.get_member("dealer-b").validator_key.read_bytes())
+
+    done = run_tanpo_here("node", "config", "check", str(files.config), "-o", "json")
+    files.validator_key.write_bytes(own)
+
+    assert done.returncode == 0
+    assert "is the key that genesis names for dealer-b/node-1" in done.stdout

@@ -131,6 +131,31 @@ def test_what_a_form_may_be_is_said_in_words(tmp_path: Path) -> None:
         load_config(write(tmp_path, BASE.replace("127.0.0.1:7001", "7001")))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('node = "n1"', 'node = "n1"\nlisten_on = 7', "listen_on is no key of the configuration, got '7'"),
+        ('node = "n1"', "", "node is missing"),
+        ('node = "n1"', 'node = "n1"\nmay_rejoin = "perhaps"', "may_rejoin is neither true nor false, got"),
+        (
+            'node = "n1"',
+            'node = "n1"\nverify_threads = "two"',
+            "verify_threads is no whole number",
+        ),
+        ('node = "n1"', 'node = "n1"\ntiming = 5', "timing is no section, got '5'"),
+        ('data_dir = "data"', "data_dir = 5", "data_dir is no path, got '5'"),
+        ('node = "n1"', 'node = "n1"\nclients = "alpha"', "clients is no list, got 'alpha'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words_of_whoever_wrote_the_file(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config(write(tmp_path, BASE.replace(old, new)))
+    assert said in caught.value.message
+    assert caught.value.limit
+
+
 @pytest.mark.parametrize("text", ["member = ", "\x00", 'member = "a"\nmember = "b"'])
 def test_file_that_is_not_toml_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError, match="is not TOML"):
@@ -165,7 +190,7 @@ def test_addresses_are_split_at_the_last_colon() -> None:
         ('mode = "pruned"\nblocks = 999', "retention.blocks", "1000 or more"),
         ('mode = "pruned"\nblocks = 2000\nstate_window = 2001', "retention.blocks", "2001 or more"),
         ("state_window = 9", "retention.state_window", "10 or more"),
-        ("months = 1", "retention.months", "no such key"),
+        ("months = 1", "retention.months", "no key of the configuration"),
         ('mode = "pruned"\ndays = 3\n[snapshots]\nevery_blocks = 0', "snapshots.every_blocks", "needed by"),
     ],
 )

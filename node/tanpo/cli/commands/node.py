@@ -19,7 +19,7 @@ app.add_typer(config.app, name="config")
 @app.command()
 def init(config: ConfigArgument, output: OutputOption = Format.TABLE) -> None:
     """Prepare the data directory of a new node: once, before its first start."""
-    from tanpo.node.app import init_node
+    from tanpo.node.initialising import init_node
 
     path = init_node(config)
     print_fields(output, {"config": str(config), "consensus": str(path), "created": True})

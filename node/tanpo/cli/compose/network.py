@@ -28,7 +28,7 @@ READY_SECONDS: Final = 90.0
 """How long a start may take; on an idle machine it takes five."""
 STOP_SECONDS: Final = 30
 """How long a node has to finish its block and close its stores before the engine kills it."""
-_POLL_SECONDS: Final = 0.25
+_POLL_SECONDS: Final = 0.5
 _LOG_LINES: Final = 20
 _KILLED: Final = 128 + signal.SIGKILL
 
