@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING, Final
 from tanpo.cli.founding.creating import PUBLIC_MODE, SECRET_MODE, create_file
 
 if TYPE_CHECKING:
-    from tanpo.ledger.genesis import Genesis
     from tanpo.node.config import NodeConfig
 
 BEFORE_SUFFIX: Final = ".before"
 _SCRATCH_SUFFIX: Final = ".installing"
 
 
-def install_files(config: NodeConfig, genesis: Genesis, certificate: Path, key: Path) -> tuple[Path, Path]:
+def install_files(config: NodeConfig, certificate: Path, key: Path) -> tuple[Path, Path]:
     """Put a certificate and its key where the configuration says that they are; return these paths.
 
     Raises:
         UsageError: a start would refuse them, for the reasons that the message tells; nothing has changed.
     """
-    _check(config, genesis, certificate, key)
+    _check(config, certificate, key)
     pairs = ((key, config.tls.key, SECRET_MODE), (certificate, config.tls.certificate, PUBLIC_MODE))
     # All bytes are on the disk before anything is renamed; then each name has the old file or the new one.
     for source, place, mode in pairs:
@@ -47,11 +46,11 @@ def _copy(source: Path, target: Path, owned_like: Path, mode: int) -> None:
         os.chown(target, status.st_uid, status.st_gid)
 
 
-def _check(config: NodeConfig, genesis: Genesis, certificate: Path, key: Path) -> None:
+def _check(config: NodeConfig, certificate: Path, key: Path) -> None:
     from tanpo.node.credentials import check_certificate
 
     tls = config.tls.model_copy(update={"certificate": certificate, "key": key})
-    found = check_certificate(config.model_copy(update={"tls": tls}), genesis)
+    found = check_certificate(config.model_copy(update={"tls": tls}))
     faults = [one.error for one in found if one.is_fault]
     if faults:
         told = "; ".join(error.message for error in faults)

@@ -82,9 +82,9 @@ def install(
     """
     from tanpo.cli.cert_install import install_files
     from tanpo.cli.certificates import describe_certificate
-    from tanpo.cli.upkeep import load_node
+    from tanpo.node.config import load_config
 
-    installed, installed_key = install_files(*load_node(config), certificate, key)
+    installed, installed_key = install_files(load_config(config), certificate, key)
     print_fields(output, {**describe_certificate(installed), "key": str(installed_key)})
 
 
