@@ -9,7 +9,7 @@ import pytest
 from tanpo.testing.decay import decay, make_specimens
 from tanpo.testing.decay.specimens import Wrong
 
-KINDS = 15
+KINDS = 16
 FLIPS, TRUNCATIONS = 4 * KINDS, KINDS
 
 
