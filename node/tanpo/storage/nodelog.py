@@ -45,12 +45,17 @@ class NodeLog:
     ) -> NodeLog:
         """Open the log in `folder`, which need not have one yet, and cut off what lies behind `end`.
 
+        Files below `low`, where no root leads to, go too: a crash may bring back some that were removed.
+
         Raises:
             CorruptState: bytes between `low` and `end` are missing; `remedy` says what to do.
         """
         log = cls(folder, remedy, file_bytes)
         with guarded_io(folder):
-            for path in sorted(folder.glob(f"*{LOG_SUFFIX}")):
+            paths = sorted(folder.glob(f"*{LOG_SUFFIX}"))
+            while len(paths) > 1 and (_parse_start(paths[1]) or end) <= low:
+                paths.pop(0).unlink()
+            for path in paths:
                 log._take(path, end)
             log._cut(end)
         if low < end and (not log._starts or log._starts[0] > low):

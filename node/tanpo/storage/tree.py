@@ -87,12 +87,14 @@ class StateTree:
             CorruptState: the records of the tip contradict each other.
         """
         tip = database.get_sealed(TIP_KEY)
-        height, root = NO_HEIGHT, EMPTY_ROOT
+        height, root, oldest, low = NO_HEIGHT, EMPTY_ROOT, 0, 0
         if tip is not None:
             height = Height(int.from_bytes(tip, "big"))
             root = _load_root(database, height)
+            oldest = height_of(next(scan_keys(database, root_key(0), root_key(height), 1), root_key(height)))
+            low = _load_root(database, oldest).low
         log = NodeLog.open(
-            database.folder, low=root.low, end=root.end, remedy=database.remedy, file_bytes=file_bytes
+            database.folder, low=low, end=root.end, remedy=database.remedy, file_bytes=file_bytes
         )
         source = TreeSource(database=database, log=log)
         tree = cls(
@@ -103,8 +105,7 @@ class StateTree:
             cache_records=cache_records,
             spare=file_bytes,
         )
-        oldest = list(scan_keys(database, root_key(0), root_key(HEIGHT_MAX), 1))
-        tree._begin_window(height_of(oldest[0]) if oldest else max(height, 0))
+        tree._begin_window(oldest)
         return tree
 
     def close(self) -> None:
