@@ -1,88 +1,108 @@
-"""The log of the tree's nodes: what a start finds of it, and when files go."""
+"""The log of the tree's nodes: positions, files, and what may be removed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tanpo.ledger.errors import CorruptState
-from tanpo.storage.nodelog import LOG_SUFFIX, NodeLog
+from tanpo.ledger.errors import CorruptState, UsageError
+from tanpo.storage.nodelog import NodeLog
 
-RECORD = 100
-FILE_BYTES = 3 * RECORD
-RECORDS = 12
-END = RECORD * RECORDS
-STARTS = [0, 300, 600, 900]
+FILE_BYTES = 100
 
 
-def open_log(folder: Path, *, low: int = 0, end: int = END) -> NodeLog:
-    return NodeLog.open(folder, low=low, end=end, remedy="make it anew", file_bytes=FILE_BYTES)
-
-
-def record(number: int) -> bytes:
-    return bytes([number]) * RECORD
-
-
-def list_starts(folder: Path) -> list[int]:
-    return sorted(int(path.name.removesuffix(LOG_SUFFIX)) for path in folder.iterdir())
+def open_log(folder: Path, low: int, end: int) -> NodeLog:
+    return NodeLog.open(folder, low=low, end=end, remedy="none", file_bytes=FILE_BYTES)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    log = open_log(tmp_path, end=0)
-    for number in range(RECORDS):
-        log.append(number * RECORD, [record(number)])
+def log(tmp_path: Path) -> Iterator[NodeLog]:
+    """Ten blocks of sixty bytes, each of its own digit: two to a file."""
+    log = open_log(tmp_path, 0, 0)
+    for number in range(10):
+        log.append(60 * number, [b"%d" % number * 40, b"%d" % number * 20])
+    yield log
     log.close()
-    assert list_starts(tmp_path) == STARTS
-    return tmp_path
 
 
-def test_every_record_is_read_from_its_position(folder: Path) -> None:
-    log = open_log(folder)
-    assert [log.read(number * RECORD, RECORD) for number in range(RECORDS)] == [
-        record(number) for number in range(RECORDS)
+def test_what_was_appended_is_read_at_its_position(log: NodeLog, tmp_path: Path) -> None:
+    assert [log.read(60 * number, 60) for number in range(10)] == [b"%d" % n * 60 for n in range(10)]
+    assert log.read(130, 5) == b"22222"
+    assert [(path.name, size) for path, size in log.list_ends(600)] == [
+        (f"{start:016d}.nodes", 120) for start in range(0, 600, 120)
     ]
-
-
-def test_a_file_goes_once_no_record_of_it_is_needed(folder: Path) -> None:
-    log = open_log(folder)
-    log.drop(599)
-    assert list_starts(folder) == [300, 600, 900]
-    log.drop(600)
-    assert list_starts(folder) == [600, 900]
-    assert log.read(599, RECORD) is None
-    assert log.read(600, RECORD) == record(6)
-
-
-def test_no_file_goes_while_a_copy_is_made(folder: Path) -> None:
-    log = open_log(folder)
-    release = log.hold()
-    log.drop(END)
-    assert list_starts(folder) == STARTS
-    release()
-    log.drop(END)
-    assert list_starts(folder) == [900]
-
-
-def test_what_no_block_wrote_is_cut_off_and_written_over(folder: Path) -> None:
-    log = open_log(folder, end=650)
-    assert list_starts(folder) == [0, 300, 600]
-    log.append(650, [record(77)])
     log.close()
-    assert open_log(folder, end=750).read(650, RECORD) == record(77)
+    again = open_log(tmp_path, 0, 600)
+    assert again.read(590, 10) == b"9" * 10
+    again.close()
 
 
-def test_files_that_a_crash_brought_back_are_removed_again(folder: Path) -> None:
+def test_files_go_whole_and_only_below_what_is_needed(log: NodeLog) -> None:
+    log.drop(119)
+    assert log.read(0, 1) == b"0"
+    log.drop(120)
+    assert log.read(119, 1) is None
+    assert log.read(120, 1) == b"2"
+    log.drop(10_000)
+    assert [path.name for path, _ in log.list_ends(600)] == [f"{480:016d}.nodes"]
+
+
+def test_no_file_goes_while_a_copy_is_made(log: NodeLog) -> None:
+    release = log.hold()
+    log.drop(600)
+    assert log.read(0, 1) == b"0"
+    release()
+    log.drop(600)
+    assert log.read(0, 1) is None
+
+
+def test_a_log_may_begin_where_its_files_were_dropped_and_no_later(log: NodeLog, tmp_path: Path) -> None:
+    log.drop(300)
+    log.close()
+    open_log(tmp_path, 250, 600).close()
+    with pytest.raises(CorruptState, match="begins too late"):
+        open_log(tmp_path, 239, 600)
+
+
+def test_a_file_that_does_not_reach_the_next_is_damage(log: NodeLog, tmp_path: Path) -> None:
+    log.close()
+    middle = tmp_path / f"{240:016d}.nodes"
+    middle.write_bytes(middle.read_bytes()[:-1])
+    with pytest.raises(CorruptState, match="too short"):
+        open_log(tmp_path, 0, 600)
+    middle.unlink()
+    with pytest.raises(CorruptState, match="too short"):
+        open_log(tmp_path, 0, 600)
+
+
+def test_a_closed_log_refuses(log: NodeLog) -> None:
+    log.close()
+    log.close()
+    with pytest.raises(UsageError, match="closed"):
+        log.read(0, 1)
+    with pytest.raises(UsageError, match="closed"):
+        log.append(600, [b"x"])
+
+
+def test_what_no_block_wrote_is_cut_off_and_written_over(log: NodeLog, tmp_path: Path) -> None:
+    log.close()
+    again = open_log(tmp_path, 0, 250)
+    assert [size for _, size in again.list_ends(250)] == [120, 120, 10]
+    again.append(250, [b"x" * 60])
+    again.close()
+    last = open_log(tmp_path, 0, 310)
+    assert last.read(250, 60) == b"x" * 60
+    last.close()
+
+
+def test_files_that_a_crash_brought_back_are_removed_again(log: NodeLog, tmp_path: Path) -> None:
     """A removal need not be on disk when the power fails, and of several any may be."""
-    (folder / f"{300:016d}{LOG_SUFFIX}").unlink()
-    log = open_log(folder, low=650)
-    assert list_starts(folder) == [600, 900]
-    assert log.read(650, 50) == record(6)[:50]
-
-
-@pytest.mark.parametrize(("lost", "low"), [(0, 0), (300, 0), (600, 299), (600, 650), (900, 0)])
-def test_a_lost_file_that_is_needed_is_reported(folder: Path, lost: int, low: int) -> None:
-    (folder / f"{lost:016d}{LOG_SUFFIX}").unlink()
-    with pytest.raises(CorruptState) as refusal:
-        open_log(folder, low=low)
-    assert refusal.value.remedy == "make it anew"
+    log.close()
+    (tmp_path / f"{120:016d}.nodes").unlink()
+    again = open_log(tmp_path, 250, 600)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        f"{start:016d}.nodes" for start in (240, 360, 480)
+    ]
+    assert again.read(250, 10) == b"4" * 10
+    again.close()
