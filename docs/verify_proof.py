@@ -119,6 +119,10 @@ class Reader:
         """Return the next text."""
         return self.raw(self.u(2)).decode()
 
+    def int(self) -> int:
+        """Return the next integer of a contract."""
+        return int.from_bytes(self.raw(self.u(1)), "big", signed=True)
+
 
 class Header:
     """A block's header: the fields that a proof needs."""
@@ -244,11 +248,10 @@ def check_receipt(file: dict[str, Any], genesis: dict[str, Any], header: Header)
     signatures = {one["key_id"]: bytes.fromhex(one["signature"]) for one in file["signatures"]}
     check(list(signatures) == sorted(signatures) and len(signatures) == len(file["signatures"]), "signatures")
     check(set(named) <= set(signatures), "signatures")
-    keys = {
-        sha256(bytes.fromhex(key)).digest()[:16].hex(): (member["member"], key)
-        for member in genesis["members"]
-        for key in member["keys"]
-    }
+    keys = {compute_key_id(key): (m["member"], key, 0) for m in genesis["members"] for key in m["keys"]}
+    standing = file["standing"] if file["version"] > 1 else None
+    if standing is not None:
+        keys |= read_owners(standing, named, block, header)
     ids = b"".join(bytes.fromhex(one) for one in file["envelope"])
     digest = sha256(b"tanpo/envelope/1" + network_id + ids).digest()
     for key_id, signature in signatures.items():
@@ -256,11 +259,36 @@ def check_receipt(file: dict[str, Any], genesis: dict[str, Any], header: Header)
     told = [
         (one["key_id"], one["member"], one["public_key"], one["registered_height"]) for one in file["signers"]
     ]
-    check(told == [(key_id, *keys[key_id], 0) for key_id in named], "signers")
+    check(told == [(key_id, *keys[key_id]) for key_id in named], "signers")
     outcome = "succeeded" if succeeded else f"was refused with {code}"
     members = sorted({keys[key_id][0] for key_id in named})
-    told_roles = check_standing(file["standing"], members, header) if file["version"] > 1 else ""
+    told_roles = check_standing(standing, members, header) if file["version"] > 1 else ""
     return f"transaction {tx_id.hex()} {outcome} in block {height}{told_roles}"
+
+
+def compute_key_id(key: str) -> str:
+    """Return the id of a public key, DER in hexadecimal digits."""
+    return sha256(bytes.fromhex(key)).digest()[:16].hex()
+
+
+def read_owners(
+    standing: dict[str, Any], named: list[str], block: Header, header: Header
+) -> dict[str, tuple[str, str, int]]:
+    """Return whose keys are, and since when, in the state below the certified header."""
+    tree, entry = Tree(bytes.fromhex(standing["partial_tree"])), bytes.fromhex(standing["contract_entry"])
+    check(tree.root == header.state_root and len(standing["owners"]) == len(named), "standing")
+    tree.check_value(b"\x02\0contract/members", entry, "standing")
+    check(read_layout(entry).get("owners", "").startswith("Map[bytes, "), "standing")
+    found: dict[str, tuple[str, str, int]] = {}
+    for key_id, stored in zip(named, standing["owners"], strict=True):
+        value = bytes.fromhex(stored)
+        tree.check_value(b"\1\0\x07members\x06owners" + text_bytes(bytes.fromhex(key_id)), value, "standing")
+        read = Reader(value)
+        key, member, added, removed = read.raw(read.u(2)).hex(), read.text(), read.int(), read.int()
+        check(compute_key_id(key) == key_id, "standing")
+        check(added < block.height and (removed == 0 or removed >= block.height), "standing")
+        found[key_id] = (member, key, added)
+    return found
 
 
 def check_standing(standing: dict[str, Any] | None, members: list[str], header: Header) -> str:

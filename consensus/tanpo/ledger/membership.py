@@ -55,6 +55,17 @@ class Registration:
     keys: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyOwner:
+    """A key of a state, DER, and whose it is for ever. It counts from the block after `added` to that of
+    `removed`, which is 0 while it counts."""
+
+    public_key: bytes
+    member: MemberId
+    added: int
+    removed: int
+
+
 def members_to_arguments(genesis: Genesis) -> Fields:
     """Return what sets up the contract `members`: the members of the genesis, and who has validators."""
     members: Value = tuple(
@@ -123,4 +134,15 @@ def read_registration(layout: StateLayout, member: str, stored: bytes, roles: Va
         roles=tuple(str(role) for role in cast("Sequence[Value]", roles)),
         authorities=cast("tuple[bytes, ...]", record["authorities"]),
         keys=cast("tuple[bytes, ...]", record["keys"]),
+    )
+
+
+def read_owner(layout: StateLayout, stored: bytes) -> KeyOwner:
+    """Return whose a key is from its stored record. Raises `PeerFault` for bytes that are none."""
+    record = cast("Mapping[str, Value]", layout.read_value(OWNERS_VARIABLE, stored))
+    return KeyOwner(
+        public_key=cast("bytes", record["key"]),
+        member=MemberId(str(record["member"])),
+        added=cast("int", record["added"]),
+        removed=cast("int", record["removed"]),
     )

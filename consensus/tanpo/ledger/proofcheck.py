@@ -16,12 +16,14 @@ from tanpo.ledger.block import Header, compute_block_hash
 from tanpo.ledger.contractversion import compute_contract_key
 from tanpo.ledger.errors import Reason, TransactionRejected
 from tanpo.ledger.genesis import Genesis, collect_keys
+from tanpo.ledger.keys import PublicKey
 from tanpo.ledger.lineage import EpochPin, decode_header
+from tanpo.ledger.membership import KeyOwner
 from tanpo.ledger.merkle import MerkleProof, verify_leaf
 from tanpo.ledger.prooffile import ProofFile, ReceiptFile, SignerStatus, StateFile
 from tanpo.ledger.prooftrail import Certification, Trusted, differs, link, verify_trail
 from tanpo.ledger.receipt import Receipt, decode_receipt
-from tanpo.ledger.standing import MemberStanding, list_members, verify_standing
+from tanpo.ledger.standing import MemberStanding, list_members, verify_owners, verify_standing
 from tanpo.ledger.statelayout import StateLayout
 from tanpo.ledger.stateproof import PartialTree, verify_partial_tree
 from tanpo.ledger.transaction import (
@@ -32,7 +34,7 @@ from tanpo.ledger.transaction import (
     compute_envelope_digest,
     decode_transaction,
 )
-from tanpo.ledger.types import KeyId, NetworkId
+from tanpo.ledger.types import Height, KeyId, StateRoot
 from tanpo.ledger.values import Value
 
 
@@ -97,32 +99,34 @@ def verify_proof_file(file: ProofFile, genesis: Genesis, pin: EpochPin | None = 
 
 
 def find_signer_status(genesis: Genesis, key_id: KeyId) -> SignerStatus:
-    """Return whose a key is by the genesis, where all keys of this version of the ledger are registered.
+    """Return whose a key is by the genesis.
 
     Raises:
-        TransactionRejected: it is nobody's.
+        TransactionRejected: it is nobody's there.
     """
-    trusted = Trusted(genesis=genesis, network_id=NetworkId(b""), keys=collect_keys(genesis), pin=None)
-    return _find_status(trusted, key_id)
-
-
-def _find_status(trusted: Trusted, key_id: KeyId) -> SignerStatus:
-    registered = trusted.keys.get(key_id)
+    registered = collect_keys(genesis).get(key_id)
     if registered is None:
         raise TransactionRejected(
             Reason.KEY_UNKNOWN,
-            "the genesis registers no such key",
+            "the genesis registers no such key, and the state that may is not proved",
             value=key_id.hex(),
-            remedy="check that this is the genesis of the network",
+            remedy="ask a node that holds the state after that block; or is it another network's genesis?",
         )
-    members = trusted.genesis.members
-    (certificate,) = (one.ca_certificate for one in members if one.member == registered.member)
+    public_key = registered.public_key.encoded
+    return make_signer_status(
+        genesis, KeyOwner(public_key=public_key, member=registered.member, added=0, removed=0)
+    )
+
+
+def make_signer_status(genesis: Genesis, owner: KeyOwner) -> SignerStatus:
+    """Return what a file says of a key that is somebody's, with the CA that the genesis names for it."""
+    certificates = [one.ca_certificate for one in genesis.members if one.member == owner.member]
     return SignerStatus(
-        key_id=key_id,
-        member=registered.member,
-        public_key=registered.public_key.encoded,
-        registered_height=0,
-        authority=_read_authority(certificate),
+        key_id=PublicKey.decode(owner.public_key).key_id,
+        member=owner.member,
+        public_key=owner.public_key,
+        registered_height=owner.added,
+        authority=_read_authority(certificates[0]) if certificates else None,
     )
 
 
@@ -161,10 +165,12 @@ def _verify_receipt(trusted: Trusted, file: ReceiptFile) -> ReceiptVerdict:
                 "the receipt is of another transaction", transaction.tx_id.hex(), receipt.tx_id.hex()
             )
     _verify_signatures(trusted, file, transaction)
+    expected = _find_signers(trusted, file, transaction, block.height, header.state_root)
     with link("signers"):
-        expected = tuple(_find_status(trusted, key_id) for key_id in transaction.signers)
         if file.signers != expected:
-            raise differs("the genesis says something else of the keys that signed")
+            raise differs("the genesis, or the state, says something else of the keys that signed")
+        if transaction.member not in {one.member for one in expected}:
+            raise differs("the submitting member is not among those who sign", transaction.member)
     standing = None
     if file.standing is not None:
         with link("standing"):
@@ -180,6 +186,18 @@ def _verify_receipt(trusted: Trusted, file: ReceiptFile) -> ReceiptVerdict:
     )
 
 
+def _find_signers(
+    trusted: Trusted, file: ReceiptFile, transaction: Transaction, height: Height, state_root: StateRoot
+) -> tuple[SignerStatus, ...]:
+    """Return whose keys signed: by the state after the block if the file proves it, else by the genesis."""
+    if file.standing is None:
+        with link("signers"):
+            return tuple(find_signer_status(trusted.genesis, key_id) for key_id in transaction.signers)
+    with link("standing"):
+        owners = verify_owners(file.standing, transaction.signers, height, state_root)
+        return tuple(make_signer_status(trusted.genesis, owner) for owner in owners)
+
+
 def _verify_signatures(trusted: Trusted, file: ReceiptFile, transaction: Transaction) -> None:
     with link("envelope"):
         if not 1 <= len(file.envelope) <= ENVELOPE_TRANSACTIONS_MAX:
@@ -187,7 +205,11 @@ def _verify_signatures(trusted: Trusted, file: ReceiptFile, transaction: Transac
         if file.envelope.count(transaction.tx_id) != 1 or {*map(len, file.envelope)} != {TX_ID_BYTES}:
             raise differs("the transaction is not in it, or in it twice", transaction.tx_id.hex())
     with link("signatures"):
-        keys = trusted.keys
+        # Whose the keys of the file are is another link; that they have these ids is of this one.
+        told = [PublicKey.decode(one.public_key) for one in file.signers]
+        keys = {key.key_id: key for key in told} | {
+            key_id: registered.public_key for key_id, registered in trusted.keys.items()
+        }
         signed = [key_id for key_id, _ in file.signatures]
         if any(one >= other for one, other in itertools.pairwise(signed)):
             raise differs("they do not ascend by key")
@@ -197,11 +219,9 @@ def _verify_signatures(trusted: Trusted, file: ReceiptFile, transaction: Transac
         digest = compute_envelope_digest(trusted.network_id, file.envelope)
         for key_id, signature in file.signatures:
             if key_id not in keys:
-                raise differs("the genesis registers no such key", key_id.hex())
-            if not keys[key_id].public_key.verify(signature, digest):
+                raise differs("neither the genesis nor the file has such a key", key_id.hex())
+            if not keys[key_id].verify(signature, digest):
                 raise differs("a signature is wrong", key_id.hex())
-        if transaction.member not in {keys[key_id].member for key_id in transaction.signers}:
-            raise differs("the submitting member is not among those who sign", transaction.member)
 
 
 def _verify_state(trusted: Trusted, file: StateFile) -> StateVerdict:

@@ -52,10 +52,14 @@ class SignerStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the contract `members` kept as the roles of each member that signed, in ascending order of name,
-    after the block of a receipt; None for one that was no member. `contract_entry` says how to read it."""
+    """What the contract `members` kept after the block of a receipt; `contract_entry` says how to read it.
+
+    `owners` are of each key that signs for the payload, in its order: whose it is, and since when. `roles`
+    are those of each member that signed, in ascending order of name; None for one that was no member.
+    """
 
     contract_entry: bytes
+    owners: tuple[bytes, ...]
     roles: tuple[bytes | None, ...]
     partial_tree: bytes
 
@@ -66,7 +70,7 @@ class ReceiptFile:
     validators. `envelope` are the ids of all transactions that were signed together.
 
     `standing` is None where the state after the block was not held any more when the file was made, or has no
-    contract `members`; and in files of version 1.
+    contract `members`; and in files of version 1. Then only keys of the genesis are known to be somebody's.
     """
 
     version: int = RECEIPT_VERSION
@@ -185,6 +189,7 @@ def _standing_to_json(standing: Standing | None) -> dict[str, Any] | None:
         return None
     return {
         "contract_entry": standing.contract_entry.hex(),
+        "owners": [one.hex() for one in standing.owners],
         "roles": [None if one is None else one.hex() for one in standing.roles],
         "partial_tree": standing.partial_tree.hex(),
     }

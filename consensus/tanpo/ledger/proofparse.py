@@ -206,6 +206,7 @@ def _read_standing(data: object) -> Standing | None:
     fields = _Fields("standing", data)
     standing = Standing(
         contract_entry=fields.hex("contract_entry"),
+        owners=fields.hexes("owners"),
         roles=fields.items("roles", lambda item: None if item is None else _read_hex("roles", item)),
         partial_tree=fields.hex("partial_tree"),
     )

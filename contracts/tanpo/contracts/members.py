@@ -50,8 +50,9 @@ class Record:
 
 @record
 class Owner:
-    """Whose a key is, and the heights of the blocks that added it and removed it; 0 while it is in force."""
+    """A key, whose it is, and the heights of the blocks that added it and removed it; 0 while it is in force."""
 
+    key: bytes
     member: str
     added: int
     removed: int
@@ -110,10 +111,10 @@ def record_of(member: str) -> Record:
 
 
 @view
-def owner_of(key: bytes) -> Owner:
-    """Return whose a key is, or was."""
-    require(key in owners, "KEY_UNKNOWN", key=key)
-    return owners[key]
+def owner_of(key_id: bytes) -> Owner:
+    """Return whose a key is, or was. Its id is the first 16 bytes of its SHA-256."""
+    require(key_id in owners, "KEY_UNKNOWN", key=key_id)
+    return owners[key_id]
 
 
 @view
@@ -245,14 +246,16 @@ def enrol(one: Member) -> None:
 
 def begin_key(member: str, key: bytes) -> None:
     require(len(key) == KEY_BYTES and key[: len(KEY_PREFIX)] == KEY_PREFIX, "KEY_FORM", member=member, key=key)
-    require(key not in owners, "KEY_USED", member=member, key=key)
-    owners[key] = Owner(member=member, added=ctx.height, removed=0)
+    key_id = sha256(key)[:16]
+    require(key_id not in owners, "KEY_USED", member=member, key=key)
+    owners[key_id] = Owner(key=key, member=member, added=ctx.height, removed=0)
 
 
 def end_key(key: bytes) -> None:
-    owner = owners[key]
+    key_id = sha256(key)[:16]
+    owner = owners[key_id]
     owner.removed = ctx.height
-    owners[key] = owner
+    owners[key_id] = owner
 
 
 def check_authorities(member: str, certificates: list[bytes]) -> None:

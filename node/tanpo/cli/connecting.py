@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import typer
 from tanpo.cli.layout import NetworkFolder
-from tanpo.client import Client, ClientConfig, FileSigner, load_profile
-from tanpo.ledger.errors import Reason, UsageError
+from tanpo.client import Client, FileSigner, load_profile
+from tanpo.ledger.errors import LedgerError, Reason, UsageError
+from tanpo.ledger.keys import PublicKey
 from tanpo.ledger.transaction import Signer
-from tanpo.ledger.types import KeyId
+from tanpo.ledger.types import KeyId, MemberId
 
 
 def connect(profile: Path | None, directory: Path | None) -> Client:
@@ -36,11 +38,21 @@ def load_signers(client: Client, directory: Path | None, paths: Sequence[Path]) 
     return [FileSigner.load(folder.get_member(place.member).transaction_key) for place in places]
 
 
-def find_signers(config: ClientConfig, names: Sequence[str]) -> list[KeyId]:
+def read_owners(client: Client) -> dict[KeyId, MemberId]:
+    """Return whose each key is that may sign now, by the node's word."""
+    owners: dict[KeyId, MemberId] = {}
+    for member in client.network.members():
+        for key in member.keys:
+            with contextlib.suppress(LedgerError):  # The contract sees the form of a key alone.
+                owners[PublicKey.decode(key).key_id] = member.member
+    return owners
+
+
+def find_signers(owners: Mapping[KeyId, MemberId], names: Sequence[str]) -> list[KeyId]:
     """Return the registered keys that the names mean. Raises `UsageError` for one that is not exactly one."""
     found: list[KeyId] = []
     for name in names:
-        matching = [key_id for key_id, key in config.keys.items() if name in (key.member, key_id.hex())]
+        matching = [key_id for key_id, member in owners.items() if name in (member, key_id.hex())]
         if len(matching) != 1:
             raise UsageError(
                 Reason.KEY_UNKNOWN,

@@ -78,7 +78,7 @@ def parse_wish(text: str, keys: Mapping[str, bytes]) -> Wish:
         if name not in keys:
             raise _wrong("a public key is missing", text, f"{name}=KEY, its file or hexadecimal digits")
         return Wish(member=wish.member, node=wish.node, public_key=keys[name])
-    return Wish(member=wish.member, node=wish.node, public_key=_read_key(key))
+    return Wish(member=wish.member, node=wish.node, public_key=read_key(key))
 
 
 def load_validators(path: Path) -> tuple[Validator, ...]:
@@ -162,6 +162,11 @@ def check_change(
 ) -> None:
     """Raise `LedgerError` unless the network would agree: the change is allowed and enough members sign."""
     verify_change(current, wanted)
+    check_votes(members, all_members)
+
+
+def check_votes(members: Sequence[str], all_members: int) -> None:
+    """Raise `UsageError` unless more than two thirds of all members sign."""
     if 3 * len(members) <= 2 * all_members:
         raise UsageError(
             Reason.SIGNATURE_MISSING,
@@ -281,8 +286,12 @@ def _to_validator(wish: Wish) -> Validator:
     return Validator(member=wish.member, node=wish.node, public_key=wish.public_key)
 
 
-def _read_key(text: str) -> bytes:
-    """Return the DER public key that a text spells, or that is in the file it names."""
+def read_key(text: str) -> bytes:
+    """Return the DER public key that a text spells, or that is in the file it names.
+
+    Raises:
+        UsageError: it is neither, or not a P-256 public key.
+    """
     try:
         return PublicKey.decode(bytes.fromhex(text)).encoded
     except ValueError:

@@ -205,7 +205,8 @@ def _describe_event(event: Event, genesis: Genesis) -> str:
 
 def _describe_signer(status: SignerStatus, time_ms: int, genesis: Genesis) -> str:
     owner = _tell_account(status.member, genesis)
-    line = f"Signed with key {status.key_id.hex()} of {owner}, registered since genesis and not revoked"
+    since = f"block {status.registered_height}" if status.registered_height else "genesis"
+    line = f"Signed with key {status.key_id.hex()} of {owner}, registered since {since} and not revoked"
     if status.authority is None:
         return f"{line}; the genesis has no certificate of the member's authority."
     _, valid_from_ms, valid_until_ms = status.authority

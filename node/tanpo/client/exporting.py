@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tanpo.api.v1 import ledger_pb2 as ledger
@@ -17,12 +17,12 @@ from tanpo.ledger.contractversion import compute_contract_key
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, UsageError
 from tanpo.ledger.genesis import MEMBERS_CONTRACT
 from tanpo.ledger.lineage import EpochPin
-from tanpo.ledger.membership import ROLES_VARIABLE
-from tanpo.ledger.proofcheck import find_signer_status, verify_proof_file
-from tanpo.ledger.prooffile import ProofFile, ReceiptFile, Standing, StateFile, Trail
+from tanpo.ledger.membership import OWNERS_VARIABLE, ROLES_VARIABLE, read_owner
+from tanpo.ledger.proofcheck import find_signer_status, make_signer_status, verify_proof_file
+from tanpo.ledger.prooffile import ProofFile, ReceiptFile, SignerStatus, Standing, StateFile, Trail
 from tanpo.ledger.proofs import ReceiptProof, StateProof, compute_epoch_needed
 from tanpo.ledger.standing import list_members
-from tanpo.ledger.types import MemberId, TxId
+from tanpo.ledger.types import KeyId, TxId
 from tanpo.ledger.values import Value
 
 _NO_STANDING: Final = frozenset({Reason.HEIGHT_PRUNED, Reason.CONTRACT_UNKNOWN, Reason.ARGUMENT_UNKNOWN})
@@ -34,14 +34,19 @@ def receipt_file(context: Context, tx_id: TxId) -> Plan[ReceiptFile]:
     found = yield from requests.transaction(context, tx_id)
     block = yield from requests.block(context, verified.receipt.height)
     config = context.config
-    signers = tuple(find_signer_status(config.genesis, one) for one in found.transaction.signers)
-    standing = yield from _read_standing(context, verified.receipt.height, list_members(signers))
+    key_ids = found.transaction.signers
+    proved = yield from _read_standing(context, verified.receipt.height, key_ids)
+    if proved is None:
+        standing, signers = None, tuple(find_signer_status(config.genesis, one) for one in key_ids)
+    else:
+        standing, signers = proved
     file = ReceiptFile(
         network=config.genesis.network,
         network_id=config.network_id,
         payload=found.transaction.payload,
         envelope=tuple(one.tx_id for one in found.envelope.transactions),
-        signatures=found.envelope.signatures,
+        # Others signed for other transactions of the envelope; whose their keys are is not proved here.
+        signatures=tuple(one for one in found.envelope.signatures if one[0] in key_ids),
         signers=signers,
         standing=standing,
         receipt=verified.proof.receipt,
@@ -172,23 +177,35 @@ def _read_above(context: Context, first: int, last: int) -> Plan[CommittedBlock]
         ) from None
 
 
-def _read_standing(context: Context, height: int, members: tuple[MemberId, ...]) -> Plan[Standing | None]:
-    """Fetch what proves the roles of members after a block, None where that state is not to be had."""
+def _read_standing(
+    context: Context, height: int, key_ids: Sequence[KeyId]
+) -> Plan[tuple[Standing, tuple[SignerStatus, ...]] | None]:
+    """Fetch what proves whose keys signed, and their roles; None where that state is not to be had."""
     try:
-        layout = yield from statereads.load_layout(context, MEMBERS_CONTRACT, ROLES_VARIABLE, verified=True)
+        layout = yield from statereads.load_layout(context, MEMBERS_CONTRACT, OWNERS_VARIABLE, verified=True)
         entry = compute_contract_key(MEMBERS_CONTRACT)
-        keys = [layout.spell_key(ROLES_VARIABLE, member) for member in members]
-        request = ledger.GetStateProofRequest(height=height, keys=[entry, *keys])
-        shown = yield from statereads.ask_verified(context, request)
+        keys = [layout.spell_key(OWNERS_VARIABLE, key_id) for key_id in key_ids]
+        shown = yield from _ask_members(context, height, [entry, *keys])
+        owners = [read_owner(layout, shown.entries.get(key) or b"") for key in keys]
+        signers = tuple(make_signer_status(context.config.genesis, owner) for owner in owners)
+        roles = [layout.spell_key(ROLES_VARIABLE, member) for member in list_members(signers)]
+        shown = yield from _ask_members(context, height, [entry, *keys, *roles])
     except (UsageError, TransactionRejected) as refusal:
         if refusal.reason not in _NO_STANDING:
             raise
         return None
-    return Standing(
+    standing = Standing(
         contract_entry=_get_entry(shown, MEMBERS_CONTRACT),
-        roles=tuple(shown.entries.get(key) for key in keys),
+        owners=tuple(shown.entries.get(key) or b"" for key in keys),
+        roles=tuple(shown.entries.get(key) for key in roles),
         partial_tree=shown.proof.partial_tree,
     )
+    return standing, signers
+
+
+def _ask_members(context: Context, height: int, keys: Sequence[bytes]) -> Plan[statereads.Shown]:
+    request = ledger.GetStateProofRequest(height=height, keys=keys)
+    return (yield from statereads.ask_verified(context, request))
 
 
 def _get_entry(shown: statereads.Shown, contract: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any, Final
 
 import pytest
@@ -31,6 +32,11 @@ def view(market: Market, name: str, **arguments: Any) -> Any:
     return market.ledger.view("members", name, **arguments)
 
 
+def owner(market: Market, name: str) -> Any:
+    """Return what is kept of a made-up key."""
+    return view(market, "owner_of", key_id=sha256(build_key(name)).digest()[:16])
+
+
 def let_go(ledger: Ledger, member: str) -> None:
     """Replace the validators by those of the other members."""
     others = tuple(build_validator(one) for one in (*VOTERS, "dealer-c") if one != member)
@@ -49,7 +55,12 @@ def test_a_member_that_was_admitted_has_its_roles_its_ca_and_its_keys_and_counts
         "authorities": (b"the CA of fund-a",),
         "keys": (build_key("fund-a"),),
     }
-    assert view(market, "owner_of", key=build_key("fund-a")) == {"member": "fund-a", "added": 1, "removed": 0}
+    assert owner(market, "fund-a") == {
+        "key": build_key("fund-a"),
+        "member": "fund-a",
+        "added": 1,
+        "removed": 0,
+    }
     assert view(market, "count_votes", signers=("fund-a",)) == {"votes": 1, "members": 6}
     event = market.ledger.events[-1]
     assert (event.name, dict(event.fields)["member"]) == ("MemberAdmitted", "fund-a")
@@ -97,7 +108,7 @@ def test_a_dismissed_member_has_no_roles_and_no_keys_and_no_vote(market: Market)
     )
     assert view(market, "exists", member="fund-a") is False
     assert view(market, "has_role", member="fund-a", role="participant") is False
-    assert view(market, "owner_of", key=build_key("fund-a")) == {"member": "fund-a", "added": 1, "removed": 7}
+    assert (owner(market, "fund-a")["added"], owner(market, "fund-a")["removed"]) == (1, 7)
     assert view(market, "count_votes", signers=("fund-a",)) == {"votes": 0, "members": 5}
     with market.ledger.expect_abort("MEMBER_UNKNOWN"):
         act(market, "add_key", by="fund-a", member="fund-a", key=build_key("another"))
@@ -150,7 +161,7 @@ def test_a_member_changes_its_own_keys(market: Market) -> None:
     market.ledger.height = 6
     act(market, "remove_key", member="dealer-a", key=build_key("dealer-a"))
     assert view(market, "record_of", member="dealer-a")["keys"] == (build_key("new"),)
-    owners = [view(market, "owner_of", key=build_key(name)) for name in ("dealer-a", "new")]
+    owners = [owner(market, name) for name in ("dealer-a", "new")]
     assert [(one["added"], one["removed"]) for one in owners] == [(1, 6), (5, 0)]
     assert [event.name for event in market.ledger.events[-2:]] == ["KeyAdded", "KeyRemoved"]
 

@@ -189,7 +189,7 @@ def approve(
     --draft, nothing is sent: members sign the draft where their keys are (`tanpo tx sign`, `seal`, `send`).
     """
     from tanpo.cli import proposals
-    from tanpo.cli.connecting import connect, find_signers, load_signers
+    from tanpo.cli.connecting import connect, find_signers, load_signers, read_owners
     from tanpo.client import save_draft
 
     with connect(profile, directory) as client:
@@ -197,7 +197,7 @@ def approve(
         proposals.read_source(client, found)
         call = proposals.make_approval(found)
         signers = load_signers(client, directory, key or [])
-        signing = find_signers(client.config, signer) if signer else [one.key_id for one in signers]
+        signing = find_signers(read_owners(client), signer) if signer else [one.key_id for one in signers]
         if draft is not None:
             save_draft(draft, client.build(call, signers=signing, valid_for_s=valid_for))
             print_fields(output, {"draft": str(draft)} | proposals.describe_plan(found.plan))

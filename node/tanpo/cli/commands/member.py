@@ -1,17 +1,49 @@
-"""`tanpo member`: what an institution makes for itself before there is a network, and once there is one."""
+"""`tanpo member`: what an institution makes for itself, and the members of a network that runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
-from tanpo.cli.output import Format, OutputOption, print_fields
+from tanpo.cli.options import AnyProfileOption, DirOption, DraftOption, KeyOption, SignerOption
+from tanpo.cli.output import Column, Format, OutputOption, print_fields, print_rows
+
+if TYPE_CHECKING:
+    from tanpo.cli.membership import Signing
 
 app = typer.Typer(
-    help="A member's own files: CA, keys, card, and its node's configuration.",
+    help="A member's own files, and the members of a network: admission, keys, CAs, dismissal.",
     no_args_is_help=True,
     rich_markup_mode=None,
+)
+keys = typer.Typer(
+    help="The keys that sign a member's transactions.", no_args_is_help=True, rich_markup_mode=None
+)
+authorities = typer.Typer(
+    help="The CAs of a member's certificates.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(keys, name="key")
+app.add_typer(authorities, name="authority")
+
+ValidOption: TypeAlias = Annotated[
+    float, typer.Option(metavar="SECONDS", min=1, help="In which it may be committed.")
+]
+OfOption: TypeAlias = Annotated[
+    str, typer.Option("--member", metavar="ID", help="Whose; the profile's own member unless said otherwise.")
+]
+KeyArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="KEY", help="The public key: hexadecimal digits, or a PEM file.")
+]
+
+VALID_FOR_S = 1800.0
+"""Time for a draft to go round."""
+
+_COLUMNS = (
+    Column(heading="Member", key="member"),
+    Column(heading="Name", key="name"),
+    Column(heading="Roles", key="roles"),
+    Column(heading="Keys", key="key_ids"),
 )
 
 NODE = "node-1"
@@ -108,3 +140,160 @@ def configure(
             "written": [str(path) for path in written],
         },
     )
+
+
+@app.command("list")
+def list_all(
+    profile: AnyProfileOption = None, directory: DirOption = None, output: OutputOption = Format.TABLE
+) -> None:
+    """List the members of now, with roles, keys and CAs, by the node's word."""
+    from tanpo.cli.connecting import connect
+    from tanpo.cli.membership import describe_member
+
+    with connect(profile, directory) as client:
+        rows = [describe_member(one) for one in client.network.members()]
+    if output is Format.JSON:
+        print_fields(output, {"members": rows})
+        return
+    shown = [{**row, "roles": ", ".join(row["roles"]), "key_ids": ", ".join(row["key_ids"])} for row in rows]
+    print_rows(output, shown, _COLUMNS)
+
+
+@app.command()
+def admit(
+    card: Annotated[Path, typer.Argument(metavar="CARD", help="The newcomer's card.")],
+    profile: AnyProfileOption = None,
+    directory: DirOption = None,
+    key: KeyOption = None,
+    draft: DraftOption = None,
+    signer: SignerOption = None,
+    valid_for: ValidOption = VALID_FOR_S,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Admit the member of a card, from the next block on. More than two thirds of all members must sign.
+
+    Compare the card's hash with the newcomer before, as `member show` says. With --draft, nothing is sent:
+    the members sign the draft where their keys are (`tanpo tx sign`, `seal`, `send`).
+    """
+    from tanpo.cli import membership
+    from tanpo.cli.connecting import connect
+    from tanpo.cli.founding.cards import describe_card, load_card
+
+    facts = load_card(card).facts
+    signing = membership.Signing(
+        directory=directory, keys=key or [], draft=draft, signers=signer or [], valid_for_s=valid_for
+    )
+    with connect(profile, directory) as client:
+        done = membership.agree(client, membership.make_admission(facts), signing)
+    print_fields(output, done | describe_card(facts))
+
+
+@app.command()
+def dismiss(
+    member: Annotated[str, typer.Argument(metavar="ID", help="The member.")],
+    profile: AnyProfileOption = None,
+    directory: DirOption = None,
+    key: KeyOption = None,
+    draft: DraftOption = None,
+    signer: SignerOption = None,
+    valid_for: ValidOption = VALID_FOR_S,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Dismiss a member: its keys, CA and roles end, its accounts stay. More than two thirds must sign.
+
+    None of its nodes may be a validator (`tanpo validator replace --remove`).
+    """
+    from tanpo.cli import membership
+    from tanpo.cli.connecting import connect
+
+    signing = membership.Signing(
+        directory=directory, keys=key or [], draft=draft, signers=signer or [], valid_for_s=valid_for
+    )
+    with connect(profile, directory) as client:
+        done = membership.agree(client, membership.make_dismissal(member), signing)
+    print_fields(output, done | {"member": member})
+
+
+@keys.command("add")
+def add_key(
+    public_key: KeyArgument,
+    member: OfOption = "",
+    profile: AnyProfileOption = None,
+    directory: DirOption = None,
+    key: KeyOption = None,
+    draft: DraftOption = None,
+    signer: SignerOption = None,
+    valid_for: ValidOption = VALID_FOR_S,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Let one more key sign for a member: by its own signature, or by more than two thirds of all members."""
+    from tanpo.cli import membership
+
+    signing = membership.Signing(
+        directory=directory, keys=key or [], draft=draft, signers=signer or [], valid_for_s=valid_for
+    )
+    _change_key("add_key", public_key, member, profile, signing, output)
+
+
+@keys.command("remove")
+def remove_key(
+    public_key: KeyArgument,
+    member: OfOption = "",
+    profile: AnyProfileOption = None,
+    directory: DirOption = None,
+    key: KeyOption = None,
+    draft: DraftOption = None,
+    signer: SignerOption = None,
+    valid_for: ValidOption = VALID_FOR_S,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Let a key sign no more, for good: by the member's signature, or by more than two thirds of all."""
+    from tanpo.cli import membership
+
+    signing = membership.Signing(
+        directory=directory, keys=key or [], draft=draft, signers=signer or [], valid_for_s=valid_for
+    )
+    _change_key("remove_key", public_key, member, profile, signing, output)
+
+
+@authorities.command("replace")
+def replace_authority(
+    file: Annotated[
+        list[Path], typer.Argument(metavar="PEM...", help="The CA; or the old one and the new one.")
+    ],
+    member: OfOption = "",
+    profile: AnyProfileOption = None,
+    directory: DirOption = None,
+    key: KeyOption = None,
+    draft: DraftOption = None,
+    signer: SignerOption = None,
+    valid_for: ValidOption = VALID_FOR_S,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Let these CAs issue a member's certificates, and no others: two while both have some in use."""
+    from tanpo.cli import membership
+    from tanpo.cli.connecting import connect
+
+    signing = membership.Signing(
+        directory=directory, keys=key or [], draft=draft, signers=signer or [], valid_for_s=valid_for
+    )
+    with connect(profile, directory) as client:
+        own = member or str(client.config.member)
+        call = membership.make_authority_change(own, file)
+        done = membership.agree(client, call, signing, own=own)
+    print_fields(output, done | {"member": own, "authorities": len(file)})
+
+
+def _change_key(
+    entry: str, text: str, member: str, profile: Path | None, signing: Signing, output: Format
+) -> None:
+    from tanpo.cli import membership
+    from tanpo.cli.connecting import connect
+    from tanpo.cli.validators import read_key
+    from tanpo.ledger.keys import PublicKey
+
+    public_key = read_key(text)
+    with connect(profile, signing.directory) as client:
+        own = member or str(client.config.member)
+        done = membership.agree(client, membership.make_key_change(entry, own, public_key), signing, own=own)
+    print_fields(output, done | {"member": own, "key_id": PublicKey.decode(public_key).key_id.hex()})

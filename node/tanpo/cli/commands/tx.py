@@ -90,14 +90,14 @@ def build(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Write a draft that nobody has signed yet. The profile's node is asked for the contract's interface."""
-    from tanpo.cli.connecting import find_signers
+    from tanpo.cli.connecting import find_signers, read_owners
     from tanpo.client import VALID_FOR_S, Client, load_profile, save_draft
 
     with Client(load_profile(profile)) as client:
         call = _parse_call(client, contract, entry, arg or [])
         draft = client.build(
             call,
-            signers=find_signers(client.config, signer) if signer else None,
+            signers=find_signers(read_owners(client), signer) if signer else None,
             request_id=request_id,
             gas_limit=gas_limit,
             valid_for_s=valid_for or VALID_FOR_S,

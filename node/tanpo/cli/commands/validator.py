@@ -93,7 +93,7 @@ def replace(
     whoever has all signatures seals and sends it (`tanpo tx seal`, `tanpo tx send`).
     """
     from tanpo.cli import validators as wishes
-    from tanpo.cli.connecting import connect, find_signers, load_signers
+    from tanpo.cli.connecting import connect, find_signers, load_signers, read_owners
     from tanpo.client import save_draft
     from tanpo.ledger.transaction import Call
     from tanpo.ledger.validators import validators_to_value
@@ -114,10 +114,9 @@ def replace(
             )
         )
         signers = load_signers(client, directory, key or [])
-        signing = find_signers(client.config, signer) if signer else [one.key_id for one in signers]
-        members = sorted(
-            {str(client.config.keys[one].member) for one in signing if one in client.config.keys}
-        )
+        owners = read_owners(client)
+        signing = find_signers(owners, signer) if signer else [one.key_id for one in signers]
+        members = sorted({str(owners[one]) for one in signing if one in owners})
         wishes.check_all(client, current, wanted, members)
         if not weaken:
             wishes.check_strength(current, wanted)

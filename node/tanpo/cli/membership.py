@@ -1,0 +1,126 @@
+"""Changes of the members, their keys and their CAs: checked, and then drafted or sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from tanpo.cli.connecting import find_signers, load_signers, read_owners
+from tanpo.cli.founding.cards import Facts, load_authority_pem, spell_fingerprint
+from tanpo.cli.validators import check_proposer, check_votes
+from tanpo.client import Client, save_draft
+from tanpo.ledger.errors import LedgerError, Reason, UsageError
+from tanpo.ledger.genesis import MEMBERS_CONTRACT
+from tanpo.ledger.keys import PublicKey
+from tanpo.ledger.membership import Registration
+from tanpo.ledger.transaction import Call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """Who signs a change, as the command line says it: further key files, or who is to sign a draft."""
+
+    directory: Path | None
+    keys: Sequence[Path]
+    draft: Path | None
+    signers: Sequence[str]
+    valid_for_s: float
+
+
+def make_admission(facts: Facts) -> Call:
+    """Return the call that admits the member of a card."""
+    return _make_call(
+        "admit",
+        member=facts.member,
+        name=facts.name,
+        lei=facts.lei,
+        granted=facts.roles,
+        ca_certificate=facts.ca_certificate,
+        keys=(facts.transaction_key,),
+    )
+
+
+def make_dismissal(member: str) -> Call:
+    """Return the call that dismisses a member."""
+    return _make_call("dismiss", member=member)
+
+
+def make_key_change(entry: str, member: str, key: bytes) -> Call:
+    """Return the call that adds a key of a member, or removes one."""
+    return _make_call(entry, member=member, key=key)
+
+
+def make_authority_change(member: str, paths: Sequence[Path]) -> Call:
+    """Return the call that makes these the CAs of a member. Raises `UsageError` for a file without one."""
+    certificates: list[bytes] = []
+    for path in paths:
+        try:
+            pem = path.read_bytes()
+        except OSError as error:
+            raise UsageError(
+                Reason.CONFIGURATION,
+                f"{path} cannot be read: {error.strerror}",
+                value=path,
+                limit="a PEM file with the certificate of a CA",
+                remedy="name the file of the CA",
+            ) from None
+        load_authority_pem(pem, str(path), member)
+        certificates.append(pem)
+    return _make_call("replace_authority", member=member, ca_certificates=tuple(certificates))
+
+
+def agree(client: Client, call: Call, signing: Signing, *, own: str = "") -> dict[str, Any]:
+    """Send a change, signed by all keys at hand, or draft it for the signers; return what was done.
+
+    It is voted on, unless the member `own`, whom it concerns alone, is among those who sign.
+
+    Raises:
+        LedgerError: the network would refuse it, or did.
+    """
+    signers = load_signers(client, signing.directory, signing.keys)
+    owners = read_owners(client)
+    key_ids = find_signers(owners, signing.signers) if signing.signers else [one.key_id for one in signers]
+    members = sorted({str(owners[one]) for one in key_ids if one in owners})
+    if own not in members:
+        check_votes(members, len(set(owners.values())))
+    check_proposer(client.config.member, members)
+    if signing.draft is not None:
+        save_draft(signing.draft, client.build(call, signers=key_ids, valid_for_s=signing.valid_for_s))
+        return {"draft": str(signing.draft), "signers": members}
+    done = client.submit(call, signers=signers, valid_for_s=signing.valid_for_s).raise_for_failure()
+    return {"height": done.height, "signers": members}
+
+
+def describe_member(member: Registration) -> dict[str, Any]:
+    """Return a member of now, for people and programs."""
+    return {
+        "member": str(member.member),
+        "name": member.name,
+        "lei": member.lei,
+        "roles": list(member.roles),
+        "key_ids": [_spell_key(key) for key in member.keys],
+        "authorities": [_spell_authority(pem) for pem in member.authorities],
+    }
+
+
+def _make_call(entry: str, **arguments: Any) -> Call:
+    return Call.create(MEMBERS_CONTRACT, entry, arguments)
+
+
+def _spell_key(encoded: bytes) -> str:
+    try:
+        return PublicKey.decode(encoded).key_id.hex()
+    except LedgerError:
+        return f"none: {encoded.hex()}"  # The contract sees the form of a key alone.
+
+
+def _spell_authority(pem: bytes) -> dict[str, str]:
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+    except ValueError:
+        return {"sha256": "none", "valid_until": ""}
+    until = certificate.not_valid_after_utc.isoformat(timespec="seconds")
+    return {"sha256": spell_fingerprint(certificate), "valid_until": until}
