@@ -1,0 +1,128 @@
+"""A receipt proves whose key signed by the state after its block: of members that came later too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tanpo.cli.wording import describe_verdict
+from tanpo.client import exporting
+from tanpo.ledger.errors import TransactionRejected
+from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.proofcheck import ReceiptVerdict, find_signer_status, verify_proof_file
+from tanpo.ledger.prooffile import ReceiptFile
+from tanpo.ledger.prooftrail import LinkBroken
+from tanpo.ledger.transaction import Transaction
+from tanpo.ledger.types import MemberId
+from tanpo.ledger.values import Value
+from tanpo.testing.chain import MEMBERS
+from tanpo.testing.town import Town
+
+NEW = "fund-a"
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[Town]:
+    """Return a town with a member that no genesis names."""
+    made = Town(tmp_path / "store")
+    made.open_book(dealer_a=1_000)
+    key = made.chain.keys[NEW] = PrivateKey.generate()
+    arguments: dict[str, Value] = {
+        "member": NEW,
+        "name": "Fund A",
+        "lei": "",
+        "granted": ("participant",),
+        "ca_certificate": b"none",
+        "keys": (key.public_key.encoded,),
+    }
+    assert made.call("members", "admit", arguments, *MEMBERS).succeeded
+    yield made
+    made.chain.close()
+
+
+def move(town: Town, *members: str) -> Transaction:
+    arguments: dict[str, Value] = {
+        "deliverer": members[0],
+        "receiver": "dealer-b",
+        "instrument": "yen",
+        "quantity": 1,
+    }
+    return town.chain.make_transaction("instruments", "transfer", arguments, *members)
+
+
+def export(town: Town, transaction: Transaction) -> ReceiptFile:
+    return town.run(exporting.receipt_file(town.context, transaction.tx_id))
+
+
+def check(town: Town, file: ReceiptFile) -> ReceiptVerdict:
+    verdict = verify_proof_file(file, town.chain.genesis)
+    assert isinstance(verdict, ReceiptVerdict)
+    return verdict
+
+
+def test_a_key_of_a_member_that_was_admitted_is_proved_by_the_state(town: Town) -> None:
+    admitted = town.chain.execution.store.executed_height
+    transaction = move(town, NEW, "dealer-a")
+    town.chain.run(transaction)
+    town.chain.run()
+    verdict = check(town, export(town, transaction))
+    (status,) = [one for one in verdict.signers if one.member == NEW]
+    assert status.key_id == town.chain.keys[NEW].key_id
+    assert status.registered_height == admitted
+    words = "\n".join(describe_verdict(verdict, town.chain.genesis))
+    assert f"of {NEW}, registered since block {admitted}" in words
+    assert f"{NEW} was a member with the roles participant" in words
+
+
+def test_a_key_that_is_removed_later_or_in_the_same_block_is_proved_for_its_blocks(town: Town) -> None:
+    old, new = town.chain.keys["dealer-a"], PrivateKey.generate()
+    added: dict[str, Value] = {"member": "dealer-a", "key": new.public_key.encoded}
+    town.call("members", "add_key", added, "dealer-a")
+    removed: dict[str, Value] = {"member": "dealer-a", "key": old.public_key.encoded}
+    transaction = move(town, "dealer-a")
+    town.chain.run(town.chain.make_transaction("members", "remove_key", removed, "dealer-a"), transaction)
+    town.chain.keys["dealer-a"] = new
+    later = move(town, "dealer-a")
+    town.chain.run(later)
+    town.chain.run()
+    for one, key in ((transaction, old), (later, new)):
+        (status,) = check(town, export(town, one)).signers
+        assert (status.key_id, status.member) == (key.key_id, "dealer-a")
+
+
+def test_nobody_else_can_be_said_to_have_signed(town: Town) -> None:
+    transaction = move(town, NEW)
+    town.chain.run(transaction)
+    town.chain.run()
+    file = export(town, transaction)
+    (status,) = file.signers
+    for changed in (
+        replace(status, member=MemberId(MEMBERS[0])),
+        replace(status, registered_height=0),
+    ):
+        with pytest.raises(LinkBroken, match="signers"):
+            check(town, replace(file, signers=(changed,)))
+    other = PrivateKey.generate().public_key.encoded
+    with pytest.raises(LinkBroken, match="signatures"):
+        check(town, replace(file, signers=(replace(status, public_key=other),)))
+    with pytest.raises(LinkBroken, match="signers"):
+        check(town, replace(file, standing=None))
+
+
+def test_a_standing_without_the_keys_that_signed_is_refused(town: Town) -> None:
+    transaction = move(town, "dealer-a")
+    town.chain.run(transaction)
+    town.chain.run()
+    file = export(town, transaction)
+    assert file.standing is not None
+    with pytest.raises(LinkBroken, match="standing"):
+        check(town, replace(file, standing=replace(file.standing, owners=())))
+    with pytest.raises(LinkBroken, match="standing"):
+        check(town, replace(file, standing=replace(file.standing, owners=(b"\0",))))
+
+
+def test_the_genesis_alone_knows_no_key_that_came_later(town: Town) -> None:
+    with pytest.raises(TransactionRejected, match="the genesis registers no such key"):
+        find_signer_status(town.chain.genesis, town.chain.keys[NEW].key_id)
