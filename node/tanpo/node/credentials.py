@@ -19,7 +19,7 @@ from tanpo.ledger.types import MemberId
 from tanpo.node.authorities import load_authorities
 from tanpo.node.config import NodeConfig
 from tanpo.node.findings import Finding, fault, raise_first, warning
-from tanpo.node.identity import Caller, Role, read_holder
+from tanpo.node.identity import Caller, Role, find_named, read_holder
 from tanpo.node.pki import compute_host_name
 from tanpo.node.tls import read_pem
 
@@ -208,12 +208,18 @@ def read_valid_until(path: Path, key: str) -> datetime:
 
 
 def _check_holder(config: NodeConfig, pem: bytes) -> Iterator[Finding]:
+    expected = Caller(member=MemberId(config.member), role=Role.NODE, name=config.node)
+    named = find_named(pem)
+    if named is not None and named != expected:
+        # Before its issuer: another member's certificate is of another CA too.
+        yield fault("tls.certificate", "names another holder", value=named, limit=expected)
+        return
     try:
         authority = load_own_authority(config)
     except LedgerError:
         return  # What is wrong with it is found where it is looked at.
     try:
-        holder = read_holder(pem, lambda _: (authority,))
+        read_holder(pem, lambda _: (authority,))
     except LedgerError as error:
         yield fault(
             "tls.certificate",
@@ -222,10 +228,6 @@ def _check_holder(config: NodeConfig, pem: bytes) -> Iterator[Finding]:
             limit=error.limit,
             remedy=_ISSUE_REMEDY,
         )
-        return
-    expected = Caller(member=MemberId(config.member), role=Role.NODE, name=config.node)
-    if holder.caller != expected:
-        yield fault("tls.certificate", "names another holder", value=holder.caller, limit=expected)
 
 
 def _check_leaf(config: NodeConfig, leaf: x509.Certificate) -> Iterator[Finding]:

@@ -127,6 +127,14 @@ def find_caller(uri: str) -> Caller | None:
     return Caller(member=MemberId(parts[0]), role=Role(parts[1]), name=parts[2])
 
 
+def find_named(pem: bytes) -> Caller | None:
+    """Return whom a certificate names, whoever issued it; None if it names no single holder."""
+    try:
+        return _find_subject(x509.load_pem_x509_certificate(pem))
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+        return None
+
+
 def read_holder(pem: bytes, find_authorities: Callable[[MemberId], Sequence[x509.Certificate]]) -> Holder:
     """Return whom a certificate names, having checked everything about it but the time."""
     try:

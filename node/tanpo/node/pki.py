@@ -21,7 +21,7 @@ from tanpo.ledger.types import MemberId
 from tanpo.node.identity import Caller, Role, find_caller
 
 AUTHORITY_VALIDITY: Final = timedelta(days=3650)
-"""A CA is in the genesis, so replacing it takes a vote of the members: rarely."""
+"""A CA is on the ledger, and all certificates and profiles of its member go by it: it is replaced rarely."""
 
 CERTIFICATE_VALIDITY: Final = timedelta(days=397)
 """The longest that current CA practice allows for a leaf."""
