@@ -29,6 +29,8 @@ ROW = re.compile(r"^\| `(?P<member>[a-z-]+)` \| [^|]* \| `(?P<host>[a-z.]+)` \|$
 RUN = "node run tanpo/node.toml"
 PORTS = 3
 WAIT_S = 90
+NEW_CA = "**Another CA.**"
+LEAVING = "## 8."
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -136,44 +138,62 @@ def says(site: Site, done: subprocess.CompletedProcess[str], words: list[str], m
             return True
 
 
+def run_tanpo_on(site: Site, host: str, member: str, words: list[str]) -> None:
+    """Run `tanpo` on a host, until it answers what the guide waits for."""
+    folder = site.get_folder(host)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, address in site.list_listeners(member).items() if host.endswith("-node") else ():
+            patch.setenv(name, address)
+        arguments = [one for word in words for one in expand(word, folder)]
+        deadline = time.monotonic() + WAIT_S
+        done = run_tanpo_here(*arguments)
+        # The guide asks until the answer is as it says; each takes as long as the node needs.
+        while not says(site, done, words, member) and time.monotonic() < deadline:
+            done = run_tanpo_here(*arguments)
+    assert done.returncode == 0, f"{host}$ {shlex.join(words)}\n{done.stdout}{done.stderr}"
+    if "--remove" in words:
+        site.leaving = words[words.index("--remove") + 1].partition("/")[0]
+    site.printed[f"{host}$ {' '.join(words[:3])}"] = done.stdout
+
+
+def change_files(site: Site, folder: Path, program: str, words: list[str]) -> None:
+    """What the commands do that every system has."""
+    match program, words:
+        case "scp", _:
+            copy(site, folder, words)
+        case "mv", [*names, last]:
+            target = folder / last
+            for name in names:
+                (folder / name).replace(target / Path(name).name if target.is_dir() else target)
+        case "cp", [source, last]:
+            shutil.copy(folder / source, folder / last)
+        case "cat", [source, ">>", last]:
+            with (folder / last).open("ab") as file:
+                file.write((folder / source).read_bytes())
+        case "rm", ["-r", name]:
+            shutil.rmtree(folder / name)
+        case _:
+            pytest.fail(f"the guide has a command that no host here has: {program} {shlex.join(words)}")
+
+
 def run(site: Site, host: str, member: str, text: str) -> None:
     """Run one command of the guide on a host, and fail unless it succeeds."""
-    folder = site.get_folder(host)
     spelt = Template(site.resolve(text.replace("\\\n", " "))).substitute(MEMBER=member)
     program, *words = shlex.split(spelt)
-    match program:
-        case "tanpo":
-            with pytest.MonkeyPatch.context() as patch:
-                patch.chdir(folder)
-                for name, address in site.list_listeners(member).items() if host.endswith("-node") else ():
-                    patch.setenv(name, address)
-                arguments = [one for word in words for one in expand(word, folder)]
-                deadline = time.monotonic() + WAIT_S
-                done = run_tanpo_here(*arguments)
-                # The guide asks until the answer is as it says; each takes as long as the node needs.
-                while not says(site, done, words, member) and time.monotonic() < deadline:
-                    done = run_tanpo_here(*arguments)
-            assert done.returncode == 0, f"{host}$ {spelt}\n{done.stdout}{done.stderr}"
-            if "--remove" in words:
-                site.leaving = words[words.index("--remove") + 1].partition("/")[0]
-            site.printed[f"{host}$ {' '.join(words[:3])}"] = done.stdout
-        case "scp":
-            copy(site, folder, words)
-        case "mv":
-            shutil.move(folder / words[0], folder / words[1])
-        case "rm":
-            shutil.rmtree(folder / words[1])
-        case "systemctl":
-            with pytest.MonkeyPatch.context() as patch:
-                for name, address in site.list_listeners(member).items():
-                    patch.setenv(name, address)
-                {"start": site.start, "stop": site.stop}[words[0]](member)
-        case _:
-            pytest.fail(f"the guide has a command that no host here has: {program}")
+    if program == "tanpo":
+        run_tanpo_on(site, host, member, words)
+    elif program == "systemctl":
+        with pytest.MonkeyPatch.context() as patch:
+            for name, address in site.list_listeners(member).items():
+                patch.setenv(name, address)
+            {"start": site.start, "stop": site.stop}[words[0]](member)
+    else:
+        change_files(site, site.get_folder(host), program, words)
 
 
 def test_every_command_of_the_guide_comes_out_as_it_says(site: Site) -> None:
-    guide, ran = GUIDE.read_text(), 0
+    guide, ran, moved = GUIDE.read_text(), 0, 0
     for block in BLOCK.finditer(guide):
         commands = list(COMMAND.finditer(block["text"]))
         assert "".join(f"{one.group()}\n" for one in commands) == block["text"]
@@ -182,12 +202,51 @@ def test_every_command_of_the_guide_comes_out_as_it_says(site: Site) -> None:
             for member in site.list_members(command["host"]):
                 run(site, member + suffix, member, command["text"])
                 ran += 1
+                if NEW_CA in guide[: block.start()] and LEAVING in guide[block.end() :]:
+                    moved += show_that_all_goes_on(site)
 
     assert f"ExecStart=/usr/local/bin/tanpo {RUN}\n" in guide
     assert ran > 100
     assert "250000" in site.printed["dealer-a$ query -p dealer-a/client/profile.toml"]
     assert "fund-house" in site.printed["fund-house$ validator list -p"]
+    assert moved > 20
     check_end(site)
+    check_old_authority_is_refused(site)
+    check_nodes_start_anew(site)
+
+
+def show_that_all_goes_on(site: Site) -> int:
+    """Move a yen from the member whose CA is replaced, and one from another: each a client that connects."""
+    circle = (("dealer-a", "trust-bank"), ("trust-bank", "dealer-a"))
+    for payer, payee in circle:
+        command = f"tanpo tx submit instruments transfer -p {payer}/client/profile.toml -a deliverer={payer}"
+        run(site, payer, payer, f"{command} -a receiver={payee} -a instrument=yen-deposit -a quantity=1")
+    return len(circle)
+
+
+def check_old_authority_is_refused(site: Site) -> None:
+    """A certificate of the CA that was replaced opens nothing, where one of the new CA does."""
+    folder = site.root / "dealer-a" / "dealer-a"
+    profile, old = str(folder / "client" / "profile.toml"), folder / "ca"
+    assert run_tanpo_here("member", "list", "-p", profile).returncode == 0
+    made = ("--ca", str(old / "ca.crt"), "--ca-key", str(old / "ca.key"), "--out", str(folder / "late"))
+    run_tanpo_here("cert", "issue", "client", "client", "--member", "dealer-a", *made).check_returncode()
+    for path in (folder / "late").iterdir():
+        path.replace(folder / "client" / path.name)
+
+    refused = run_tanpo_here("member", "list", "-p", profile)
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("tanpo: UNREACHABLE: ")
+    assert "accepts our certificate" in refused.stderr
+
+
+def check_nodes_start_anew(site: Site) -> None:
+    """The node with the new CA comes back to its peers, and another with the genesis' CAs to it."""
+    for member in ("dealer-a", "dealer-b"):
+        for verb in ("stop", "start"):
+            run(site, f"{member}-node", member, f"systemctl {verb} tanpo")
+        run(site, member, member, f"tanpo node status -p {member}/client/operator.toml")
 
 
 def check_end(site: Site) -> None:

@@ -19,14 +19,20 @@ BEFORE_SUFFIX: Final = ".before"
 _SCRATCH_SUFFIX: Final = ".installing"
 
 
-def install_files(config: NodeConfig, certificate: Path, key: Path) -> tuple[Path, Path]:
+def install_files(
+    config: NodeConfig, certificate: Path, key: Path, ca: Path | None = None
+) -> tuple[Path, Path]:
     """Put a certificate and its key where the configuration says that they are; return these paths.
+
+    `ca` takes the place of the member's CA, for a certificate that another one issued.
 
     Raises:
         UsageError: a start would refuse them, for the reasons that the message tells; nothing has changed.
     """
-    _check(config, certificate, key)
-    pairs = ((key, config.tls.key, SECRET_MODE), (certificate, config.tls.certificate, PUBLIC_MODE))
+    _check(config, certificate, key, ca)
+    pairs = [(key, config.tls.key, SECRET_MODE), (certificate, config.tls.certificate, PUBLIC_MODE)]
+    if ca is not None:
+        pairs.append((ca, config.tls.ca, PUBLIC_MODE))
     # All bytes are on the disk before anything is renamed; then each name has the old file or the new one.
     for source, place, mode in pairs:
         _copy(source, place.with_name(place.name + _SCRATCH_SUFFIX), place, mode)
@@ -46,11 +52,17 @@ def _copy(source: Path, target: Path, owned_like: Path, mode: int) -> None:
         os.chown(target, status.st_uid, status.st_gid)
 
 
-def _check(config: NodeConfig, certificate: Path, key: Path) -> None:
-    from tanpo.node.credentials import check_certificate
+def _check(config: NodeConfig, certificate: Path, key: Path, ca: Path | None) -> None:
+    from tanpo.node.credentials import check_authority, check_certificate
+    from tanpo.node.dialling import load_genesis
 
-    tls = config.tls.model_copy(update={"certificate": certificate, "key": key})
-    found = check_certificate(config.model_copy(update={"tls": tls}))
+    new: dict[str, Path] = {"certificate": certificate, "key": key}
+    if ca is not None:
+        new["ca"] = ca
+    wanted = config.model_copy(update={"tls": config.tls.model_copy(update=new)})
+    found = list(check_certificate(wanted))
+    if ca is not None:
+        found += check_authority(wanted, load_genesis(config.genesis))
     faults = [one.error for one in found if one.is_fault]
     if faults:
         told = "; ".join(error.message for error in faults)

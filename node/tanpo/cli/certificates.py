@@ -11,8 +11,8 @@ from tanpo.cli.founding.cards import check_host
 from tanpo.cli.founding.creating import SECRET_MODE, create_file, refuse_existing
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.types import MemberId
-from tanpo.node.identity import Caller, Role
-from tanpo.node.pki import Authority, create_request, issue_certificate
+from tanpo.node.identity import Caller, Role, find_caller
+from tanpo.node.pki import Authority, create_authority, create_request, issue_certificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,22 @@ def request_files(wanted: Wanted, folder: Path) -> tuple[Path, Path]:
     request's first. Raises as `issue_files` does."""
     made = create_request(_check_wanted(wanted), wanted.hosts)
     return _write_pair(folder, wanted.name, "csr", made.request, made.private_key)
+
+
+def create_authority_files(member: str, organisation: str, folder: Path) -> tuple[Path, Path]:
+    """Write the certificate and the key of a new CA, and return their paths.
+
+    Raises:
+        UsageError: the member's name or the institution's is none, or there are such files.
+    """
+    command = "member authority create"
+    if find_caller(Caller(member=MemberId(member), role=Role.NODE, name="any").uri) is None:
+        limit = "a-z, 0-9, '-' and '_', a letter first, 48 at most"
+        raise _misuse("this is no name of a member", member, limit, command)
+    if not organisation.strip():
+        raise _misuse("the institution has no name", repr(organisation), "a name", command)
+    made = create_authority(MemberId(member), organisation)
+    return _write_pair(folder, "ca", "crt", made.certificate_pem, made.private_key_pem)
 
 
 def describe_certificate(path: Path) -> dict[str, object]:
@@ -110,5 +126,5 @@ def _find_alternatives(leaf: x509.Certificate) -> x509.SubjectAlternativeName | 
         return None
 
 
-def _misuse(why: str, value: object, limit: object) -> UsageError:
-    return UsageError(Reason.MISUSE, why, value=value, limit=limit, remedy="see `tanpo cert --help`")
+def _misuse(why: str, value: object, limit: object, command: str = "cert") -> UsageError:
+    return UsageError(Reason.MISUSE, why, value=value, limit=limit, remedy=f"see `tanpo {command} --help`")

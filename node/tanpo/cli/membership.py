@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from tanpo.cli.connecting import find_signers, load_signers, read_owners
 from tanpo.cli.founding.cards import Facts, load_authority_pem, spell_fingerprint
 from tanpo.cli.validators import check_proposer, check_votes
@@ -53,9 +54,14 @@ def make_key_change(entry: str, member: str, key: bytes) -> Call:
     return _make_call(entry, member=member, key=key)
 
 
-def make_authority_change(member: str, paths: Sequence[Path]) -> Call:
-    """Return the call that makes these the CAs of a member. Raises `UsageError` for a file without one."""
+def make_authority_change(client: Client, member: str, paths: Sequence[Path]) -> Call:
+    """Return the call that makes these the CAs of a member.
+
+    Raises:
+        UsageError: a file holds no CA, or the change would lock out the client that asks for it.
+    """
     certificates: list[bytes] = []
+    authorities: list[x509.Certificate] = []
     for path in paths:
         try:
             pem = path.read_bytes()
@@ -67,8 +73,10 @@ def make_authority_change(member: str, paths: Sequence[Path]) -> Call:
                 limit="a PEM file with the certificate of a CA",
                 remedy="name the file of the CA",
             ) from None
-        load_authority_pem(pem, str(path), member)
+        authorities.append(load_authority_pem(pem, str(path), member))
         certificates.append(pem)
+    if member == client.config.identity.member:
+        _check_stays_welcome(client, authorities)
     return _make_call("replace_authority", member=member, ca_certificates=tuple(certificates))
 
 
@@ -104,6 +112,25 @@ def describe_member(member: Registration) -> dict[str, Any]:
         "key_ids": [_spell_key(key) for key in member.keys],
         "authorities": [_spell_authority(pem) for pem in member.authorities],
     }
+
+
+def _check_stays_welcome(client: Client, authorities: Sequence[x509.Certificate]) -> None:
+    """Refuse to let a CA go that issued the very certificate with which this client connects: the node would
+    not answer it again, so that nobody could mend the change from here."""
+    leaf = x509.load_pem_x509_certificate(client.config.identity.certificate)
+    for authority in authorities:
+        try:
+            leaf.verify_directly_issued_by(authority)
+        except (ValueError, TypeError, InvalidSignature):
+            continue
+        return
+    raise UsageError(
+        Reason.CONFIGURATION,
+        "none of these CAs issued the certificate of this profile: the node would not let it in again",
+        value=leaf.issuer.rfc4514_string(),
+        limit=" or ".join(spell_fingerprint(one) for one in authorities),
+        remedy="name the old CA beside the new one, and issue every certificate anew before the old one goes",
+    )
 
 
 def _make_call(entry: str, **arguments: Any) -> Call:

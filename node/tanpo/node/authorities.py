@@ -58,6 +58,10 @@ class Authorities:
         known = self._members.get(member, ())
         return known if member != self._own else tuple(dict.fromkeys((*known, *self._own_certificates)))
 
+    def find_agreed(self, member: MemberId) -> Certificates:
+        """Return the CAs of a member that all others go by too: none for one that is not admitted (yet)."""
+        return self._members.get(member, ())
+
     def read_roots(self) -> bytes:
         """Return all of them, PEM, as they are now; safe from any thread."""
         return self._roots

@@ -128,8 +128,8 @@ def check_authority(config: NodeConfig, genesis: Genesis) -> Iterator[Finding]:
         yield warning(
             "tls.ca",
             f"is not the CA that genesis names for {config.member}: it counts if the members know it by now",
-            value=_fingerprint(found),
-            limit=_fingerprint(authority),
+            value=spell_authority(found),
+            limit=spell_authority(authority),
             remedy="compare with `tanpo member list`, or use the genesis and the CA of the same network",
         )
     yield from _check_time("tls.ca", found.not_valid_before_utc, found.not_valid_after_utc)
@@ -205,6 +205,12 @@ def read_serial(certificate: bytes) -> str:
 def read_valid_until(path: Path, key: str) -> datetime:
     """Return when a certificate expires. Raises `UsageError` if it cannot be read."""
     return parse_certificate(read_pem(path, key, ("CERTIFICATE",)), key).not_valid_after_utc
+
+
+def spell_authority(certificate: x509.Certificate) -> str:
+    """Return a CA as messages name it: two of one member may have the same subject."""
+    digest = certificate.fingerprint(hashes.SHA256()).hex()
+    return f"{certificate.subject.rfc4514_string()}, SHA-256 {digest[:16]}"
 
 
 def _check_holder(config: NodeConfig, pem: bytes) -> Iterator[Finding]:
@@ -324,8 +330,3 @@ def parse_certificate(pem: bytes, key: str) -> x509.Certificate:
         return x509.load_pem_x509_certificate(pem)
     except ValueError:
         raise fault(key, "is not a certificate", limit="a PEM certificate").error from None
-
-
-def _fingerprint(certificate: x509.Certificate) -> str:
-    digest = certificate.fingerprint(hashes.SHA256()).hex()
-    return f"{certificate.subject.rfc4514_string()}, SHA-256 {digest[:16]}"

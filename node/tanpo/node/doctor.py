@@ -274,7 +274,8 @@ def _judge_peers(patient: Patient) -> Iterator[Symptom]:
                 what=what,
                 health=Health.WARN,
                 detail=f"no answer at {one.address}: {one.problem}",
-                remedy="see that it runs, that its address is right, and what its own doctor says",
+                remedy="see that it runs, that its address is right (and its `ca`, if its member has another "
+                "now), and what its own doctor says",
             )
         else:
             detail = f"answers at {one.address}: block {one.height}, version {one.version}"

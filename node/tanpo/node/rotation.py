@@ -8,13 +8,14 @@ links to the peers are opened anew, one after the other. Connections of others l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from tanpo.ledger.errors import LedgerError
 from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.types import MemberId
 from tanpo.node.authorities import Authorities
 from tanpo.node.config import NodeConfig
 from tanpo.node.credentials import (
@@ -25,8 +26,10 @@ from tanpo.node.credentials import (
     load_own_authority,
     read_serial,
     read_valid_until,
+    spell_authority,
 )
 from tanpo.node.dialling import find_peers
+from tanpo.node.findings import Finding, fault
 from tanpo.node.logs import get_logger
 from tanpo.node.metrics import Metrics
 from tanpo.node.peer_link import PeerAddress
@@ -97,6 +100,7 @@ class Rotation:
         found = [
             *check_authority(self._config, self._genesis),
             *check_certificate(self._config),
+            *self._check_agreed(),
         ]
         faults = [one.error for one in found if one.is_fault]
         if not faults:
@@ -105,6 +109,23 @@ class Rotation:
         told = "; ".join(error.message for error in faults)
         _LOG.error("certificate not rotated", why=told)
         raise first.retell(f"the certificate is not taken over, the one before stays in use: {told}")
+
+    def _check_agreed(self) -> Iterator[Finding]:
+        """Find that the other members do not know the CA yet: their nodes would let this one go."""
+        agreed = self._authorities.find_agreed(MemberId(self._config.member))
+        try:
+            authority = load_own_authority(self._config)
+        except LedgerError:
+            return  # Found where the CA itself is looked at.
+        # A member that is not admitted has no peers to lose.
+        if agreed and authority not in agreed:
+            yield fault(
+                "tls.ca",
+                f"is not a CA that the members know of {self._config.member}: they would not let it in",
+                value=spell_authority(authority),
+                limit=" or ".join(spell_authority(one) for one in agreed),
+                remedy="add it beside the old one first (`tanpo member authority replace OLD NEW`)",
+            )
 
 
 def note_expiry(metrics: Metrics, config: NodeConfig, valid_until: datetime) -> None:

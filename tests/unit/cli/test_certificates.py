@@ -152,3 +152,47 @@ def test_a_check_names_the_validator_whose_key_this_is(files: MemberFiles, netwo
 
     assert done.returncode == 0
     assert "is the key that genesis names for dealer-b/node-1" in done.stdout
+
+
+def make_authority(folder: Path) -> tuple[str, ...]:
+    return ("member", "authority", "create", str(folder), "--member", MEMBER, "--name", "Asagao Securities")
+
+
+def test_a_certificate_of_another_ca_is_installed_with_that_ca_or_not_at_all(
+    files: MemberFiles, tmp_path: Path
+) -> None:
+    made = read_json_here(*make_authority(tmp_path))
+    issued = read_json_here(
+        *("cert", "issue", "node", "node-1", "--member", MEMBER, "--out", str(tmp_path / "new")),
+        *("--ca", made["certificate"], "--ca-key", made["key"]),
+    )
+    wanted = install(files, Path(issued["certificate"]), Path(issued["key"]))
+    place = files.pem("ca")[0]
+    before = place.read_bytes()
+
+    refused = run_tanpo_here(*wanted)
+    assert (refused.returncode, "was not issued by the CA of dealer-a" in refused.stderr) == (1, True)
+    no_authority = run_tanpo_here(*wanted, "--ca", issued["key"])
+    assert (no_authority.returncode, "holds no CERTIFICATE" in no_authority.stderr) == (1, True)
+    assert place.read_bytes() == before
+
+    read_json_here(*wanted, "--ca", made["certificate"])
+    assert place.read_bytes() == Path(made["certificate"]).read_bytes()
+    assert place.with_name("ca.crt.before").read_bytes() == before
+    place.write_bytes(before)
+
+
+def test_another_ca_has_a_key_that_only_its_owner_reads_and_is_not_written_over(tmp_path: Path) -> None:
+    made = read_json_here(*make_authority(tmp_path))
+    assert stat.S_IMODE(Path(made["key"]).stat().st_mode) == 0o600
+    assert made["subject"] == made["issuer"] == "CN=dealer-a CA,O=Asagao Securities"
+
+    again = run_tanpo_here(*make_authority(tmp_path))
+    assert (again.returncode, "there is such a file already" in again.stderr) == (1, True)
+    for member, name, words in (("Dealer A", "x", "no name of a member"), (MEMBER, " ", "has no name")):
+        done = run_tanpo_here(
+            *("member", "authority", "create", str(tmp_path / "none")), "--member", member, "--name", name
+        )
+        assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+        assert "`tanpo member authority create --help`" in done.stderr
+    assert not (tmp_path / "none").exists()

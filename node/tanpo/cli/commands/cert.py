@@ -73,6 +73,9 @@ def install(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The node's node.toml.")],
     certificate: Annotated[Path, typer.Option(help="What the CA issued, PEM.")],
     key: Annotated[Path, typer.Option(help="The key that it was asked for with.")],
+    ca: Annotated[
+        Path | None, typer.Option(help="The CA that issued it, where it is another than before.")
+    ] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Check a new certificate as a start of the node would, and put it in the place of the node's own.
@@ -84,7 +87,7 @@ def install(
     from tanpo.cli.certificates import describe_certificate
     from tanpo.node.config import load_config
 
-    installed, installed_key = install_files(load_config(config), certificate, key)
+    installed, installed_key = install_files(load_config(config), certificate, key, ca)
     print_fields(output, {**describe_certificate(installed), "key": str(installed_key)})
 
 

@@ -256,6 +256,23 @@ def remove_key(
     _change_key("remove_key", public_key, member, profile, signing, output)
 
 
+@authorities.command("create")
+def create_authority(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="Where ca.crt and ca.key go.")],
+    member: Annotated[str, typer.Option(metavar="ID", help="The member.")],
+    name: Annotated[str, typer.Option(help="The institution's name, which the certificate carries.")],
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Make another CA for a member. It counts once `member authority replace` says so.
+
+    The key is a secret, as that of the first CA: off every network. Existing files are never overwritten.
+    """
+    from tanpo.cli.certificates import create_authority_files, describe_certificate
+
+    certificate, ca_key = create_authority_files(member, name, out)
+    print_fields(output, {**describe_certificate(certificate), "key": str(ca_key)})
+
+
 @authorities.command("replace")
 def replace_authority(
     file: Annotated[
@@ -270,7 +287,10 @@ def replace_authority(
     valid_for: ValidOption = VALID_FOR_S,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Let these CAs issue a member's certificates, and no others: two while both have some in use."""
+    """Let these CAs issue a member's certificates, and no others: two while both have some in use.
+
+    Refused if it would lock out who asks for it: one of them must have issued the profile's own certificate.
+    """
     from tanpo.cli import membership
     from tanpo.cli.connecting import connect
 
@@ -279,7 +299,7 @@ def replace_authority(
     )
     with connect(profile, directory) as client:
         own = member or str(client.config.member)
-        call = membership.make_authority_change(own, file)
+        call = membership.make_authority_change(client, own, file)
         done = membership.agree(client, call, signing, own=own)
     print_fields(output, done | {"member": own, "authorities": len(file)})
 

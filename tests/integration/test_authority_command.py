@@ -1,0 +1,106 @@
+"""`tanpo member authority` on a network of processes: by the vote of the others, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tanpo.cli.layout import MemberFiles
+from tanpo.cli.network import LocalNetwork
+from tanpo.cli.provision import plan_network
+from tanpo.testing.commands import read_json_here, run_tanpo_here
+from tanpo.testing.waiting import poll_until
+
+MEMBER = "dealer-b"
+WAIT_S = 60
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    network = LocalNetwork.create(tmp_path_factory.mktemp("authorities") / "net", plan_network(4))
+    try:
+        network.start()
+        yield network
+    finally:
+        network.stop()
+
+
+def make_authority(folder: Path) -> Path:
+    made = read_json_here(
+        "member", "authority", "create", str(folder), "--member", MEMBER, "--name", "Botan Capital Markets"
+    )
+    return Path(made["certificate"])
+
+
+def list_authorities(files: MemberFiles) -> list[str]:
+    members = read_json_here("member", "list", "-p", str(files.profile))["members"]
+    (found,) = (row["authorities"] for row in members if row["member"] == MEMBER)
+    return [one["sha256"] for one in found]
+
+
+def vote(network: LocalNetwork, folder: Path, *authorities: Path) -> None:
+    """Have the three others draft, sign, seal and send a change of the member's CAs."""
+    genesis = str(network.folder.genesis)
+    others = [one for one in [str(place.member) for place in network.folder.load_manifest()] if one != MEMBER]
+    draft, envelope = folder / "ca.draft", folder / "ca.envelope"
+    profile = str(network.folder.get_member(others[0]).profile)
+    signers = [word for one in others for word in ("--signer", one)]
+    drafted = read_json_here(
+        *("member", "authority", "replace", *map(str, authorities), "--member", MEMBER, "-p", profile),
+        *(*signers, "--draft", str(draft)),
+    )
+    assert (drafted["signers"], drafted["authorities"]) == (sorted(others), len(authorities))
+    parts = [folder / f"{one}.part" for one in others]
+    for one, part in zip(others, parts, strict=True):
+        key = str(network.folder.get_member(one).transaction_key)
+        read_json_here("tx", "sign", str(draft), "--genesis", genesis, "--key", key, "--out", str(part))
+    read_json_here("tx", "seal", str(draft), *map(str, parts), "--genesis", genesis, "--out", str(envelope))
+    read_json_here("tx", "send", str(envelope), "-p", profile)
+
+
+def test_the_others_replace_the_ca_of_a_member_by_a_draft_that_goes_round(
+    network: LocalNetwork, tmp_path: Path
+) -> None:
+    files = network.folder.get_member(MEMBER)
+    old, new = files.pem("ca")[0], make_authority(tmp_path / "ca-2")
+    before = list_authorities(files)
+
+    vote(network, tmp_path, old, new)
+
+    poll_until(lambda: len(list_authorities(files)) == 2, seconds=WAIT_S)
+    assert list_authorities(files)[0] == before[0]
+    replace = ("member", "authority", "replace")
+    locked_out = run_tanpo_here(*replace, str(new), "-p", str(files.profile))
+    assert locked_out.returncode == 1
+    assert "none of these CAs issued the certificate of this profile" in locked_out.stderr
+    assert len(list_authorities(files)) == 2
+    read_json_here(*replace, str(old), "-p", str(files.profile))
+    assert list_authorities(files) == before
+
+
+def test_a_node_takes_over_no_certificate_of_a_ca_that_the_members_do_not_know(
+    network: LocalNetwork, tmp_path: Path
+) -> None:
+    files = network.folder.get_member(MEMBER)
+    old, new = files.pem("ca")[0], make_authority(tmp_path / "ca-2")
+    issued = read_json_here(
+        *("cert", "issue", "node", "node-1", "--member", MEMBER, "--out", str(tmp_path / "new")),
+        *("--ca", str(new), "--ca-key", str(new.with_suffix(".key"))),
+    )
+    first = old.with_name("first.crt")
+    first.write_bytes(old.read_bytes())
+    read_json_here(
+        *("cert", "install", str(files.config), "--ca", str(new)),
+        *("--certificate", issued["certificate"], "--key", issued["key"]),
+    )
+    rotate = ("cert", "rotate", "-p", str(files.operator_profile))
+
+    refused = run_tanpo_here(*rotate)
+
+    assert refused.returncode == 1
+    assert "tls.ca is not a CA that the members know of dealer-b" in refused.stderr
+    read_json_here("member", "authority", "replace", str(first), str(new), "-p", str(files.profile))
+    assert read_json_here(*rotate)["rotated"]
