@@ -147,7 +147,7 @@ def _spell_key(encoded: bytes) -> str:
 def _spell_authority(pem: bytes) -> dict[str, str]:
     try:
         certificate = x509.load_pem_x509_certificate(pem)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return {"sha256": "none", "valid_until": ""}
     until = certificate.not_valid_after_utc.isoformat(timespec="seconds")
     return {"sha256": spell_fingerprint(certificate), "valid_until": until}

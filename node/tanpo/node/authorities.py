@@ -8,7 +8,7 @@ neither start its node nor ask it anything otherwise.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from cryptography import x509
@@ -23,6 +23,19 @@ from tanpo.node.logs import get_logger
 
 Certificates = tuple[x509.Certificate, ...]
 
+Subject = tuple[tuple[str, str], ...]
+
+UNREADABLE: Final = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What reading a certificate raises that is none, or an odd one; several of these are no `ValueError`.
+A member chooses the bytes: one that escaped would end every node that executes the member's transaction."""
+
 _LOG: Final = get_logger("members")
 
 
@@ -31,6 +44,8 @@ class Authorities:
 
     def __init__(self, members: Mapping[MemberId, Certificates], *, own: MemberId | None = None) -> None:
         self._members = dict(members)
+        self._first = list(_list_subjects(self._members))
+        self._bearers: dict[Subject, MemberId] = {}
         self._own = own
         self._own_certificates: Certificates = ()
         self._replaced = asyncio.Event()
@@ -72,10 +87,34 @@ class Authorities:
 
     def _renew(self) -> None:
         members = sorted({*self._members, *(() if self._own is None else (self._own,))})
-        self._roots = encode_pem(certificate for member in members for certificate in self.find(member))
+        held = {member: self.find(member) for member in members}
+        self._bearers = self._find_bearers(held)
+        self._roots = encode_pem(
+            one
+            for member, certificates in held.items()
+            for one in certificates
+            if self._bearers[_read_subject(one)] == member
+        )
         self.version += 1
         self._replaced.set()
         self._replaced = asyncio.Event()
+
+    def _find_bearers(self, held: Mapping[MemberId, Certificates]) -> dict[Subject, MemberId]:
+        """Return which member's CA is meant by each subject: ours, then the genesis', then who had it before.
+
+        A handshake looks a CA up by its subject and tries one alone. So a member that gave its CA the subject
+        of another's would cut off all nodes and clients of that one, if both were trusted.
+        """
+        ours = (
+            () if self._own is None else ((_read_subject(one), self._own) for one in self._own_certificates)
+        )
+        wanted = [*ours, *self._first, *self._bearers.items(), *_list_subjects(held)]
+        borne = frozenset(_list_subjects(held))
+        bearers: dict[Subject, MemberId] = {}
+        for subject, member in wanted:
+            if (subject, member) in borne and bearers.setdefault(subject, member) != member:
+                _LOG.warning("a member's CA has the subject of another member's", member=member)
+        return bearers
 
 
 def encode_pem(certificates: Iterable[x509.Certificate]) -> bytes:
@@ -112,9 +151,33 @@ def _parse(member: MemberId, pem: bytes) -> x509.Certificate | None:
         certificate = x509.load_pem_x509_certificate(pem)
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         is_usable = constraints.ca and isinstance(certificate.public_key(), ec.EllipticCurvePublicKey)
-    except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension):
+        _read_whole(certificate)
+    except UNREADABLE:
         is_usable = False
     if is_usable:
         return certificate
     _LOG.warning("a member's CA is not usable", member=member)
     return None
+
+
+def _read_whole(certificate: x509.Certificate) -> None:
+    """Read what is otherwise read at its first use.
+
+    gRPC leaves off at the first CA that it cannot read, and all members behind that would be shut out.
+    """
+    for name in (certificate.subject, certificate.issuer):
+        name.rfc4514_string()
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.serial_number
+
+
+def _list_subjects(members: Mapping[MemberId, Certificates]) -> Iterator[tuple[Subject, MemberId]]:
+    for member in sorted(members):
+        for one in members[member]:
+            yield _read_subject(one), member
+
+
+def _read_subject(certificate: x509.Certificate) -> Subject:
+    # As a handshake compares them: whatever the letters' case and the room between words.
+    return tuple(
+        (one.oid.dotted_string, " ".join(str(one.value).casefold().split())) for one in certificate.subject
+    )

@@ -328,5 +328,5 @@ def parse_certificate(pem: bytes, key: str) -> x509.Certificate:
     """Return the certificate in PEM that a configuration key names. Raises `UsageError` if it is none."""
     try:
         return x509.load_pem_x509_certificate(pem)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise fault(key, "is not a certificate", limit="a PEM certificate").error from None

@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import MemberId
-from tanpo.node.authorities import Authorities
+from tanpo.node.authorities import UNREADABLE, Authorities
 
 CALLERS_CACHED_MAX: Final = 1024
 """Certificates remembered; a check costs about 0.2 ms, a look-up a thousandth of that."""
@@ -131,7 +131,7 @@ def find_named(pem: bytes) -> Caller | None:
     """Return whom a certificate names, whoever issued it; None if it names no single holder."""
     try:
         return _find_subject(x509.load_pem_x509_certificate(pem))
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except UNREADABLE:
         return None
 
 
@@ -141,7 +141,7 @@ def read_holder(pem: bytes, find_authorities: Callable[[MemberId], Sequence[x509
         leaf = x509.load_pem_x509_certificate(pem)
         caller = _find_subject(leaf)
         is_authority = _is_authority(leaf)
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except UNREADABLE:
         raise _unknown(
             "the certificate cannot be read", remedy="present a certificate of your member"
         ) from None
@@ -186,7 +186,7 @@ def _is_authority(leaf: x509.Certificate) -> bool:
 def _is_issued_by(leaf: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
         leaf.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 
