@@ -108,7 +108,8 @@ class Gateway:
             if self._mempool.find(sha256(encoded).digest()) is not None:
                 continue
             try:
-                envelope = self._screen(encoded, is_own=False)
+                envelope = self._decode(encoded)
+                self._screen(envelope)
                 if self._is_wanted(envelope):
                     fresh.append(envelope)
             except PeerFault as fault:
@@ -151,7 +152,15 @@ class Gateway:
     ) -> LedgerError | None:
         """Screen one envelope of a client; if its signatures are to be checked next, add it to `fresh`."""
         try:
-            envelope = self._screen(encoded, is_own=True)
+            self._check_draining()
+            envelope = self._decode(encoded)
+            # Sent again it is answered by what came of it, even if its keys, or what it calls, are gone.
+            if self._answer_executed(envelope, listener):
+                return None
+            self._screen(envelope)
+            # A client is told now what would fail; from a peer such a call costs its sender a failed receipt.
+            for transaction in envelope.transactions:
+                self._execution.machine.check_call(transaction.call)
             if self._check_requests(envelope, listener):
                 fresh.append((position, envelope))
                 self._checking_count += len(envelope.transactions)
@@ -159,26 +168,23 @@ class Gateway:
             return _as_refusal(error)
         return None
 
-    def _screen(self, encoded: bytes, *, is_own: bool) -> Envelope:
-        """Decode an envelope and check everything but its signatures and requests."""
-        if is_own and self._is_draining:
+    def _check_draining(self) -> None:
+        if self._is_draining:
             raise Unavailable(
                 Reason.STOPPING,
                 "this node is stopping",
                 remedy="send the same envelope to another node, or here after the restart",
             )
+
+    def _decode(self, encoded: bytes) -> Envelope:
         started = time.thread_time()
         envelope = decode_envelope(self._network_id, encoded)
         self._metrics.decode_seconds.inc(time.thread_time() - started)
-        self._execution.keyrings.latest.check_envelope(envelope)
-        self._check_limits(envelope)
-        if is_own:
-            # A client is told now what would fail; from a peer such a call costs its sender a failed receipt.
-            for transaction in envelope.transactions:
-                self._execution.machine.check_call(transaction.call)
         return envelope
 
-    def _check_limits(self, envelope: Envelope) -> None:
+    def _screen(self, envelope: Envelope) -> None:
+        """Check whose keys are to sign an envelope, and that a block can hold it."""
+        self._execution.keyrings.latest.check_envelope(envelope)
         parameters = self._parameters
         for transaction in envelope.transactions:
             if transaction.gas_limit > parameters.gas_limit_max:
@@ -224,20 +230,29 @@ class Gateway:
                 remedy="choose an earlier one; exactly-once memory is kept only so long",
             )
 
+    def _answer_executed(self, envelope: Envelope, listener: OutcomeListener | None) -> bool:
+        """Return whether an envelope was executed before; if so, `listener` is told what came of it.
+
+        Raises:
+            TransactionRejected: a request id was executed for another transaction.
+            Unavailable: one was, or may have been, in a block before those that this node holds.
+        """
+        executed = [outcome for tx in envelope.transactions if (outcome := self._find_executed(tx))]
+        if not executed:
+            return False
+        if len(executed) != len(envelope.transactions):
+            raise reused_request(envelope.transactions[0])
+        self._await(envelope, listener)
+        self._outcomes.publish(executed)
+        return True
+
     def _check_requests(self, envelope: Envelope, listener: OutcomeListener | None) -> bool:
-        """Return whether the envelope is new. A repeat is answered, other bytes under its ids refused.
+        """Return whether an envelope that was not executed is new. Other bytes under its ids are refused.
 
         Raises:
             TransactionRejected: a request id names another transaction, or a new transaction has expired.
             Unavailable: there is no room for a new one.
         """
-        executed = [outcome for tx in envelope.transactions if (outcome := self._find_executed(tx))]
-        if executed:
-            if len(executed) != len(envelope.transactions):
-                raise reused_request(envelope.transactions[0])
-            self._await(envelope, listener)
-            self._outcomes.publish(executed)
-            return False
         if self._mempool.check_requests(envelope):
             self._await(envelope, listener)
             return False
@@ -300,6 +315,8 @@ class Gateway:
                 continue
             try:
                 # The pool, the chain and the keys may have changed while signatures were checked.
+                if self._answer_executed(envelope, listener):
+                    continue
                 self._execution.keyrings.latest.check_envelope(envelope)
                 if self._check_requests(envelope, listener):
                     self._await(envelope, listener)
@@ -316,7 +333,7 @@ class Gateway:
         """Return whether a shared envelope is new here; the one that shared it needs no answer."""
         if any(self._execution.is_taken(tx.request_digest) for tx in envelope.transactions):
             return False
-        return self._check_requests(envelope, None)
+        return not self._answer_executed(envelope, None) and self._check_requests(envelope, None)
 
     def _add_shared(self, envelope: Envelope) -> None:
         try:

@@ -162,3 +162,19 @@ async def test_what_waits_and_is_signed_by_a_key_that_is_removed_is_refused_for_
         (outcome,) = await listener.wait("waiting")
         assert (outcome.state, outcome.error.reason) == (OutcomeState.REJECTED, Reason.KEY_UNKNOWN)
         assert core.status().pending_transactions == 0
+
+
+async def test_a_request_that_is_sent_again_is_answered_though_the_key_that_signed_it_is_removed(
+    cluster: Any,
+) -> None:
+    async with cluster.running() as network:
+        register, listener, core = Register(network), network.listener(), network.cores[0]
+        call = Call.create("notes", "write", {"name": "note", "text": "x"})
+        envelope = network.call("again", call, "delta")
+        assert await network.submit(core, listener, envelope) == [None]
+        (first,) = await listener.wait("again")
+        await register.rotate("delta")
+        again = network.listener()
+        assert await network.submit(core, again, envelope) == [None]
+        (second,) = await again.wait("again")
+        assert (second.state, second.height) == (OutcomeState.COMMITTED, first.height)
