@@ -21,6 +21,13 @@ RECORDS_VARIABLE: Final = "records"
 ROLES_VARIABLE: Final = "roles"
 OWNERS_VARIABLE: Final = "owners"
 
+STORED_AS: Final[Mapping[str, str]] = {
+    RECORDS_VARIABLE: "Map[str, (name: str, lei: str, authorities: list[bytes], keys: list[bytes])]",
+    ROLES_VARIABLE: "Map[str, list[str]]",
+    OWNERS_VARIABLE: "Map[bytes, (key: bytes, member: str, added: int, removed: int)]",
+}
+"""The form in which nodes and proofs read what the contract keeps, as its layout spells it."""
+
 _RECORDS_PREFIX: Final = plain_prefix(MEMBERS_CONTRACT, RECORDS_VARIABLE)
 _MEMBERS_READ_MAX: Final = 4_096
 """Far more than the contract admits; bounds one scan."""
@@ -104,7 +111,7 @@ def touches_members(keys: Iterable[bytes]) -> bool:
 
 
 def find_members(state: StateSource) -> tuple[Registration, ...] | None:
-    """Return the members of a state by name, None if no contract of the state keeps them.
+    """Return the members of a state by name, None if no contract of the state keeps any.
 
     Raises:
         PeerFault: a record is none of this contract.
@@ -121,7 +128,9 @@ def find_members(state: StateSource) -> tuple[Registration, ...] | None:
         held = state.get(layout.spell_key(ROLES_VARIABLE, member))
         roles = () if held is None else layout.read_value(ROLES_VARIABLE, held)
         found.append(read_registration(layout, member, stored, roles))
-    return tuple(sorted(found, key=lambda one: one.member))
+    # A contract that begins to keep them has none at first. A node that starts then must go by the same as
+    # those that ran on, for which nothing has changed.
+    return tuple(sorted(found, key=lambda one: one.member)) or None
 
 
 def read_registration(layout: StateLayout, member: str, stored: bytes, roles: Value) -> Registration:

@@ -19,7 +19,7 @@ from tanpo.ledger.contractversion import (
 )
 from tanpo.ledger.errors import Reason, TransactionRejected, UsageError, clip
 from tanpo.ledger.genesis import MEMBERS_CONTRACT, Genesis
-from tanpo.ledger.membership import members_to_arguments
+from tanpo.ledger.membership import RECORDS_VARIABLE, STORED_AS, members_to_arguments
 from tanpo.ledger.plans import CONTRACTS_CONTRACT, ContractPlan
 from tanpo.ledger.receipt import Event
 from tanpo.ledger.values import Fields, Value
@@ -121,6 +121,8 @@ def check_installation(
     compiled = _compile(source, plan, contracts, programs)
     if before is not None:
         _check_upgrade(contracts.compiled[name], compiled, before.layout, contracts)
+    if name == MEMBERS_CONTRACT:
+        _check_members(describe_layout(compiled))
     version = ContractVersion(
         name=name,
         version=plan.version,
@@ -288,6 +290,19 @@ def _check_upgrade(
     breaks = find_upgrade_breaks(old, new, stored=stored, contracts=contracts.compiled, needed=needed)
     if breaks:
         raise InstallationRefused(old.name, breaks[0].code, tuple(one.message for one in breaks))
+
+
+def _check_members(layout: Mapping[str, str]) -> None:
+    """Refuse a contract of members that keeps them in a form that nodes would fail to read, all of them."""
+    if RECORDS_VARIABLE not in layout:
+        return
+    reasons = tuple(
+        f"nodes read {variable} as {kind}; it would be {layout.get(variable, 'gone')}"
+        for variable, kind in STORED_AS.items()
+        if layout.get(variable) != kind
+    )
+    if reasons:
+        raise InstallationRefused(MEMBERS_CONTRACT, "NODES_FAIL", reasons)
 
 
 def _spell(value: Value) -> str:

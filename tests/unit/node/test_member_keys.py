@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tanpo.ledger.errors import InvariantViolation
+from tanpo.contracts import load_source
+from tanpo.ledger.errors import InvariantViolation, UsageError
+from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.keys import PrivateKey
+from tanpo.ledger.membership import find_members
 from tanpo.ledger.receipt import decode_receipt
 from tanpo.ledger.values import Value
+from tanpo.node.contract_sets import Programs
 from tanpo.node.execution import ExecutedBlock
+from tanpo.node.installing import EmptyState, install_genesis
+from tanpo.storage import Overlay
 from tanpo.testing import build_key
 from tanpo.testing.chain import MEMBERS, Chain
 
@@ -99,3 +106,41 @@ def test_a_node_that_opens_a_chain_has_the_keys_of_its_state(chain: Chain) -> No
     chain.reopen()
     assert chain.execution.keyrings.latest.has([chain.keys[NEW].key_id])
     assert NEW in chain.execution.keyrings.latest.names
+
+
+def test_a_member_that_signs_with_two_keys_has_one_vote(chain: Chain) -> None:
+    second = chain.keys["second"] = PrivateKey.generate()
+    added: dict[str, Value] = {"member": "dealer-a", "key": second.public_key.encoded}
+    chain.run(chain.make_transaction("members", "add_key", added, "dealer-a"))
+    signers = ("dealer-a", "second", "trust-bank")
+    (receipt,) = chain.run(chain.make_transaction("members", "admit", admission(build_key("x")), *signers))
+    assert (receipt.code, dict(receipt.details)["votes"]) == ("UNAUTHORISED", 2)
+
+
+def with_members(chain: Chain, old: str, new: str) -> Genesis:
+    """Return the genesis of a chain whose contract of members has other words."""
+    source = load_source("members")
+    assert old in source
+    contracts = tuple(
+        replace(one, source=source.replace(old, new)) if one.name == "members" else one
+        for one in chain.genesis.contracts
+    )
+    return replace(chain.genesis, contracts=contracts)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("authorities", "issuers"), ("removed", "ended")],
+)
+def test_members_in_a_form_that_nodes_cannot_read_are_not_installed(chain: Chain, old: str, new: str) -> None:
+    genesis = with_members(chain, old, new)
+    with pytest.raises(UsageError, match="NODES_FAIL"):
+        install_genesis(genesis, Programs())
+
+
+def test_a_state_that_keeps_no_records_names_no_members(chain: Chain) -> None:
+    kept = (
+        "    records[member] = Record(name=one.name, lei=one.lei, authorities=authorities, keys=one.keys)\n"
+    )
+    genesis = with_members(chain, kept, "")
+    assert find_members(Overlay(EmptyState(), install_genesis(genesis, Programs()))) is None
