@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from tanpo.cli.wording import describe_verdict
 from tanpo.client import exporting
-from tanpo.ledger.errors import TransactionRejected
+from tanpo.ledger.errors import PeerFault, TransactionRejected
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.proofcheck import ReceiptVerdict, find_signer_status, verify_proof_file
 from tanpo.ledger.prooffile import ReceiptFile
 from tanpo.ledger.prooftrail import LinkBroken
+from tanpo.ledger.standing import verify_owners
 from tanpo.ledger.transaction import Transaction
-from tanpo.ledger.types import MemberId
+from tanpo.ledger.types import Height, MemberId
 from tanpo.ledger.values import Value
 from tanpo.testing.chain import MEMBERS
 from tanpo.testing.town import Town
@@ -121,6 +122,27 @@ def test_a_standing_without_the_keys_that_signed_is_refused(town: Town) -> None:
         check(town, replace(file, standing=replace(file.standing, owners=())))
     with pytest.raises(LinkBroken, match="standing"):
         check(town, replace(file, standing=replace(file.standing, owners=(b"\0",))))
+
+
+def test_a_key_signed_nothing_in_the_block_that_added_it_nor_above_the_one_that_removed_it(
+    town: Town,
+) -> None:
+    added = town.chain.execution.store.executed_height
+    vote: dict[str, Value] = {"member": NEW}
+    transaction = town.chain.make_transaction("members", "dismiss", vote, *MEMBERS, NEW)
+    town.chain.run(move(town, NEW))
+    town.chain.run(transaction)
+    removed = town.chain.execution.store.executed_height
+    town.chain.run()
+    file = export(town, transaction)
+    assert file.standing is not None
+    root = check(town, file).certification.header.state_root
+    for height in (added + 1, removed):
+        owners = verify_owners(file.standing, transaction.signers, Height(height), root)
+        assert NEW in {one.member for one in owners}
+    for height in (added, removed + 1):
+        with pytest.raises(PeerFault, match="did not count in this block"):
+            verify_owners(file.standing, transaction.signers, Height(height), root)
 
 
 def test_the_genesis_alone_knows_no_key_that_came_later(town: Town) -> None:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tanpo.ledger.errors import LedgerError, Reason
+from tanpo.ledger.errors import LedgerError, PeerFault, Reason, TransactionRejected
 from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.transaction import Envelope
 from tanpo.ledger.types import BlockHash
 from tanpo.node.admission import WINDOW_TRANSACTIONS_MIN, AdmissionWindow
 from tanpo.node.clock import Clock
 from tanpo.node.gateway import Gateway
-from tanpo.node.keyring import KeyRing
+from tanpo.node.keyring import KeyRing, key_unknown
 from tanpo.node.keyrings import KeyRings
 from tanpo.node.mempool import Mempool, MempoolLimits
 from tanpo.node.metrics import Metrics
@@ -75,9 +75,11 @@ class Listener:
         raise AssertionError(f"nothing was committed: {outcomes}")
 
 
-def _make(parties: Any, verifier: Verifier, store: FakeStore | None = None) -> tuple[Gateway, Mempool]:
+def _make(
+    parties: Any, verifier: Verifier, store: FakeStore | None = None, rings: KeyRings | None = None
+) -> tuple[Gateway, Mempool]:
     execution: Any = FakeExecution(parties.time_ms)
-    execution.keyrings = KeyRings(BlockHash(bytes(32)), parties.keyring)
+    execution.keyrings = rings or KeyRings(BlockHash(bytes(32)), parties.keyring)
     execution.store = store or execution.store
     pool = Mempool(MempoolLimits())
     gateway = Gateway(
@@ -153,3 +155,43 @@ async def test_a_request_that_is_built_anew_after_it_expired_does_not_take_effec
     assert [verdict and verdict.reason for verdict in verdicts] == [Reason.REQUEST_ID_REUSED, None]
     await gateway.take_shared([parties.envelope(used).encoded])
     assert len(pool) == 2, "a leader must not pass over what others have good reason to admit"
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+async def test_a_key_that_is_removed_while_its_signatures_are_checked_signs_nothing(
+    parties: Any, *, is_own: bool
+) -> None:
+    verifier, rings = CountingVerifier(), KeyRings(BlockHash(bytes(32)), parties.keyring)
+    gateway, pool = _make(parties, verifier, rings=rings)
+    encoded = [parties.envelope(parties.transaction("r1")).encoded]
+    taking = asyncio.create_task(
+        gateway.submit(encoded, Listener()) if is_own else gateway.take_shared(encoded)
+    )
+    while not verifier.asked:  # noqa: ASYNC110  # what is waited for has no event of its own
+        await asyncio.sleep(0)
+    rings.latest = KeyRing(())
+    verifier.may_answer.set()
+    verdicts = await taking
+    assert len(pool) == 0
+    told = [verdict.reason for verdict in verdicts or () if verdict is not None]
+    assert told == [Reason.KEY_UNKNOWN] * is_own
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_peer_is_to_blame_for_a_wrong_signature_and_not_for_a_key_that_was_removed(
+    parties: Any, *, is_known: bool
+) -> None:
+    class Refusing(CountingVerifier):
+        async def verify(self, envelopes: Sequence[Envelope], keyring: KeyRing) -> list[LedgerError | None]:
+            ((key_id, _),) = envelopes[0].signatures
+            wrong = TransactionRejected(Reason.SIGNATURE_INVALID, "a signature is wrong")
+            return [wrong if is_known else key_unknown(key_id)]
+
+    gateway, pool = _make(parties, Refusing())
+    encoded = [parties.envelope(parties.transaction("r1")).encoded]
+    if is_known:
+        with pytest.raises(PeerFault, match="a signature is wrong"):
+            await gateway.take_shared(encoded)
+    else:
+        await gateway.take_shared(encoded)
+    assert len(pool) == 0

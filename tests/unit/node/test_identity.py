@@ -168,3 +168,15 @@ def test_remembered_callers_are_bounded(
         verifier.verify(issue_certificate(alpha, Role.CLIENT, f"c{number}").certificate)
     assert len(verifier._holders) == 3
     assert CALLERS_CACHED_MAX > 3
+
+
+def test_a_certificate_that_was_good_is_refused_once_its_ca_counts_no_more(
+    alpha: Authority, beta: Authority
+) -> None:
+    authorities = Authorities({ALPHA: (alpha.certificate,), BETA: (beta.certificate,)})
+    verifier = CallerVerifier(authorities)
+    issued = issue_certificate(alpha, Role.CLIENT, "desk-1")
+    assert verifier.verify(issued.certificate).member == ALPHA
+    authorities.replace([])
+    with pytest.raises(UsageError, match="was not issued by the CA of alpha"):
+        verifier.verify(issued.certificate)
