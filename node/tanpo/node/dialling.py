@@ -54,7 +54,7 @@ def find_peers(
     A node whose member is unknown now, or is dismissed, is left out: there is nothing to trust it by.
 
     Raises:
-        UsageError: with CONFIGURATION, the file of a CA that the configuration names cannot be used.
+        UsageError: with CONFIGURATION, the file of the only CA of a peer's member cannot be used.
     """
     found = [(peer, _find_roots(peer, position, authorities)) for position, peer in enumerate(config.peers)]
     return [
@@ -100,7 +100,16 @@ def check_peers(config: NodeConfig, genesis: Genesis) -> Iterator[Finding]:
 
 
 def _find_roots(peer: PeerConfig, position: int, authorities: Authorities) -> bytes:
-    return encode_pem((*authorities.find(MemberId(peer.member)), *_load_extra(peer, position)))
+    known = authorities.find(MemberId(peer.member))
+    try:
+        extra = _load_extra(peer, position)
+    except UsageError:
+        if not known:
+            raise
+        # The file was for the time before the state named the CA. Peers are looked up again and again: a node
+        # that runs must not end because its operator has tidied up since.
+        extra = ()
+    return encode_pem((*known, *extra))
 
 
 def _load_extra(peer: PeerConfig, position: int) -> tuple[x509.Certificate, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import grpc.aio
 import pytest
@@ -16,6 +17,9 @@ from tanpo.ledger.genesis import Genesis, Member, Parameters
 from tanpo.ledger.membership import Registration
 from tanpo.ledger.types import MemberId
 from tanpo.node.authorities import Authorities
+from tanpo.node.config import NodeConfig, PeerConfig
+from tanpo.node.credentials import NodeCredentials
+from tanpo.node.dialling import find_peers
 from tanpo.node.identity import CallerVerifier, Role
 from tanpo.node.pki import Authority, create_authority, issue_certificate
 from tanpo.node.tls import load_channel_credentials, load_rotating_server_credentials
@@ -188,3 +192,23 @@ def test_members_may_share_a_ca(victim: Authority) -> None:
     authorities.replace([register(ATTACKER, shared), register(VICTIM, shared)])
     assert authorities.read_roots() == shared
     assert len(authorities.find(ATTACKER)) == 1
+
+
+def test_the_file_of_a_peers_ca_is_needed_only_until_the_state_names_one(
+    victim: Authority, attacker: Authority, tmp_path: Path
+) -> None:
+    leaf = issue_certificate(attacker, Role.NODE, "n1")
+    credentials = NodeCredentials(
+        certificate=leaf.certificate,
+        private_key=leaf.private_key,
+        valid_until=datetime.now(UTC),
+        signing_key=None,
+    )
+    peer = PeerConfig(member=VICTIM, node="n1", address="localhost:1", ca=tmp_path / "gone.pem")
+    config = NodeConfig.model_construct(peers=(peer,))
+    authorities = Authorities.of_genesis(make_genesis(attacker))
+    with pytest.raises(UsageError, match="cannot read"):
+        find_peers(config, authorities, credentials)
+    authorities.replace([register(VICTIM, victim.certificate_pem)])
+    (found,) = find_peers(config, authorities, credentials)
+    assert found.authorities == victim.certificate_pem
