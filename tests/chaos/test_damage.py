@@ -32,6 +32,8 @@ pytestmark = pytest.mark.timeout(180)
 
 TRUST, VICTIM = "trust-bank", "dealer-b"
 WRITES = 12
+ROOM_BYTES = "200000"
+"""In one file: enough for what the genesis writes, which is half of it, and soon used up."""
 WAIT_S = 60.0
 
 
@@ -137,7 +139,7 @@ async def test_a_node_on_a_full_disk_ends_and_goes_on_once_there_is_room(
 async def test_a_node_that_may_not_write_more_ends_and_goes_on_once_it_may(
     network: ChaosNetwork, probes: Probes, faulty_node: Path
 ) -> None:
-    network.use_program(VICTIM, (sys.executable, "-P", str(faulty_node), "--room-bytes", "100000"))
+    network.use_program(VICTIM, (sys.executable, "-P", str(faulty_node), "--room-bytes", ROOM_BYTES))
     await network.start()
     end = None
     for _ in range(60):

@@ -27,7 +27,7 @@ case "$1" in
 version) echo 20.10.24 ;;
 compose) exit 1 ;;
 image) exit 0 ;;
-ps) ;;
+ps) case "$*" in *status=running*) ;; *compose.service=*) echo 0123456789ab ;; esac ;;
 esac
 """
 Fake = Callable[[str, str], None]

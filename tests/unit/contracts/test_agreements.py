@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tanpo.ledger.values import Value
-from tanpo.testing import Ledger, Market
+from tanpo.testing import Ledger, Market, build_member
 from tanpo.testing.market import (
     BOND,
     CUSTODIAN,
@@ -151,7 +151,7 @@ def test_wrong_prices_are_refused(market: Market, rows: Any, code: str) -> None:
 def test_a_subject_has_at_most_sixteen_sources() -> None:
     names = [f"source-{place}" for place in range(17)]
     ledger = Ledger()
-    ledger.deploy_product([{"member": name, "roles": ("price_source",)} for name in names])
+    ledger.deploy_product([build_member(name, ("price_source",)) for name in names])
     rows: Any = ({"subject": BOND, "value": 1},)
     for name in names[:16]:
         ledger.call("collateral", "publish", sender=name, source=name, prices=rows)

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import structlog
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.receipt import decode_receipt
@@ -155,6 +156,12 @@ class Workshop:
     def close(self) -> None:
         for runner in self._runners:
             runner.close()
+
+
+@pytest.fixture(autouse=True)
+def plain_logs() -> None:
+    """Logging is of the process: whatever a test before made of it, lines go to stdout here."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tanpo.client import GAS_LIMIT
-from tanpo.testing import CallFailed, Ledger
+from tanpo.testing import CallFailed, Ledger, build_member
 from tanpo.testing.chaos.book import CUSTODIAN, REFERENCE, REGISTRAR, describe_instrument
 from tanpo.testing.chaos.contract import BENCH_CONTRACT, BENCH_SOURCE
 from tanpo.testing.chaos.model import Answer, Model
@@ -31,7 +31,7 @@ def book() -> Book:
 def ledger(book: Book) -> Ledger:
     """A ledger with the bench's contract and its bank open."""
     ledger = Ledger()
-    ledger.deploy_product([{"member": member, "roles": ROLES[member]} for member in MEMBERS])
+    ledger.deploy_product([build_member(member, ROLES[member]) for member in MEMBERS])
     ledger.deploy(BENCH_CONTRACT, source=BENCH_SOURCE)
     total = sum(book.opening.values())
     lock: dict[str, Any] = {"instrument": INSTRUMENT, "reference": REFERENCE}
