@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tanpo.cli import membership
 from tanpo.cli.layout import MemberFiles
 from tanpo.cli.network import LocalNetwork
 from tanpo.cli.provision import plan_network
+from tanpo.ledger.transaction import SIGNERS_MAX
 from tanpo.testing.commands import read_json_here, run_tanpo_here
 from tanpo.testing.waiting import poll_until
 
@@ -104,3 +106,22 @@ def test_a_node_takes_over_no_certificate_of_a_ca_that_the_members_do_not_know(
     assert "tls.ca is not a CA that the members know of dealer-b" in refused.stderr
     read_json_here("member", "authority", "replace", str(first), str(new), "-p", str(files.profile))
     assert read_json_here(*rotate)["rotated"]
+
+
+def test_nobody_is_admitted_with_whom_no_vote_could_pass_any_more(
+    network: LocalNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 3 * SIGNERS_MAX > 2 * membership.MEMBERS_MAX
+    assert 3 * SIGNERS_MAX <= 2 * (membership.MEMBERS_MAX + 1)
+    monkeypatch.setattr(membership, "MEMBERS_MAX", 4)
+    made = ("--member", "fund-house", "--name", "Fuji Fund House", "--lei", "3538TANPOFUJIFUND055")
+    places = ("--address", "127.0.0.1:7600", "--peer-address", "127.0.0.1:7601")
+    read_json_here("member", "init", str(tmp_path / "fund-house"), *made, *places)
+    card = tmp_path / "fund-house" / "fund-house.card"
+
+    refused = run_tanpo_here("member", "admit", str(card), "--dir", str(network.folder.root))
+
+    assert refused.returncode == 2
+    assert "too few for any later vote; value: 4 members; limit: 4 members; " in refused.stderr
+    members = read_json_here("member", "list", "--dir", str(network.folder.root))["members"]
+    assert "fund-house" not in {row["member"] for row in members}

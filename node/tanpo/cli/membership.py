@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -17,7 +17,10 @@ from tanpo.ledger.errors import LedgerError, Reason, UsageError
 from tanpo.ledger.genesis import MEMBERS_CONTRACT
 from tanpo.ledger.keys import PublicKey
 from tanpo.ledger.membership import Registration
-from tanpo.ledger.transaction import Call
+from tanpo.ledger.transaction import SIGNERS_MAX, Call
+
+MEMBERS_MAX: Final = (3 * SIGNERS_MAX - 1) // 2
+"""With one more, all who can sign a transaction would be no more than two thirds: no vote could pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +34,21 @@ class Signing:
     valid_for_s: float
 
 
-def make_admission(facts: Facts) -> Call:
-    """Return the call that admits the member of a card."""
+def make_admission(client: Client, facts: Facts) -> Call:
+    """Return the call that admits the member of a card.
+
+    Raises:
+        UsageError: after it no vote on members, roles or validators could pass any more.
+    """
+    count = len(client.network.members())
+    if count >= MEMBERS_MAX:
+        raise UsageError(
+            Reason.MISUSE,
+            f"{SIGNERS_MAX} members, all that can sign a transaction, would be too few for any later vote",
+            value=f"{count} members",
+            limit=f"{MEMBERS_MAX} members",
+            remedy="have the members agree on another contract `members` first, by `tanpo contract propose`",
+        )
     return _make_call(
         "admit",
         member=facts.member,

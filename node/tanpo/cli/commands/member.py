@@ -184,7 +184,7 @@ def admit(
         directory=directory, keys=key or [], draft=draft, signers=signer or [], valid_for_s=valid_for
     )
     with connect(profile, directory) as client:
-        done = membership.agree(client, membership.make_admission(facts), signing)
+        done = membership.agree(client, membership.make_admission(client, facts), signing)
     print_fields(output, done | describe_card(facts))
 
 
