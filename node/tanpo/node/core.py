@@ -273,6 +273,7 @@ class Core:
             Unavailable: the disk is full; the same holds.
         """
         driver, replica = self._attached()
+        self._show_tip(self._execution.store.executed_height, self._execution.tip_time_ms)
         tasks = [
             asyncio.ensure_future(driver.run(replica)),
             asyncio.ensure_future(self._make_ticking(driver).run()),
@@ -480,12 +481,15 @@ class Core:
     def _count(self, executed: ExecutedBlock) -> None:
         metrics, header = self._metrics, executed.decoded.block.header
         self._admission.note_committed(len(executed.receipts), self._clock.monotonic_ms())
-        metrics.height.set(header.height)
-        metrics.block_time_ms.set(header.time_ms)
+        self._show_tip(header.height, header.time_ms)
         metrics.commits.inc()
         metrics.block_transactions.observe(len(executed.receipts))
         metrics.transactions.labels("succeeded").inc(executed.succeeded_count)
         metrics.transactions.labels("failed").inc(len(executed.receipts) - executed.succeeded_count)
+
+    def _show_tip(self, height: int, time_ms: int) -> None:
+        self._metrics.height.set(height)
+        self._metrics.block_time_ms.set(time_ms)
 
     async def _keep_house(self) -> None:
         """Share again what a leader may have missed, drop what has expired, refresh the gauges."""

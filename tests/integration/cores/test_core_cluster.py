@@ -15,9 +15,11 @@ from tanpo.ledger.transaction import sign_envelope
 from tanpo.ledger.validators import ValidatorSet
 from tanpo.ledger.values import encode_value
 from tanpo.node.core import Core
+from tanpo.node.metrics import Metrics
 from tanpo.node.outcome import OutcomeState
 from tanpo.storage import SafetyStore
 from tanpo.testing.accusation import make_double_vote
+from tanpo.testing.waiting import wait_until
 
 
 async def test_a_transaction_is_committed_and_certified_on_every_node(cluster: Any) -> None:
@@ -97,10 +99,19 @@ async def test_all_nodes_restart_and_remember(cluster: Any) -> None:
         envelopes = [network.envelope(f"r{number}", "text", "beta") for number in range(40)]
         await network.submit(network.cores[1], listener, *envelopes)
         await listener.wait(*(f"r{number}" for number in range(40)))
+        metrics, stored = Metrics(), 0.0
         for index in range(4):
+            stored = network.cores[index].status().height
             await network.stop(index)
-        for index in range(4):
+        for index in range(3):
             network.start(index)
+        network.start(3, metrics=metrics)
+
+        async def shows_height() -> bool:
+            shown = metrics.registry.get_sample_value("tanpo_height")
+            return shown is not None and shown >= stored
+
+        await wait_until(shows_height)  # Before anything comes to be executed.
         again = network.listener()
         await network.submit(network.cores[2], again, envelopes[7], network.envelope("new", "text"))
         [repeat, new] = await again.wait("r7", "new")
