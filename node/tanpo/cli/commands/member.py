@@ -180,9 +180,7 @@ def admit(
     from tanpo.cli.founding.cards import describe_card, load_card
 
     facts = load_card(card).facts
-    signing = membership.Signing(
-        directory=directory, keys=key or [], draft=draft, signers=signer or [], valid_for_s=valid_for
-    )
+    signing = _collect(directory, key, draft, signer, valid_for)
     with connect(profile, directory) as client:
         done = membership.agree(client, membership.make_admission(client, facts), signing)
     print_fields(output, done | describe_card(facts))
@@ -206,9 +204,7 @@ def dismiss(
     from tanpo.cli import membership
     from tanpo.cli.connecting import connect
 
-    signing = membership.Signing(
-        directory=directory, keys=key or [], draft=draft, signers=signer or [], valid_for_s=valid_for
-    )
+    signing = _collect(directory, key, draft, signer, valid_for)
     with connect(profile, directory) as client:
         done = membership.agree(client, membership.make_dismissal(member), signing)
     print_fields(output, done | {"member": member})
@@ -227,11 +223,7 @@ def add_key(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Let one more key sign for a member: by its own signature, or by more than two thirds of all members."""
-    from tanpo.cli import membership
-
-    signing = membership.Signing(
-        directory=directory, keys=key or [], draft=draft, signers=signer or [], valid_for_s=valid_for
-    )
+    signing = _collect(directory, key, draft, signer, valid_for)
     _change_key("add_key", public_key, member, profile, signing, output)
 
 
@@ -248,11 +240,7 @@ def remove_key(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Let a key sign no more, for good: by the member's signature, or by more than two thirds of all."""
-    from tanpo.cli import membership
-
-    signing = membership.Signing(
-        directory=directory, keys=key or [], draft=draft, signers=signer or [], valid_for_s=valid_for
-    )
+    signing = _collect(directory, key, draft, signer, valid_for)
     _change_key("remove_key", public_key, member, profile, signing, output)
 
 
@@ -294,14 +282,27 @@ def replace_authority(
     from tanpo.cli import membership
     from tanpo.cli.connecting import connect
 
-    signing = membership.Signing(
-        directory=directory, keys=key or [], draft=draft, signers=signer or [], valid_for_s=valid_for
-    )
+    signing = _collect(directory, key, draft, signer, valid_for)
     with connect(profile, directory) as client:
         own = member or str(client.config.member)
         call = membership.make_authority_change(client, own, file)
         done = membership.agree(client, call, signing, own=own)
     print_fields(output, done | {"member": own, "authorities": len(file)})
+
+
+def _collect(
+    directory: Path | None,
+    keys: list[Path] | None,
+    draft: Path | None,
+    signers: list[str] | None,
+    valid_for_s: float,
+) -> Signing:
+    """Return what the options of a change say of who signs it."""
+    from tanpo.cli.membership import Signing
+
+    return Signing(
+        directory=directory, keys=keys or [], draft=draft, signers=signers or [], valid_for_s=valid_for_s
+    )
 
 
 def _change_key(
