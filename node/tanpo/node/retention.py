@@ -153,6 +153,13 @@ class Retention:
         if not policy.is_archive:
             # What a crash left of files that an earlier step was about to remove.
             store.pruner.drop_files()
+        if passed_over := sorted(store.segments.passed_over):
+            _LOG.warning(
+                "pruned blocks are damaged: nobody needs them, but check the disk",
+                first=passed_over[0],
+                last=passed_over[-1],
+                remedy="read the disk's own report of its health, and have a backup of this node",
+            )
         retention = cls(
             store=store,
             data_dir=data_dir,

@@ -70,6 +70,11 @@ def decode_head(head: bytes, salt: bytes) -> int | None:
     return RECORD_HEAD_BYTES + lengths + CHECKSUM_BYTES
 
 
+def decode_height(head: bytes) -> int:
+    """Return the height in the head of a record, which was verified."""
+    return int.from_bytes(head[12:20], "big")
+
+
 def decode_record(record: bytes, salt: bytes) -> StoredBlock | None:
     """Return the block in a record, or `None` if the record is not whole."""
     size = decode_head(record[:RECORD_HEAD_BYTES], salt)
@@ -81,7 +86,7 @@ def decode_record(record: bytes, salt: bytes) -> StoredBlock | None:
         return None
     middle = RECORD_HEAD_BYTES + int.from_bytes(record[4:8], "big")
     return StoredBlock(
-        height=Height(int.from_bytes(record[12:20], "big")),
+        height=Height(decode_height(record)),
         block_hash=BlockHash(record[20:52]),
         block=record[RECORD_HEAD_BYTES:middle],
         proof=record[middle:-CHECKSUM_BYTES],

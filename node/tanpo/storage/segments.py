@@ -2,7 +2,8 @@
 
 A folder of files named by the first height in them; `blockfile` has their format. Each append is on disk
 before the next begins, hence at most one record, the last, can be torn by a crash; whatever else does not
-verify is damage.
+verify is damage. Damage to blocks from before the chain here begins is stepped over: nobody reads them, and
+they go with their file.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tanpo.storage.blockfile import (
     StoredBlock,
     decode_head,
     decode_header,
+    decode_height,
     decode_record,
     encode_header,
     encode_record,
@@ -115,6 +117,9 @@ class BlockSegments:
         self._failure: LedgerError | None = None
         self._holds = 0
         self.height = Height(first - 1)
+        self.passed_over: set[int] = set()
+        """Damaged blocks from before the first, as far as their files have been read: nobody needs them, but
+        a disk that did that may do more."""
 
     @classmethod
     def open(
@@ -282,6 +287,8 @@ class BlockSegments:
         with guarded_io(segment.path):
             content = segment.path.read_bytes()
         _index_records(segment, content)
+        while self._pass_over(segment, content):
+            _index_records(segment, content)
         self._indexed[first] = segment
         self.height = Height(segment.last)
         self._require(synced, segment.path, segment.end)
@@ -385,12 +392,29 @@ class BlockSegments:
             end = os.fstat(descriptor).st_size
             while segment.end < end:
                 size = decode_head(read_at(descriptor, RECORD_HEAD_BYTES, segment.end), salt)
-                if size is None or segment.end + size > end:
+                if size is not None and segment.end + size <= end:
+                    segment.offsets.append(segment.end + size)
+                elif not self._pass_over(segment, path.read_bytes()):
                     break
-                segment.offsets.append(segment.end + size)
         if segment.end != end or segment.last != following - 1:
             raise _damaged(path, segment.end, f"the file ends with block {segment.last}, not {following - 1}")
         return segment
+
+    def _pass_over(self, segment: Segment, content: bytes) -> bool:
+        """Step over damage up to the next head of a block no later than the first, and return whether there
+        is one: the blocks in between are not read."""
+        damaged = segment.last + 1
+        at = content.find(RECORD_MAGIC, segment.end + 1) if damaged < self._first else -1
+        while at >= 0:
+            head = content[at : at + RECORD_HEAD_BYTES]
+            # A transaction may hold a copy of a head, of a block before it: nobody can make one of a later.
+            following = decode_height(head) if decode_head(head, segment.salt) else 0
+            if damaged < following <= self._first:
+                self.passed_over.update(range(damaged, following))
+                segment.offsets.extend([at] * (following - damaged))
+                return True
+            at = content.find(RECORD_MAGIC, at + 1)
+        return False
 
     def _open_reader(self, path: Path) -> int:
         """Return a descriptor for reading `path`. One is kept: readers walk along the chain."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from tanpo.ledger.errors import LedgerError, PeerFault, Reason
 from tanpo.ledger.lineage import Lineage, decode_header
 from tanpo.ledger.snapshotproof import decode_step
@@ -24,6 +25,7 @@ from tanpo.node.outcome import OutcomeState
 from tanpo.node.proofs import Proofs
 from tanpo.node.reads import Reads
 from tanpo.node.retention import DAY_MS, Retention, RetentionPolicy
+from tanpo.node.snapshotting import Snapshotting
 from tanpo.testing.chain import BLOCK_MS, START_MS, Chain, change_validators, open_copy
 
 FAR = 10**6
@@ -133,6 +135,30 @@ def test_blocks_of_the_last_days_stay_by_the_time_of_blocks(chain: Chain) -> Non
     retention.notice(chain.execution.tip_time_ms)
     asyncio.run(retention.prune())
     assert retention.first_height == 19
+
+
+def test_damage_to_pruned_blocks_stops_nothing_and_the_log_tells_of_it(chain: Chain) -> None:
+    grow(chain, 20)
+    assert prune(chain, blocks=5) == 16
+    path = chain.execution.store.segments.find_path(Height(1))
+    start = chain.execution.store.segments._indexed[1].offsets[9]
+    chain.close()
+    content = bytearray(path.read_bytes())
+    content[start + 200] ^= 1
+    path.write_bytes(content)
+    chain.reopen()
+    execution, store = chain.execution, chain.execution.store
+    lineage = KnownLineage(store, lambda: execution.machine, chain.genesis)
+    snapshots = Snapshotting.open(
+        chain.folder, store=store, lineage=lineage, every_blocks=0, metrics=Metrics()
+    )
+    with capture_logs() as told:
+        Retention.open(
+            chain.folder, store, chain.genesis, RetentionPolicy(blocks=5), snapshots, lineage, Metrics()
+        )
+    assert [(one["log_level"], one["first"], one["last"]) for one in told] == [("warning", 10, 10)]
+    assert make_reads(chain).block(16).height == 16
+    grow(chain, 1)
 
 
 def test_what_holds_pruning_up(chain: Chain) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tanpo.ledger.errors import CorruptState, Reason
+from tanpo.ledger.errors import CorruptState, Reason, UsageError
 from tanpo.ledger.types import Height, NetworkId
 from tanpo.storage.blockfile import HEADER_BYTES, StoredBlock
 from tanpo.storage.segments import BlockSegments
@@ -144,3 +145,85 @@ def test_every_flipped_bit_of_a_full_file_is_found_when_it_is_read(folder: Path,
         with pytest.raises(CorruptState):
             read_all(segments)
         segments.close()
+
+
+def damage(path: Path, offsets: list[int]) -> None:
+    content = bytearray(path.read_bytes())
+    for offset in offsets:
+        content[offset] ^= 0x40
+    path.write_bytes(content)
+
+
+def open_from(folder: Path, first: int, segment_bytes: int) -> BlockSegments:
+    return BlockSegments.open(
+        folder, network_id=NETWORK, synced=Height(10), segment_bytes=segment_bytes, first=first
+    )
+
+
+@pytest.mark.parametrize("is_full", [False, True], ids=["last file", "full file"])
+@pytest.mark.parametrize("where", ["magic", "head", "end", "two", "length"])
+def test_damage_to_blocks_before_the_first_is_stepped_over(
+    tmp_path: Path, chain: Any, where: str, is_full: bool
+) -> None:
+    """Those of heights 3 and 4 were pruned, and share a file with blocks that were not."""
+    folder = tmp_path / "blocks"
+    segments = open_segments(folder, segment_bytes=1 << 20)
+    for height in range(1, 11):
+        segments.append(chain.block(height))
+    offsets = list(segments._indexed[1].offsets)
+    segments.close()
+    if is_full:  # The next block opens another file.
+        segments = open_segments(folder, segment_bytes=1)
+        segments.append(chain.block(11))
+        segments.close()
+    path = files_of(folder)[0]
+    third, fourth, fifth = offsets[2:5]
+    places = {
+        "magic": [third],
+        "head": [third + 30],
+        "end": [fourth - 1],
+        "two": [third + 5, fourth + 100],
+        "length": [third + 4],
+    }
+    damage(path, places[where])
+    before = path.read_bytes()
+
+    segments = open_from(folder, 5, 1 << 20)
+    for height in range(5, 11):
+        assert segments.read(Height(height)) == chain.block(height)
+        assert segments.read_hash(Height(height)) == chain.block(height).block_hash
+    found = {"two": {3, 4}}.get(where, {3})
+    # Of a full file heads are read, and nothing else.
+    assert segments.passed_over == (found - {4} - ({3} if where == "end" else set()) if is_full else found)
+    with pytest.raises(UsageError, match="block 4 is not stored"):
+        segments.read(Height(4))
+    segments.append(chain.block(12 if is_full else 11))
+    segments.close()
+    assert path.read_bytes()[: len(before)] == before
+
+    # One byte of a block that is needed, and nothing is stepped over.
+    damage(path, [fifth])
+    with pytest.raises(CorruptState, match="offset"):
+        open_from(folder, 5, 1 << 20).read(Height(9))
+
+
+def test_a_head_copied_into_an_earlier_block_does_not_pass_for_the_record(tmp_path: Path, chain: Any) -> None:
+    """Whoever saw the file may put a head of it into a transaction, and the disk may damage what is there."""
+    folder = tmp_path / "blocks"
+    segments = open_segments(folder, segment_bytes=1 << 20)
+    segments.append(chain.block(1))
+    segments.append(chain.block(2))
+    start, stop = segments._indexed[1].offsets[1:]
+    stolen = files_of(folder)[0].read_bytes()[start:stop]
+    segments.append(replace(chain.block(3), block=stolen))
+    for height in range(4, 11):
+        segments.append(chain.block(height))
+    third = segments._indexed[1].offsets[2]
+    segments.close()
+    damage(files_of(folder)[0], [third])
+    segments = open_from(folder, 5, 1 << 20)
+    assert segments.passed_over == {3}
+    assert [segments.read(Height(height)) for height in range(5, 11)] == [
+        chain.block(height) for height in range(5, 11)
+    ]
+    segments.close()
