@@ -73,7 +73,7 @@ fuzz-front: setup ## feed the contract checker hostile text for SECONDS=, from S
 bench: setup ## measure swaps a second and latency, as JSON
 	$(RUN)/tanpo bench
 
-figures: setup ## measure WHAT=containers|gas|deploy|vm|attacks|contracts|worker|reads|tree|proofs|snapshot|retention|replay|growth with what bench/ holds, as JSON
+figures: setup ## measure WHAT=containers|gas|deploy|vm|attacks|contracts|worker|reads|tree|lifting|proofs|snapshot|retention|replay|growth with what bench/ holds, as JSON
 	$(RUN)/python bench/$(or $(WHAT),gas).py
 
 model: setup ## explore small instances of the protocol whole, and without each rule; needs spin and gcc

@@ -31,6 +31,8 @@ BLOCKS = 32
 VALUE_BYTES = int(os.environ.get("FAULT_VALUE_BYTES", "300000"))
 """By default so much that LevelDB's log becomes a table twice, and the segments are several."""
 SEGMENT_BYTES = 7 * VALUE_BYTES
+LOG_FILE_BYTES = 2_000
+"""So little that the log of the tree opens files and removes them, and old records are lifted."""
 SNAPSHOT_EVERY = 4
 
 
@@ -58,7 +60,13 @@ def make_record(height: int) -> bytes:
 
 def open_ledger(folder: Path) -> LedgerStore:
     """Open the ledger, and begin it if it is new."""
-    store = LedgerStore.open(folder / "data", network_id=NETWORK, window=5, segment_bytes=SEGMENT_BYTES)
+    store = LedgerStore.open(
+        folder / "data",
+        network_id=NETWORK,
+        window=5,
+        segment_bytes=SEGMENT_BYTES,
+        log_file_bytes=LOG_FILE_BYTES,
+    )
     if not store.is_initialised:
         store.initialise({}, block_hash=BlockHash(NETWORK), receipts_root=MerkleRoot(bytes(32)))
     return store

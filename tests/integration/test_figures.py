@@ -51,6 +51,14 @@ def test_proofs_of_a_state_are_small() -> None:
     assert set(figures["files"]) == {"receipt", "balance", "absence"}
 
 
+def test_what_a_block_lifts_is_measured() -> None:
+    sizes = ("--keys", "1000", "--touched", "400", "--blocks", "5", "--window", "2", "--file-bytes", "300000")
+    figures = run("lifting.py", *sizes)
+    assert figures["blocks_that_lifted"] > 0
+    assert figures["with"]["lifted_bytes"]["worst"] >= figures["with"]["lifted_bytes"]["mean"] > 0
+    assert 0 < figures["with"]["dead_share"]["mean"] < 1
+
+
 def test_deploy_of_a_shape_is_measured_on_each_engine() -> None:
     figures = run("deploy.py", "texts", "large_types")
     assert {one["shape"] for one in figures["shapes"]} == {"texts", "large_types"}

@@ -51,6 +51,7 @@ from tanpo.storage.layout import (
     tx_key,
 )
 from tanpo.storage.listing import Listing
+from tanpo.storage.nodelog import LOG_FILE_BYTES
 from tanpo.storage.positions import PositionIndex
 from tanpo.storage.proving import ShownTree, show_ranges
 from tanpo.storage.pruning import Pruner
@@ -129,6 +130,7 @@ class LedgerStore:
         cache_records: int = CACHE_RECORDS_DEFAULT,
         block_cache_bytes: int = BLOCK_CACHE_BYTES_DEFAULT,
         segment_bytes: int = SEGMENT_BYTES_DEFAULT,
+        log_file_bytes: int = LOG_FILE_BYTES,
         blocks: Path | None = None,
     ) -> LedgerStore:
         """Open or create the ledger in the folder `path`, and verify what a crash may have left behind.
@@ -154,7 +156,9 @@ class LedgerStore:
                 write_buffer_bytes=WRITE_BUFFER_BYTES,
             )
             opened.callback(database.close)
-            tree = StateTree.open(database, window=window, cache_records=cache_records)
+            tree = StateTree.open(
+                database, window=window, cache_records=cache_records, file_bytes=log_file_bytes
+            )
             opened.callback(tree.close)
             segments = BlockSegments.open(
                 blocks or path / BLOCKS_NAME,

@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Final
 
 from tanpo.ledger.errors import CorruptState, Reason, UsageError
-from tanpo.storage.files import corrupt, guarded_io, read_at, sync_folder, write_at
+from tanpo.storage.files import Leaving, corrupt, guarded_io, read_at, sync_folder, write_at
 
 LOG_FILE_BYTES: Final = 64 << 20
 """Past this size the next block opens a new file. They are dropped whole."""
 
 LOG_SUFFIX: Final = ".nodes"
+
+FILES_OPEN_MAX: Final = 64
+"""Files held open at once; a large state has hundreds, and a process may be allowed a thousand."""
 
 _WRITE_BYTES: Final = 1 << 20
 
@@ -35,7 +38,8 @@ class NodeLog:
         self._remedy = remedy
         self._file_bytes = file_bytes
         self._starts: list[int] = []
-        self._files: list[int] = []
+        self._opened: dict[int, int] = {}
+        self._leaving = Leaving()
         self._holds = 0
         self._is_closed = False
 
@@ -76,7 +80,7 @@ class NodeLog:
         with guarded_io(self._folder):
             if not self._starts or position - self._starts[-1] >= self._file_bytes:
                 self._create(position)
-            file, at = self._files[-1], position - self._starts[-1]
+            file, at = self._open_file(self._starts[-1]), position - self._starts[-1]
             waiting = bytearray()
             for part in parts:
                 waiting += part
@@ -94,22 +98,32 @@ class NodeLog:
         if which < 0:
             return None
         with guarded_io(self._folder):
-            return read_at(self._files[which], size, position - self._starts[which])
+            start = self._starts[which]
+            return read_at(self._open_file(start), size, position - start)
 
     def drop(self, low: int) -> None:
-        """Remove the files whose records all lie below `low`, unless a copy of them is being made."""
-        if self._holds:
-            return
-        count = bisect_right(self._starts, low) - 1
+        """Remove the files whose records all lie below `low`, unless a copy of them is being made.
+
+        Their names are gone when this returns, and their room piece by piece with the calls that follow.
+        """
+        self._check_open()
         with guarded_io(self._folder):
-            for _ in range(count):
-                os.close(self._files.pop(0))
-                self._name(self._starts.pop(0)).unlink()
+            self._leaving.shrink()
+            if self._holds:
+                return
+            for _ in range(bisect_right(self._starts, low) - 1):
+                start = self._starts.pop(0)
+                self._leaving.add(self._name(start), self._opened.pop(start, None))
 
     def hold(self) -> Callable[[], None]:
         """Let no file be removed until what this returns is called."""
         self._holds += 1
         return self._release
+
+    def find_stop(self, position: int) -> int | None:
+        """Return where the file that holds a position ends, `None` if it is the last."""
+        which = bisect_right(self._starts, position)
+        return self._starts[which] if which < len(self._starts) else None
 
     def list_ends(self, end: int) -> list[tuple[Path, int]]:
         """Return the files and how many bytes of each are records, if the log ends at `end`."""
@@ -119,8 +133,9 @@ class NodeLog:
 
     def close(self) -> None:
         """Close every file. Closing twice does nothing."""
-        while self._files:
-            os.close(self._files.pop())
+        self._leaving.close()
+        while self._opened:
+            os.close(self._opened.popitem()[1])
         self._is_closed = True
 
     def _take(self, path: Path, end: int) -> None:
@@ -132,19 +147,19 @@ class NodeLog:
             path.unlink()
             return
         self._check_last(start)
-        self._files.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         self._starts.append(start)
 
     def _cut(self, end: int) -> None:
-        if self._files:
+        if self._starts:
             self._check_last(end)
-            os.ftruncate(self._files[-1], end - self._starts[-1])
+            os.ftruncate(self._open_file(self._starts[-1]), end - self._starts[-1])
 
     def _check_last(self, stop: int) -> None:
         """Raise `CorruptState` unless the last file reaches to `stop`."""
-        if not self._files:
+        if not self._starts:
             return
-        start, size = self._starts[-1], os.fstat(self._files[-1]).st_size
+        start = self._starts[-1]
+        size = self._name(start).stat().st_size
         if start + size < stop:
             raise self._damaged(self._name(start), "is too short", size, stop - start)
 
@@ -153,10 +168,18 @@ class NodeLog:
         return corrupt(path, what, value=value, limit=limit, remedy=self._remedy)
 
     def _create(self, position: int) -> None:
-        path = self._name(position)
-        self._files.append(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(self._name(position), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._starts.append(position)
         sync_folder(self._folder)
+
+    def _open_file(self, start: int) -> int:
+        """Return a descriptor of a file. The one opened longest ago makes room for another."""
+        file = self._opened.get(start)
+        if file is None:
+            if len(self._opened) >= FILES_OPEN_MAX:
+                os.close(self._opened.pop(next(iter(self._opened))))
+            file = self._opened[start] = os.open(self._name(start), os.O_RDWR | os.O_CLOEXEC)
+        return file
 
     def _name(self, start: int) -> Path:
         return self._folder / f"{start:016d}{LOG_SUFFIX}"

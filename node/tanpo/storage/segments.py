@@ -32,6 +32,7 @@ from tanpo.storage.blockfile import (
     encode_record,
 )
 from tanpo.storage.files import (
+    Leaving,
     corrupt,
     create_synced,
     guarded_io,
@@ -116,6 +117,7 @@ class BlockSegments:
         self._writer = -1
         self._failure: LedgerError | None = None
         self._holds = 0
+        self._leaving = Leaving()
         self.height = Height(first - 1)
         self.passed_over: set[int] = set()
         """Damaged blocks from before the first, as far as their files have been read: nobody needs them, but
@@ -229,6 +231,7 @@ class BlockSegments:
         """Read no block before `first` any more, and remove the files that hold none but those.
 
         While somebody holds the files none is removed; call it again later. A crash in between leaves some.
+        Their names are gone when this returns, and their room piece by piece with the calls that follow.
 
         Raises:
             CorruptState: the disk refuses.
@@ -240,13 +243,14 @@ class BlockSegments:
         )
         self._first = first
         passed = bisect_right(self._firsts, first) - 1
-        if self._holds or passed <= 0:
-            return
         with guarded_io(self._folder):
+            self._leaving.shrink()
+            if self._holds or passed <= 0:
+                return
             for number in self._firsts[:passed]:
                 if self._reader_path == self._path(number):
                     self._close_reader()
-                self._path(number).unlink()
+                self._leaving.add(self._path(number), None)
             sync_folder(self._folder)
         for number in self._firsts[:passed]:
             self._indexed.pop(number, None)
@@ -254,6 +258,7 @@ class BlockSegments:
 
     def close(self) -> None:
         """Close every file."""
+        self._leaving.close()
         self._close_reader()
         if self._writer >= 0:
             os.close(self._writer)

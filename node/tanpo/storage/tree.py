@@ -34,6 +34,10 @@ WINDOW_DEFAULT: Final = 1000
 CACHE_RECORDS_DEFAULT: Final = 200_000
 """Inner records kept in memory: about 40 MB."""
 
+_LIFTED_BYTES: Final = 512 << 10
+"""What a block lifts of old records at most, unless that is less than a quarter of what it writes: 20 ms.
+Were all blocks so large, the log would grow to seven times all that is in use instead of six."""
+
 NO_HEIGHT: Final = Height(-1)
 """The height of a store that holds nothing yet, not even genesis."""
 
@@ -232,11 +236,15 @@ class StateTree:
         """Write again, at the end of the log, some of what lies far behind it and is still in use.
 
         Far is four times all that is in use, and a file at least: of so much at most a quarter is used, and
-        a byte that is written again frees four. A block lifts no more than it wrote itself.
+        a byte that is written again frees four. To keep up, blocks have to lift a third of what they write.
+        One file after the other is emptied: in the order of the tree alone, what was written since would
+        come first wherever it lies further ahead in it, and the oldest file might stay for ever.
         """
-        low = update.start - max(4 * update.live, self._spare)
-        if update.root.low < low:
-            update.lift(low, update.end - update.start)
+        low, written = update.start - max(4 * update.live, self._spare), update.end - update.start
+        end_max = update.end + max(min(written // 2, _LIFTED_BYTES), written // 4)
+        while update.root.low < low and update.end < end_max:
+            stop = self.source.log.find_stop(update.root.low)
+            update.lift(low if stop is None else min(low, stop), end_max - update.end)
 
     def _evict(self) -> None:
         """Drop the deepest records beyond the cache's size: each serves the fewest keys."""

@@ -104,7 +104,9 @@ class Update:
         Raises:
             CorruptState: as `apply`.
         """
-        self._root = self._lift(0, ROOT_PID, self._root, encode_position(low), self.end + bytes_max)
+        first, end_max = encode_position(low), self.end + bytes_max
+        if self._root[2] < first and self.end < end_max:
+            self._root = self._lift(0, ROOT_PID, self._root, first, end_max)
 
     def _inner(self, depth: int, pid: int, slot: Slot, changes: list[bytes]) -> Slot:
         before = self._read_inner(depth, pid, slot)
@@ -169,8 +171,7 @@ class Update:
         return self._write_bucket(pid, entries) if entries else EMPTY_SLOT
 
     def _lift(self, depth: int, pid: int, slot: Slot, low: bytes, end_max: int) -> Slot:
-        if slot[2] >= low or self.end >= end_max:
-            return slot
+        """Write a node again that lies, or leads to one that lies, below `low`."""
         if slot[0] != INNER:
             bucket = self._read_bucket(pid, slot)
             self.live -= len(bucket)
@@ -179,10 +180,10 @@ class Update:
         before = self._read_inner(depth, pid, slot)
         record = bytearray(before)
         for which in range(4):
-            child = child_slot(before, which)
-            _put_child(record, which, self._lift(depth + 1, pid << 2 | which, child, low, end_max))
-        if record == before:
-            return slot
+            at_low = LOWS_AT + POSITION_BYTES * which
+            if before[at_low : at_low + POSITION_BYTES] < low and self.end < end_max:
+                child = child_slot(before, which)
+                _put_child(record, which, self._lift(depth + 1, pid << 2 | which, child, low, end_max))
         self.live -= INNER_STORED_BYTES
         after = bytes(record)
         return self._write_inner(pid, after, slot[3])

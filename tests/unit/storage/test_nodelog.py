@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tanpo.ledger.errors import CorruptState, UsageError
-from tanpo.storage.nodelog import NodeLog
+from tanpo.storage import files
+from tanpo.storage.nodelog import FILES_OPEN_MAX, NodeLog
 
 FILE_BYTES = 100
 
@@ -46,6 +48,63 @@ def test_files_go_whole_and_only_below_what_is_needed(log: NodeLog) -> None:
     assert log.read(120, 1) == b"2"
     log.drop(10_000)
     assert [path.name for path, _ in log.list_ends(600)] == [f"{480:016d}.nodes"]
+
+
+def count_room(folder: Path) -> int:
+    """Return the bytes of the files without a name that this process still has of a folder."""
+    found = 0
+    for path in list(Path("/proc/self/fd").iterdir()):
+        with suppress(FileNotFoundError):  # That of the listing itself.
+            name = str(path.readlink())
+            if name.startswith(str(folder)) and name.endswith(" (deleted)"):
+                found += path.stat().st_size
+    return found
+
+
+def test_the_room_of_a_file_is_given_back_piece_by_piece(
+    log: NodeLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LEAVING_BYTES", 50)
+    log.drop(240)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [f"{n:016d}.nodes" for n in (240, 360, 480)]
+    assert log.read(239, 1) is None
+    found = [count_room(tmp_path)]
+    for _ in range(7):
+        log.drop(240)
+        found.append(count_room(tmp_path))
+    assert found == [240, 190, 140, 120, 70, 20, 0, 0]
+    log.drop(480)
+    log.close()
+    assert count_room(tmp_path) == 0
+
+
+def test_of_many_files_that_go_at_once_few_are_left_to_the_blocks_that_follow(tmp_path: Path) -> None:
+    log = open_log(tmp_path, 0, 0)
+    for number in range(20):
+        log.append(100 * number, [b"%d" % (number % 10) * 100])
+    log.drop(1900)
+    assert count_room(tmp_path) == 100 * files.LEAVING_FILES_MAX
+    assert log.read(1950, 1) == b"9"
+    log.close()
+
+
+def test_a_log_of_many_files_holds_few_open(tmp_path: Path) -> None:
+    count = 2 * FILES_OPEN_MAX
+    log = open_log(tmp_path, 0, 0)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(count):
+        log.append(100 * number, [b"%d" % (number % 10) * 100])
+    for _ in range(2):
+        assert [log.read(100 * n + 50, 1) for n in range(count)] == [b"%d" % (n % 10) for n in range(count)]
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= FILES_OPEN_MAX
+    log.close()
+    again = open_log(tmp_path, 100, 100 * count)
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= 1
+    assert not (tmp_path / f"{0:016d}.nodes").exists()
+    assert [again.read(100 * n, 1) for n in range(count)] == [None] + [
+        b"%d" % (n % 10) for n in range(1, count)
+    ]
+    again.close()
 
 
 def test_no_file_goes_while_a_copy_is_made(log: NodeLog) -> None:

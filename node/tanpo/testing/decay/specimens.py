@@ -35,6 +35,8 @@ NETWORK: Final = NetworkId(sha256(b"network").digest())
 BLOCKS: Final = 24
 PROMISES: Final = 8
 SEGMENT_BYTES: Final = 1500
+LOG_FILE_BYTES: Final = 1_500
+"""So little that the log of the tree has several files, and lost the first ones."""
 PASSPHRASE: Final = b"a passphrase for a test"
 BACKUP_NAME: Final = "backup"
 
@@ -131,7 +133,9 @@ def _state(height: int) -> list[tuple[bytes, bytes]]:
 
 
 def _open_ledger(path: Path) -> LedgerStore:
-    return LedgerStore.open(path, network_id=NETWORK, window=5, segment_bytes=SEGMENT_BYTES)
+    return LedgerStore.open(
+        path, network_id=NETWORK, window=5, segment_bytes=SEGMENT_BYTES, log_file_bytes=LOG_FILE_BYTES
+    )
 
 
 def _initialise(store: LedgerStore) -> None:
