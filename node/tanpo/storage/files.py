@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable, 
 
 DISK_FULL_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """No space, quota used up, or a file above the process's size limit: the operator frees or grants room."""
+
+_FILES_USED_UP_ERRORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 LOCK_NAME: Final = "lock"
 
@@ -54,6 +57,13 @@ def system_error(error: OSError, path: Path) -> LedgerError:
     """Return our error for an operating system error met while reading or writing `path`."""
     if error.errno in DISK_FULL_ERRORS:
         return disk_full(path)
+    if error.errno in _FILES_USED_UP_ERRORS:
+        return corrupt(
+            path,
+            f"no more files can be opened: {error.strerror}; nothing is damaged, and the node stops",
+            limit=f"{resource.getrlimit(resource.RLIMIT_NOFILE)[0]} open files",
+            remedy="let the node open 4096 or more (`ulimit -n`, `LimitNOFILE=`), then start it again",
+        )
     return corrupt(
         path,
         f"the operating system refused: {error.strerror or error}",
@@ -148,8 +158,7 @@ def _write(path: Path, content: bytes, how: int) -> None:
 class Leaving:
     """Files without a name whose room is given back a few mebibytes at a time.
 
-    To remove 64 MiB at once takes the kernel up to 50 ms. A crash gives back all that is left. Of more than
-    four files the first goes at once: whoever is in a hurry waits.
+    To remove 64 MiB at once takes the kernel up to 50 ms. A crash gives back all that is left.
     """
 
     def __init__(self) -> None:
@@ -160,18 +169,22 @@ class Leaving:
         closed here in the end."""
         self._files.append(os.open(path, os.O_RDWR | os.O_CLOEXEC) if opened is None else opened)
         path.unlink()
-        if len(self._files) > LEAVING_FILES_MAX:
-            os.close(self._files.pop(0))
 
-    def shrink(self) -> None:
-        """Give back one piece."""
-        if not self._files:
-            return
-        size = os.fstat(self._files[0]).st_size - LEAVING_BYTES
-        if size > 0:
-            os.ftruncate(self._files[0], size)
-        else:
-            os.close(self._files.pop(0))
+    @property
+    def has_room(self) -> bool:
+        """Whether few are waiting: another one may be added."""
+        return len(self._files) < LEAVING_FILES_MAX
+
+    def shrink(self, least_bytes: int = 0) -> None:
+        """Give back one piece, of so many bytes at least."""
+        piece = max(LEAVING_BYTES, least_bytes)
+        while self._files and piece > 0:
+            size = os.fstat(self._files[0]).st_size
+            if size > piece:
+                os.ftruncate(self._files[0], size - piece)
+            else:
+                os.close(self._files.pop(0))
+            piece -= size
 
     def close(self) -> None:
         """Give back all that is left."""

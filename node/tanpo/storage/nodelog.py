@@ -41,6 +41,7 @@ class NodeLog:
         self._opened: dict[int, int] = {}
         self._leaving = Leaving()
         self._holds = 0
+        self._appended = 0
         self._is_closed = False
 
     @classmethod
@@ -90,6 +91,7 @@ class NodeLog:
                     waiting.clear()
             write_at(file, bytes(waiting), at)
             os.fdatasync(file)
+        self._appended += at + len(waiting) - (position - self._starts[-1])
 
     def read(self, position: int, size: int) -> bytes | None:
         """Return `size` bytes, fewer only where a file ends; `None` if the log begins behind `position`."""
@@ -104,14 +106,14 @@ class NodeLog:
     def drop(self, low: int) -> None:
         """Remove the files whose records all lie below `low`, unless a copy of them is being made.
 
-        Their names are gone when this returns, and their room piece by piece with the calls that follow.
+        Their room comes back piece by piece with the calls that follow, faster than blocks take it. Of many,
+        as after a copy that took long, a few lose their names now, and the others in turn.
         """
         self._check_open()
         with guarded_io(self._folder):
-            self._leaving.shrink()
-            if self._holds:
-                return
-            for _ in range(bisect_right(self._starts, low) - 1):
+            self._leaving.shrink(2 * self._appended)
+            self._appended = 0
+            while not self._holds and self._leaving.has_room and bisect_right(self._starts, low) > 1:
                 start = self._starts.pop(0)
                 self._leaving.add(self._name(start), self._opened.pop(start, None))
 

@@ -248,6 +248,8 @@ class BlockSegments:
             if self._holds or passed <= 0:
                 return
             for number in self._firsts[:passed]:
+                if not self._leaving.has_room:
+                    self._leaving.shrink(self._segment_bytes)
                 if self._reader_path == self._path(number):
                     self._close_reader()
                 self._leaving.add(self._path(number), None)

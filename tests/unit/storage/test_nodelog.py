@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -72,20 +74,71 @@ def test_the_room_of_a_file_is_given_back_piece_by_piece(
     for _ in range(7):
         log.drop(240)
         found.append(count_room(tmp_path))
-    assert found == [240, 190, 140, 120, 70, 20, 0, 0]
+    assert found == [240, 190, 140, 90, 40, 0, 0, 0]
     log.drop(480)
     log.close()
     assert count_room(tmp_path) == 0
 
 
-def test_of_many_files_that_go_at_once_few_are_left_to_the_blocks_that_follow(tmp_path: Path) -> None:
+def test_many_files_that_could_go_at_once_go_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a long copy: no block waits for all of them, and what blocks write comes back faster."""
+    monkeypatch.setattr(files, "LEAVING_BYTES", 50)
     log = open_log(tmp_path, 0, 0)
+    release = log.hold()
     for number in range(20):
         log.append(100 * number, [b"%d" % (number % 10) * 100])
+        log.drop(100 * number)
+    release()
+    assert len(list(tmp_path.iterdir())) == 20
     log.drop(1900)
-    assert count_room(tmp_path) == 100 * files.LEAVING_FILES_MAX
-    assert log.read(1950, 1) == b"9"
+    assert (count_room(tmp_path), len(list(tmp_path.iterdir()))) == (400, 16)
+    sizes = []
+    for number in range(20, 40):
+        log.append(100 * number, [b"%d" % (number % 10) * 100])
+        log.drop(100 * number)
+        sizes.append(count_room(tmp_path) + sum(path.stat().st_size for path in tmp_path.iterdir()))
+        assert count_room(tmp_path) <= 400
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] <= 500
+    assert log.read(3950, 1) == b"9"
     log.close()
+
+
+def test_a_removed_file_that_a_power_cut_brings_back_cut_short_is_removed_again(tmp_path: Path) -> None:
+    log = open_log(tmp_path, 0, 0)
+    for number in range(4):
+        log.append(100 * number, [b"%d" % number * 100])
+    log.drop(300)
+    log.close()
+    for back, size in ((0, 100), (100, 7), (200, 0)):
+        (tmp_path / f"{back:016d}.nodes").write_bytes(bytes(size))
+        again = open_log(tmp_path, 310, 400)
+        assert [path.name for path in tmp_path.iterdir()] == [f"{300:016d}.nodes"]
+        assert again.read(399, 1) == b"3"
+        again.close()
+
+
+def test_a_process_that_may_open_no_more_files_is_told_so(tmp_path: Path) -> None:
+    log = open_log(tmp_path, 0, 0)
+    log.append(0, [b"x" * 100])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    held = [os.dup(0) for _ in range(used + 1)]  # No number below the limit is free.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 1, hard))
+    try:
+        with pytest.raises(CorruptState, match="no more files can be opened") as refusal:
+            log.append(100, [b"y"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for number in held:
+            os.close(number)
+    assert refusal.value.limit == f"{used + 1} open files"
+    assert "ulimit -n" in refusal.value.remedy
+    log.close()
+    again = open_log(tmp_path, 0, 100)
+    again.append(100, [b"y"])
+    assert again.read(99, 2) == b"x"
+    again.close()
 
 
 def test_a_log_of_many_files_holds_few_open(tmp_path: Path) -> None:
