@@ -14,7 +14,15 @@ from tanpo.ledger.types import BlockHash, Height, NetworkId
 from tanpo.storage import StoredBlock
 from tanpo.storage.backup import BackupReader, Manifest
 from tanpo.storage.beginning import BEGINNING_KEY
-from tanpo.storage.blockfile import HEADER_BYTES, RECORD_HEAD_BYTES, decode_head, decode_header, decode_record
+from tanpo.storage.blockfile import (
+    HEADER_BYTES,
+    RECORD_HEAD_BYTES,
+    RECORD_MAGIC,
+    decode_head,
+    decode_header,
+    decode_height,
+    decode_record,
+)
 from tanpo.storage.copying import ROWS_NAME, RowReader
 from tanpo.storage.database import CHECKSUM_BYTES, seal
 from tanpo.storage.layout import BLOCKS_NAME, decode_executed, executed_key
@@ -68,7 +76,10 @@ class Inspector:
         height, block_hash = 0, BlockHash(self._network_id)
         if self._chain is not None:
             height, block_hash = self._chain.height, self._chain.block_hash
-            if self._chain.first > max(1, self._beginning):
+            is_short = self._chain.first > max(1, self._beginning)
+            if self._chain.damaged and (is_short or self._chain.is_lost):
+                raise self._wrong(f"block {self._chain.damaged} is damaged")
+            if is_short:
                 raise self._wrong(f"its blocks begin with {self._chain.first}, and its state follows another")
         for part, found, expected in (
             ("network", self._network_id.hex(), origin.network_id),
@@ -145,17 +156,21 @@ class _ChainReader:
     """Reads segments as they come, and follows the chain from block to block.
 
     `first` is the first of them. Those of a ledger that joined by a snapshot do not follow genesis, and the
-    parent of the first is not there to be compared.
+    parent of the first is not there to be compared. What comes before a damaged block counts for nothing:
+    `first` is then the first behind it, and a pruned ledger may not need more. `damaged` is the last one that
+    is, and `is_lost` says that no sound block came after it.
     """
 
     def __init__(self, network_id: NetworkId, wrong: Callable[[str], CorruptState]) -> None:
         self.height = Height(0)
         self.first = Height(0)
+        self.damaged = Height(0)
         self.block_hash = BlockHash(network_id)
         self._network_id = network_id
         self._wrong = wrong
         self._file = ""
         self._salt: bytes | None = None
+        self.is_lost = False
         self._waiting = bytearray()
 
     def feed(self, name: str, data: bytes) -> None:
@@ -166,34 +181,59 @@ class _ChainReader:
             self._read_header()
         while self._salt is not None and len(self._waiting) >= RECORD_HEAD_BYTES:
             size = decode_head(bytes(self._waiting[:RECORD_HEAD_BYTES]), self._salt)
-            if size is None:
-                raise self._wrong(f"{name} holds no record after block {self.height}")
+            if size is None or not self._is_next():
+                self._step_over()
+                continue
             if len(self._waiting) < size:
                 return
-            self._follow(decode_record(bytes(self._waiting[:size]), self._salt))
+            stored = decode_record(bytes(self._waiting[:size]), self._salt)
+            if stored is None:
+                self._step_over()
+                continue
+            self._follow(stored)
             del self._waiting[:size]
 
     def end_file(self) -> None:
-        if self._waiting:
+        if self._waiting and not self.is_lost:
             raise self._wrong(f"{self._file} is cut short after block {self.height}")
+        self._waiting.clear()
+
+    def _is_next(self) -> bool:
+        """Whether the head that waits is of the next block, or of a later one behind a damaged one."""
+        height = decode_height(bytes(self._waiting[:RECORD_HEAD_BYTES]))
+        return height == self.height + 1 or (self.is_lost and height > self.height)
+
+    def _step_over(self) -> None:
+        """Leave out what is damaged, up to where the next record may begin."""
+        if not self.is_lost:
+            self.damaged, self.is_lost = Height(self.height + 1), True
+        at = self._waiting.find(RECORD_MAGIC, 1)
+        # Its first bytes may have come already.
+        del self._waiting[: at if at >= 0 else len(self._waiting) - len(RECORD_MAGIC) + 1]
 
     def _read_header(self) -> None:
         stem = PurePosixPath(self._file).stem
         first = int(stem) if stem.isascii() and stem.isdigit() else -1
         if not self.first and first >= 1:
             self.first, self.height = Height(first), Height(first - 1)
-        if first == self.height + 1:
+        if first == self.height + 1 or (self.is_lost and first > self.height):
+            self._begin(first)
             self._salt = decode_header(bytes(self._waiting[:HEADER_BYTES]), first, self._network_id)
         if self._salt is None:
             raise self._wrong(f"{self._file} is not the segment after block {self.height}")
         del self._waiting[:HEADER_BYTES]
 
-    def _follow(self, stored: StoredBlock | None) -> None:
+    def _begin(self, height: int) -> None:
+        """Go on with this block; if damaged ones came before it, it is the first that counts."""
+        if self.is_lost:
+            self.first, self.height, self.is_lost = Height(height), Height(height - 1), False
+
+    def _follow(self, stored: StoredBlock) -> None:
+        self._begin(stored.height)
         height = Height(self.height + 1)
-        block = None if stored is None else _decode(stored)
+        block = _decode(stored)
         if (
-            stored is None
-            or block is None
+            block is None
             or (stored.height, block.header.height) != (height, height)
             or stored.block_hash != block.block_hash
             or (block.header.parent_hash != self.block_hash and (height > self.first or height == 1))

@@ -80,6 +80,54 @@ def test_a_pruned_node_is_backed_up_and_restored(chain: Chain, tmp_path: Path, h
     other.close()
 
 
+def damage_block(chain: Chain, height: int, at: int) -> None:
+    """Flip a bit of a stored block, so far behind the beginning of its record."""
+    segments = chain.execution.store.segments
+    path = segments.find_path(Height(height))
+    segments.read_hash(Height(height))
+    segment = segments._indexed[int(path.stem)]
+    content = bytearray(path.read_bytes())
+    content[segment.offsets[height - segment.first] + at] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("at", [0, 20, 200], ids=["mark", "head", "block"])
+@pytest.mark.parametrize("heights", [(8,), (7, 8), (3,), (1, 2, 6)], ids=str)
+def test_a_backup_may_hold_damaged_blocks_that_its_ledger_has_forgotten(
+    chain: Chain, tmp_path: Path, heights: tuple[int, ...], at: int
+) -> None:
+    chain.execution.store.segments.hold()  # The files stay, as while another copy is made.
+    for height in heights:
+        damage_block(chain, height, at)
+    prune(chain, 9)
+    assert first_file(chain) == 1
+    back_up(chain, tmp_path / "backup")
+    restored = tmp_path / "restored"
+    restore_backup(
+        SealedFile(path=tmp_path / "backup", passphrase=None),
+        Restoration(data_dir=restored, network_id=chain.genesis.network_id, signing_key=None, keys_dir=None),
+    )
+    other = open_copy(chain, restored)
+    store = other.execution.store
+    assert store.executed == chain.execution.store.executed
+    for height in range(9, BLOCKS + 1):
+        assert store.read_block(Height(height)) == chain.execution.store.read_block(Height(height))
+    other.run()
+    other.close()
+
+
+@pytest.mark.parametrize("at", [0, 20, 200], ids=["mark", "head", "block"])
+@pytest.mark.parametrize("height", [9, 10, BLOCKS])
+def test_a_backup_with_a_damaged_block_that_is_needed_is_refused(
+    chain: Chain, tmp_path: Path, height: int, at: int
+) -> None:
+    prune(chain, 9)
+    damage_block(chain, height, at)
+    back_up(chain, tmp_path / "backup")
+    with pytest.raises(CorruptState, match=f"block {height} is damaged"):
+        inspect(tmp_path / "backup", chain.genesis)
+
+
 def test_a_backup_whose_blocks_do_not_reach_back_to_its_beginning_is_refused(
     chain: Chain, tmp_path: Path
 ) -> None:
