@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, TxId
 from tanpo.storage import BlockCommit, LedgerStore, StoredBlock
+from tanpo.storage.nodelog import LOG_FILE_BYTES
 
 NETWORK = NetworkId(sha256(b"network").digest())
 
@@ -20,12 +21,17 @@ class Chain:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.segment_bytes = 2000
+        self.log_file_bytes = LOG_FILE_BYTES
         self.window = 5
         self.store = self._open()
 
     def _open(self) -> LedgerStore:
         store = LedgerStore.open(
-            self.path, network_id=NETWORK, window=self.window, segment_bytes=self.segment_bytes
+            self.path,
+            network_id=NETWORK,
+            window=self.window,
+            segment_bytes=self.segment_bytes,
+            log_file_bytes=self.log_file_bytes,
         )
         if not store.is_initialised:
             store.initialise(
