@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tanpo.ledger.errors import CorruptState, UsageError
+from tanpo.ledger.errors import CorruptState, Unavailable, UsageError
 from tanpo.storage import files
 from tanpo.storage.nodelog import FILES_OPEN_MAX, NodeLog
 
@@ -116,6 +116,27 @@ def test_a_removed_file_that_a_power_cut_brings_back_cut_short_is_removed_again(
         assert [path.name for path in tmp_path.iterdir()] == [f"{300:016d}.nodes"]
         assert again.read(399, 1) == b"3"
         again.close()
+
+
+@pytest.mark.parametrize("room", [0, 1, 39, 40, 119])
+def test_an_append_that_finds_the_disk_full_leaves_what_was_there(tmp_path: Path, room: int) -> None:
+    log = NodeLog.open(tmp_path, low=0, end=0, remedy="none", file_bytes=1000)
+    log.append(0, [b"x" * 200])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200 + room, hard))
+    try:
+        with pytest.raises(Unavailable, match="is full"):
+            log.append(200, [b"y" * 40, b"y" * 80])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    log.close()
+    [path] = tmp_path.iterdir()
+    assert path.stat().st_size == 200 + room
+    again = NodeLog.open(tmp_path, low=0, end=200, remedy="none", file_bytes=1000)
+    assert path.stat().st_size == 200
+    again.append(200, [b"z" * 50])
+    assert again.read(190, 60) == b"x" * 10 + b"z" * 50
+    again.close()
 
 
 def test_a_process_that_may_open_no_more_files_is_told_so(tmp_path: Path) -> None:
