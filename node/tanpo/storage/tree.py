@@ -34,9 +34,12 @@ WINDOW_DEFAULT: Final = 1000
 CACHE_RECORDS_DEFAULT: Final = 200_000
 """Inner records kept in memory: about 40 MB."""
 
-_LIFTED_BYTES: Final = 512 << 10
-"""What a block lifts of old records at most, unless that is less than a quarter of what it writes: 20 ms.
-Were all blocks so large, the log would grow to seven times all that is in use instead of six."""
+_LIFT_BEYOND: Final = 8
+"""What lies this many times all that is in use behind the end of the log is lifted."""
+
+_LIFT_SHARE: Final = 4
+"""A block lifts one byte for so many that it writes: what fills the log is the busiest time, which must not
+pay twice."""
 
 NO_HEIGHT: Final = Height(-1)
 """The height of a store that holds nothing yet, not even genesis."""
@@ -235,13 +238,12 @@ class StateTree:
     def _lift(self, update: Update) -> None:
         """Write again, at the end of the log, some of what lies far behind it and is still in use.
 
-        Far is four times all that is in use, and a file at least: of so much at most a quarter is used, and
-        a byte that is written again frees four. To keep up, blocks have to lift a third of what they write.
-        One file after the other is emptied: in the order of the tree alone, what was written since would
-        come first wherever it lies further ahead in it, and the oldest file might stay for ever.
+        Of what lies so far behind an eighth is used at most: to keep up, blocks have to lift a seventh of
+        what they write. One file after the other is emptied: in the order of the tree alone, what was written
+        since would come first wherever it lies further ahead in it, and the oldest file might stay for ever.
         """
-        low, written = update.start - max(4 * update.live, self._spare), update.end - update.start
-        end_max = update.end + max(min(written // 2, _LIFTED_BYTES), written // 4)
+        low = update.start - max(_LIFT_BEYOND * update.live, self._spare)
+        end_max = update.end + (update.end - update.start) // _LIFT_SHARE
         while update.root.low < low and update.end < end_max:
             stop = self.source.log.find_stop(update.root.low)
             update.lift(low if stop is None else min(low, stop), end_max - update.end)
