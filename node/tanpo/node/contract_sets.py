@@ -110,13 +110,14 @@ class Programs:
             ContractRefused: it spells none, with every fault.
         """
         key = (name, sha256(source.encode("utf-8")).digest())
-        known, kept = self._kept.get(key, ({}, None))
-        if kept is not None and known == interfaces:
+        called, kept = self._kept.get(key, ({}, None))
+        # What it has no handle of is nothing to it: a genesis and a state list the same contracts in other orders.
+        if kept is not None and all(interfaces.get(one) == known for one, known in called.items()):
             return kept
         compiled = compile_contract(source, name=name, interfaces=interfaces)
         while len(self._kept) >= SOURCES_KEPT_MAX:
             self._kept.pop(next(iter(self._kept)), None)
-        self._kept[key] = (dict(interfaces), compiled)
+        self._kept[key] = ({one: interfaces[one] for one in compiled.handles}, compiled)
         return compiled
 
     def adopt(

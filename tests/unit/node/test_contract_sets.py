@@ -60,6 +60,20 @@ def test_a_contract_is_checked_again_when_what_it_calls_has_another_shape() -> N
         )
 
 
+def test_a_source_is_compiled_once_however_many_contracts_it_does_not_call_there_are() -> None:
+    programs = Programs()
+    stock = programs.compile_source(STOCK, name="stock", interfaces={}).interface
+    shop = programs.compile_source(SHOP, name="shop", interfaces={"stock": stock})
+    other = programs.compile_source(STOCK, name="other", interfaces={}).interface
+    assert programs.compile_source(SHOP, name="shop", interfaces={"other": other, "stock": stock}) is shop
+    changed = programs.compile_source(
+        STOCK.replace("count: int", "count: int, by: str"), name="stock", interfaces={}
+    )
+    for interfaces in ({}, {"other": other}, {"stock": changed.interface}):
+        with pytest.raises(ContractRefused):
+            programs.compile_source(SHOP, name="shop", interfaces=interfaces)
+
+
 def test_the_latest_sets_are_kept() -> None:
     programs = Programs()
     first = programs.compile(make_set())
