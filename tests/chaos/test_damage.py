@@ -147,6 +147,8 @@ async def test_a_node_that_may_not_write_more_ends_and_goes_on_once_it_may(
         end = await wait_end(network, VICTIM, 0.1)
         if end is not None:
             break
+    else:
+        end = await wait_end(network, VICTIM, WAIT_S)
     assert end is not None
     assert end.exit_code == DISK_FULL
     network.use_program(VICTIM)

@@ -108,7 +108,8 @@ async def test_a_destroyed_validator_is_restored_from_a_backup_and_signs_nothing
             return await desk.read_status(victim)
 
         async def follows_in_silence() -> bool:
-            status, known = await read(), (await desk.read_status(witness)).height
+            # In this order: swaps go on, and whoever is asked last has had the time to get there.
+            known, status = (await desk.read_status(witness)).height, await read()
             return "amnesia" in status.stalled_reason and status.height > known - 5
 
         await wait_until(follows_in_silence)

@@ -31,6 +31,7 @@ from tanpo.ledger.types import Height
 from tanpo.ledger.values import Value
 from tanpo.storage import LedgerStore
 from tanpo.testing.swap_load import SwapLoad
+from tanpo.testing.waiting import wait_until
 
 ROUNDS = int(os.environ.get("TANPO_EPOCH_ROUNDS", "3"))
 DEADLINE_S = 90.0
@@ -112,6 +113,16 @@ def make_network(tmp_path: Path) -> Iterator[Callable[[int, int], LocalNetwork]]
         network.stop()
 
 
+async def wait_sealed(desk: Desk) -> None:
+    """Wait until all nodes agree on the empty block that ends a chain: after that none comes."""
+
+    async def is_sealed() -> bool:
+        statuses = await wait_agreed(desk)
+        return not (await desk.read_blocks(statuses[desk.network.members[0]].height))[0].receipts
+
+    await wait_until(is_sealed)
+
+
 async def play(
     network: LocalNetwork, workers: Sequence[str], scene: Callable[[Town, SwapLoad], Any]
 ) -> SwapLoad:
@@ -126,7 +137,7 @@ async def play(
             await scene(Town(desk), load)
             await load.wait_more(5)
             load.stop()
-        await wait_agreed(desk)
+        await wait_sealed(desk)
     assert len({one.tx_id for one in load.acknowledged}) == len(load.acknowledged)
     return load
 

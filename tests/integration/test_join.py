@@ -58,8 +58,9 @@ WITNESS = "custody-bank"
 """Its node stays up."""
 WAIT_S = 60.0
 SETTLE_S = 15.0
+JOIN_S = 120.0
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture
@@ -190,7 +191,7 @@ async def run_join(network: LocalNetwork, member: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=WAIT_S,
+        timeout=JOIN_S,
         env=dict(os.environ),
     )
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from tanpo.testing.waiting import wait_until
 
 EVERY_BLOCKS = 10
 WAIT_S = 60.0
+SETTLE_S = 15.0
 TERM_CHANGES_MAX = 6
 
 pytestmark = pytest.mark.timeout(300)
@@ -72,17 +74,24 @@ class Town:
     async def take_snapshot(self, members: Sequence[str]) -> int:
         """Make blocks until these nodes offer a new snapshot of the same height, and return it.
 
-        One that is not done with the last yet skips a height, so it may take more than one.
+        One that is not done with the last yet skips a height; while no blocks come, all of them get done.
         """
-        before = tip = await self.grow(1)
-        async with asyncio.timeout(WAIT_S):
+        tip = await self.grow(1)
+        async with asyncio.timeout(2 * WAIT_S):
             while True:
-                name = "tanpo_snapshot_height"
-                offered = {await asyncio.to_thread(self.read_metric, one, name) for one in members}
-                height = int(min(offered))
-                if len(offered) == 1 and before < height < tip:
+                height = (tip // EVERY_BLOCKS + 1) * EVERY_BLOCKS
+                while tip <= height:
+                    tip = await self.grow(1)
+                with suppress(TimeoutError):
+                    await self._wait_offered(members, height)
                     return height
-                tip = await self.grow(1)
+
+    async def _wait_offered(self, members: Sequence[str], height: int) -> None:
+        async def is_offered() -> bool:
+            name = "tanpo_snapshot_height"
+            return {await asyncio.to_thread(self.read_metric, one, name) for one in members} == {height}
+
+        await wait_until(is_offered, seconds=SETTLE_S)
 
     async def status(self, member: str) -> NodeStatus | None:
         """Return what a node says of itself, None while it says nothing."""
@@ -94,14 +103,16 @@ class Town:
     async def wait_reason(self, member: str, words: str) -> str:
         """Wait until a node says why it stands still in these words, and return all of it."""
 
+        said: list[str] = []
+
         async def says() -> bool:
             status = await self.status(member)
-            return status is not None and words in status.stalled_reason
+            if status is not None:
+                said.append(status.stalled_reason)
+            return bool(said) and words in said[-1]
 
         await wait_until(says)
-        status = await self.status(member)
-        assert status is not None
-        return status.stalled_reason
+        return said[-1]
 
     async def wait_equal(self, members: Sequence[str]) -> None:
         """Wait until these nodes have the same state."""
@@ -183,7 +194,7 @@ async def test_a_running_node_joins_where_nobody_has_its_next_block(network: Loc
 def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `tanpo` as an operator does."""
     command = [sys.executable, "-m", "tanpo.cli", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_S)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=2 * WAIT_S)
     assert done.returncode == 0, done.stderr
     return done
 

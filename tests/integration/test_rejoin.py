@@ -139,7 +139,7 @@ async def test_a_validator_that_forgot_signs_nothing_until_it_rejoins(
             await asyncio.to_thread(launch, network, victim)
             await wait_until(has_amnesia, seconds=WAIT_S)
             with pytest.raises(Unavailable, match="amnesia"):
-                await asyncio.to_thread(network.wait_ready, [victim], ready_seconds=0.5)
+                await asyncio.to_thread(network.wait_ready, [victim], ready_seconds=2.0)
             await asyncio.to_thread(network.stop, [victim])
         await asyncio.to_thread(launch, network, victim, may_rejoin=True)
 

@@ -29,7 +29,7 @@ BLOCKS = 100
 ROUNDS = 2
 WAIT_S = 60.0
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def prune_and_kill(
         found = int(await asyncio.to_thread(read_metric, network, pruned, "tanpo_first_height"))
         assert found >= first, "what was pruned came back"
         first = found
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(2 * WAIT_S):
         while first == 1:
             done += await grow(desk, numbers, 10)
             first = int(await asyncio.to_thread(read_metric, network, pruned, "tanpo_first_height"))
@@ -105,7 +105,7 @@ async def check_answers(network: LocalNetwork, first: int, done: list[Committed]
     ]
     alone = replace(profiles[1], addresses=profiles[1].addresses[:1])
     async with AsyncClient(profiles[0]) as archive, AsyncClient(alone) as pruned:
-        for committed in done[:: len(done) // 25]:
+        for committed in done[:: max(1, len(done) // 25)]:
             wanted = await archive.chain.block(committed.height)
             assert committed.tx_id in [transaction.tx_id for transaction in wanted.transactions]
             try:

@@ -17,9 +17,9 @@ from tanpo.cli.provision import plan_network
 from tanpo.cli.samples import load_catalog
 from tanpo.client import Client, Committed, load_profile
 
-BASE_TIMEOUT_MS = 15_000
+BASE_TIMEOUT_MS = 30_000
 """Long: a term that ends by a timeout is never mistaken for one that was given away, on no machine."""
-SHORT_TIMEOUT_MS = 3000
+SHORT_TIMEOUT_MS = 6000
 """Where a timeout is waited for."""
 CHUNK = 40
 DEADLINE_S = 60.0

@@ -111,7 +111,7 @@ class Programs:
         """
         key = (name, sha256(source.encode("utf-8")).digest())
         called, kept = self._kept.get(key, ({}, None))
-        # What it has no handle of is nothing to it: a genesis and a state list the same contracts in other orders.
+        # What it has no handle of is nothing to it: a genesis and a state list contracts in other orders.
         if kept is not None and all(interfaces.get(one) == known for one, known in called.items()):
             return kept
         compiled = compile_contract(source, name=name, interfaces=interfaces)

@@ -17,7 +17,7 @@ from tanpo.node.config import ExecutionMode
 from tanpo.node.outcome import OutcomeState
 from tanpo.node.rehearsing import Replay
 
-WAIT_S = 20
+WAIT_S = 60
 
 
 class Register:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -80,6 +81,18 @@ async def wait_shared(network: Any, above: int) -> Offer:
     pytest.fail("no snapshot that all nodes offer in 8 rounds of blocks")
 
 
+async def wait_two(network: Any) -> Sequence[Offer]:
+    """Have blocks made until a node offers two snapshots: one that still writes the last skips the next."""
+    async with asyncio.timeout(WAIT_S):
+        for number in range(1_000):
+            offers: Sequence[Offer] = network.cores[0].snapshots.offers()
+            if len(offers) == 2:
+                return offers
+            await submit(network, number % 4, network.envelope(f"two-{number}", "text"))
+            await asyncio.sleep(0.05)
+    pytest.fail("no two snapshots in 1,000 blocks")
+
+
 async def test_nodes_take_the_same_snapshots_and_prove_them_from_the_genesis(cluster: Any) -> None:
     async with cluster.running() as network:
         await restart_with_snapshots(network, 4)
@@ -124,11 +137,7 @@ async def test_a_proof_put_together_from_true_parts_is_refused(cluster: Any) -> 
         await change_validators(network)
         for number in range(3 * EVERY):
             await submit(network, number % 4, network.envelope(f"r{number}", "text"))
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                if len(offers := network.cores[0].snapshots.offers()) == 2:
-                    break
-                await asyncio.sleep(0.01)
+        offers = await wait_two(network)
         older, newer = (decode_snapshot_proof(one.proof) for one in reversed(offers))
         for forged, says in (
             (replace(newer, above=older.above), "not the next after its block"),

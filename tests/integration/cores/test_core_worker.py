@@ -33,12 +33,14 @@ def find_workers() -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            if int(parent) == os.getpid() and b"tanpo.node.worker" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[1]) == os.getpid() and b"tanpo.node.worker" in (folder / "cmdline").read_bytes():
+                found.append(
+                    (int(fields[19]), int(folder.name))
+                )  # Numbers of processes begin anew: by start.
         except OSError:
             continue  # It has just ended.
-    return sorted(found)
+    return [pid for _, pid in sorted(found)]
 
 
 async def start_mixed(network: Any, *workers: int) -> None:
@@ -65,8 +67,14 @@ async def read_total(core: Core) -> object:
 
 async def wait_worker(known: list[int]) -> int:
     """Wait for a worker that is not known yet, and return it."""
-    await wait_for(lambda: set(find_workers()) - set(known))
-    return max(set(find_workers()) - set(known))
+    found: list[int] = []
+
+    def is_there() -> bool:
+        found[:] = [pid for pid in find_workers() if pid not in known]
+        return bool(found)
+
+    await wait_for(is_there)
+    return found[-1]
 
 
 async def wait_for(condition: Any) -> None:

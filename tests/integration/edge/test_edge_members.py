@@ -14,7 +14,7 @@ from tanpo.ledger.types import MemberId
 from tanpo.node.identity import Role
 from tanpo.node.pki import create_authority, issue_certificate
 
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 
 
 def drop(world: Any, member: str) -> list[Registration]:
