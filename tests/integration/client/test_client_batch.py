@@ -198,7 +198,7 @@ def test_what_has_no_answer_in_time_is_reported_as_unresolved(
         return response
 
     node.faults["SubmitBatch"].append(forget_the_second)
-    with Client(make_config(deadline_s=2.0)) as client:
+    with Client(make_config(deadline_s=6.0)) as client:
         client.network.status()  # Connected: what has an answer has it in time.
         first, second, third = client.submit_many(make_envelopes(chain, 3))
         assert isinstance(second, Unresolved)

@@ -116,7 +116,7 @@ def test_no_answer_by_the_deadline_leaves_everything_needed_to_find_out(
     with Client(make_config()) as client:
         client.network.status()  # Connected: it is the answer that does not come, not the node.
         with pytest.raises(OutcomeUnknown) as caught:
-            client.submit("notes", "write", {"text": "x"}, request_id="once", deadline_s=0.5)
+            client.submit("notes", "write", {"text": "x"}, request_id="once", deadline_s=3.0)
         node.faults["Submit"].clear()
         known = client.outcome("once")
         (repeated,) = client.submit_envelope(caught.value.envelope)
@@ -141,7 +141,7 @@ async def test_a_silent_node_ends_with_the_deadline(make_config: MakeConfig, nod
     async with AsyncClient(make_config()) as client:
         await client.network.status()
         with pytest.raises(OutcomeUnknown):
-            await client.submit("notes", "write", {"text": "x"}, deadline_s=0.5)
+            await client.submit("notes", "write", {"text": "x"}, deadline_s=3.0)
     answered.set()
 
 
