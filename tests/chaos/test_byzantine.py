@@ -18,7 +18,7 @@ from tanpo.testing.chaos.probes import Probes
 from tanpo.testing.chaos.steps import Behaviour
 from tanpo.testing.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 LIARS = {
     # The first leader lies about its proposals, and floods; the second helps to give the first up.

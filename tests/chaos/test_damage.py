@@ -28,7 +28,7 @@ from tanpo.testing.chaos.network import ChaosNetwork, wait_end, wait_start
 from tanpo.testing.chaos.probes import Probes
 from tanpo.testing.chaos.repair import DISK_FULL, REFUSED
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 TRUST, VICTIM = "trust-bank", "dealer-b"
 WRITES = 12

@@ -10,7 +10,7 @@ from tanpo.testing.chaos.processes import Load
 from tanpo.testing.chaos.run import Plan, run_plan
 from tanpo.testing.chaos.steps import Behaviour, Cut, CutLinks, Kill, Pause, Substitute, TurnByzantine
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 OTHERS = {
     "trust-bank": "dealer-a",

@@ -17,7 +17,7 @@ from tanpo.node.pki import Authority, IssuedCertificate, create_authority, issue
 from tanpo.testing.chaos.contract import BENCH_CONTRACT
 from tanpo.testing.chaos.network import ChaosNetwork
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 TRUST, DEALER_A, DEALER_B, CUSTODY = "trust-bank", "dealer-a", "dealer-b", "custody-bank"
 

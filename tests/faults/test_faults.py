@@ -16,7 +16,7 @@ KINDS = "9"
 CUTS = "3"
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_a_process_that_meets_an_error_of_the_disk_ends_and_has_lost_nothing() -> None:
     command = (sys.executable, "-m", "tanpo.testing.disk_faults", str(Path(__file__).parent))
     done = subprocess.run(
@@ -28,7 +28,7 @@ def test_a_process_that_meets_an_error_of_the_disk_ends_and_has_lost_nothing() -
     assert report["ended"] > int(KINDS) / 2
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_a_power_cut_loses_nothing_that_was_reported_durable() -> None:
     command = (sys.executable, "-m", "tanpo.testing.power_cuts", str(Path(__file__).parent))
     done = subprocess.run(

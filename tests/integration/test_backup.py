@@ -34,7 +34,7 @@ SWAPS = 6
 REST_S = 0.2
 """Between the swaps of one desk: the network works, and leaves the commands of the drill their share."""
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture

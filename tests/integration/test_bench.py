@@ -9,7 +9,7 @@ import pytest
 from tanpo.cli.bench import probes, run
 from tanpo.testing.commands import run_tanpo_here
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 IDLE_SAMPLES = 20
 STAGES = {

@@ -17,6 +17,7 @@ from tanpo.client import load_genesis
 from tanpo.ledger.types import Height
 from tanpo.storage import LedgerStore
 from tanpo.testing.commands import read_json_here, run_tanpo, run_tanpo_here
+from tanpo.testing.waiting import poll_level
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "installing-contracts.md").read_text()
 RATES, FINER = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
@@ -36,7 +37,7 @@ BROKEN = (
 TRIES = 300
 """How often a node that may be behind is asked; each time takes a good part of a second."""
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 
 class Town:
@@ -61,13 +62,9 @@ class Town:
     def read(self, *arguments: str) -> Any:
         return read_json_here("contract", *arguments)
 
-    def settle(self, *members: str) -> None:
-        """Wait until these members' nodes know the same contracts: each may be some blocks behind another."""
-        for _ in range(TRIES):
-            lists = [self.read("list", *self.profile(member)) for member in members]
-            if all(listed == lists[0] for listed in lists):
-                return
-        raise AssertionError(f"the nodes go on knowing different contracts: {lists}")
+    def catch_up(self) -> None:
+        """Wait until every node that runs has what was committed through one of them."""
+        poll_level(self.network.folder.root)
 
     def await_rate(self, member: str, name: str, rate: int) -> None:
         """Wait until a member's node has a rate."""
@@ -121,8 +118,8 @@ def check_guide(town: Town, sleeper: str) -> None:
         done = run_tanpo_here(*command)
         assert done.returncode == 0, (command, done.stderr)
         printed.append(done.stdout)
-        if command[:2] == ["contract", "approve"]:
-            town.settle(*(member for member in town.network.members if member != sleeper))
+        if command[:2] in (["contract", "propose"], ["contract", "approve"]):
+            town.catch_up()
     assert "+ entry rates.quote(name: str," in printed[0]
     assert [text for text in printed if text == RATES] == [printed[3], printed[-1]]
     town.network.start([sleeper], ready_seconds=90)
@@ -139,16 +136,19 @@ def check_votes(town: Town) -> None:
     made = town.read("propose", town.write(source, "yields"), *town.profile(first), *names)
     number = str(made["number"])
     assert (made["version"], made["arguments"]["start"]) == (1, 5)
+    town.catch_up()
     again = town.run("approve", number, *town.profile(first))
     assert again.returncode == 1
     assert "ALREADY_APPROVED" in again.stderr
     shown = town.read("approve", number, *town.profile(second))
     assert (shown["status"], shown["approvals"], shown["approvals_needed"]) == ("open", [first, second], 3)
+    town.catch_up()
     assert town.read("list", "--proposals", *town.dir)[0]["status"] == "open"
     assert town.read("show", number, *town.profile(third))["faults"] == []
     unknown = run_tanpo_here("query", "yields", "rate_of", "-a", "name=EUR", *town.profile(first))
     assert "CONTRACT_UNKNOWN" in unknown.stderr
     assert town.read("approve", number, *town.profile(third))["status"] == "installed"
+    town.catch_up()
 
 
 def check_refused_upgrade(town: Town) -> None:
@@ -157,8 +157,10 @@ def check_refused_upgrade(town: Town) -> None:
     reason = "STATE_CHANGED: quoted is stored as int, and would be str; give it another name"
     assert (rehearsed.returncode, rehearsed.stderr) == (1, f"tanpo: {reason}\n")
     town.read("propose", town.write(BROKEN), *town.profile(first))
+    town.catch_up()
     refused = town.run("approve", "4", *town.dir, "-o", "json")
     assert (refused.returncode, refused.stderr) == (1, f"tanpo: {reason}\n")
+    town.catch_up()
     shown = town.read("show", "4", *town.dir)
     assert (shown["status"], shown["code"]) == ("refused", "STATE_CHANGED")
     assert town.query(first, "EUR") == 700
@@ -167,9 +169,11 @@ def check_refused_upgrade(town: Town) -> None:
 def check_withdrawal(town: Town) -> None:
     first, second, *_ = town.network.members
     town.read("propose", town.write(FINER + "\n# again\n"), *town.profile(first), "--days", "1")
+    town.catch_up()
     denied = town.run("withdraw", "5", *town.profile(second))
     assert "UNAUTHORISED" in denied.stderr
     assert town.read("withdraw", "5", *town.profile(first))["status"] == "withdrawn"
+    town.catch_up()
     late = town.run("approve", "5", *town.dir)
     assert (late.returncode, late.stderr.count("\n")) == (1, 1)
 
@@ -208,6 +212,7 @@ def check_transactions(town: Town) -> None:
     """Each member finds what concerns it, page by page, on every node."""
     first, second, *_ = town.network.members
     quoted = town.quote(first, "CHF", 3)
+    town.catch_up()
     for member in (first, second):
         town.await_rate(member, "CHF", 300)
         ask = ("tx", "list", *town.profile(member), "--member", first)
@@ -229,6 +234,7 @@ def check_transactions(town: Town) -> None:
 def check_differences(town: Town) -> None:
     first = town.network.members[0]
     town.quote(first, "USD", 9)
+    town.catch_up()
     strict = FINER.replace(
         "    rates[name] = rate\n", '    require(rate < 9, "RATE", rate=rate)\n    rates[name] = rate\n'
     )

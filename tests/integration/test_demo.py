@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tanpo.cli.processes import load_record
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 TIMEOUT_S = 280
 KEYS = {

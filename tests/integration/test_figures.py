@@ -14,7 +14,7 @@ from tanpo.vm.closures.expressions import OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 280
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 
 def run(script: str, *arguments: str) -> Any:

@@ -21,7 +21,7 @@ def run(folder: Path, *command: str) -> str:
     """Run a command in `folder` and return what it printed; fail with all of its output if it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TANPO_")}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=150, check=False
     )
     assert done.returncode == 0, f"{command} exited with {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -38,7 +38,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         run(folder, TANPO, "net", "down", "--delete")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_first_program_commits_and_proves_a_transfer(network: Path) -> None:
     printed = run(network, sys.executable, str(ROOT / "docs" / "first_program.py"), ".net")
 
@@ -46,7 +46,7 @@ def test_first_program_commits_and_proves_a_transfer(network: Path) -> None:
     assert "refused: INSUFFICIENT_BALANCE" in printed
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_commands_of_the_readme_work_on_that_network(network: Path) -> None:
     # What follows needs a container engine: tests/docker have it.
     text, containers, _ = (ROOT / "README.md").read_text().partition("\nWith Docker, ")

@@ -37,7 +37,7 @@ WAIT_S = 60.0
 SETTLE_S = 15.0
 TERM_CHANGES_MAX = 6
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tanpo.testing.commands import read_json, run_tanpo
 from tanpo.testing.town import YEN
 from tanpo.testing.waiting import poll_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 PROCESSES = Path("/proc")
 TIMEOUT_S = 120

@@ -36,7 +36,7 @@ from tanpo.testing.waiting import poll_until
 WAIT_S = 60
 FAULTY_NODE = Path(__file__).parents[1] / "chaos" / "faulty_node.py"
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ import pytest
 from tanpo.client import AsyncClient, Client, EpochPin, load_profile, read_position
 from tanpo.testing.commands import read_json, read_json_here, run_tanpo, run_tanpo_here
 from tanpo.testing.town import YEN
+from tanpo.testing.waiting import poll_level
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 DOCUMENTS = Path(__file__).parents[2] / "docs"
 
@@ -129,6 +130,7 @@ async def read_with_both(town: Town) -> list[int]:
 def test_proofs_outlive_the_network_and_its_first_validators(town: Town) -> None:
     open_book(town)
     first = town.transfer(5_000)
+    poll_level(town.net)  # Other nodes are asked for the proofs of it.
     files = {
         "receipt": town.export("receipt", "receipt", "export", first["tx_id"]),
         "balance": town.export("balance", "proof", "balance", "dealer-a", "yen"),
@@ -150,6 +152,7 @@ def test_proofs_outlive_the_network_and_its_first_validators(town: Town) -> None
     removed = ("--remove", "dealer-b/node-1", "--weaken")
     assert read_json("validator", "replace", "--dir", str(town.net), *removed)["epoch"] == 1
     second = town.transfer(1_000)
+    poll_level(town.net)
     pin = read_json_here("validator", "pin", "-p", town.profile("custody-bank"))["pin"]
     assert EpochPin.parse(pin).epoch == 1
     files["later receipt"] = town.export("later", "receipt", "export", second["tx_id"])

@@ -23,7 +23,7 @@ from tanpo.testing.waiting import wait_until
 WAIT_S = 60.0
 TERM_CHANGES_MAX = 6
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 class Writer:

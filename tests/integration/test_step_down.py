@@ -24,7 +24,7 @@ SHORT_TIMEOUT_MS = 6000
 CHUNK = 40
 DEADLINE_S = 60.0
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 
 @dataclass

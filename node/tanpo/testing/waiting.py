@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final
+
+from tanpo.testing.commands import run_tanpo_here
 
 _POLL_S: Final = 0.05
 
@@ -24,3 +28,17 @@ def poll_until(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
         if time.monotonic() >= deadline:
             raise TimeoutError(f"what is waited for did not come about in {seconds:.0f} s")
         time.sleep(_POLL_S)
+
+
+def poll_level(folder: Path) -> None:
+    """Wait until the nodes of a network that run are all at one height.
+
+    What was committed through one of them is then known to each; whoever asks another at once may be early.
+    """
+
+    def is_level() -> bool:
+        rows = json.loads(run_tanpo_here("net", "status", "--dir", str(folder), "-o", "json").stdout)
+        heights = {row.get("height") for row in rows if row["problem"] != "not running"}
+        return len(heights) == 1 and None not in heights
+
+    poll_until(is_level)
