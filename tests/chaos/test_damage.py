@@ -61,10 +61,12 @@ async def test_a_damaged_chain_is_refused_and_copied_from_another_node(
     await network.start()
     await write(network)
     await network.kill(VICTIM)
-    where = flip_bit(list_blocks(network.data_dir(VICTIM)), Random(1))
+    # Not in the last blocks: what it had not executed yet is dropped when it is damaged, and fetched.
+    (segment,) = list_blocks(network.data_dir(VICTIM))
+    flip_bit_at(segment, segment.stat().st_size // 2, 1)
     network.spawn(VICTIM)
     end = await wait_start(network, VICTIM, WAIT_S)
-    assert end is not None, f"a flipped bit in {where} went unnoticed"
+    assert end is not None, "a flipped bit went unnoticed"
     assert end.exit_code == REFUSED
     assert "blocks/" in end.remedy
     await network.kill(TRUST)
