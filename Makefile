@@ -17,7 +17,7 @@ check: setup ## format, lint, types, layers, generated code, layout and sizes
 	$(RUN)/python .ci/check.py
 
 test: setup ## every test but those of `make check` and of the engines, some ten minutes on two quiet cores, and at most twenty-five
-	$(RUN)/pytest -n 2 --dist worksteal --session-timeout=1500 --ignore=tests/architecture --ignore=tests/docker --ignore=tests/helm
+	$(RUN)/pytest -n 3 --dist worksteal --session-timeout=1500 --ignore=tests/architecture --ignore=tests/docker --ignore=tests/helm
 
 chart-test: setup ## render the Helm chart with helm and check it against Kubernetes' schemas; says so where they cannot be had
 	$(RUN)/python .ci/chart_tests.py
@@ -79,7 +79,8 @@ figures: setup ## measure WHAT=containers|gas|deploy|vm|attacks|contracts|worker
 model: setup ## explore small instances of the protocol whole, and without each rule; needs spin and gcc
 	$(RUN)/python -m model.run
 
-ci: check test wheel-test chart-test docker-test ## exactly what CI runs
+ci: check test ## exactly what CI runs; what comes last waits for containers and packages as much as it works
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target docker-test wheel-test chart-test
 
 clean: ## remove everything that can be made again
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

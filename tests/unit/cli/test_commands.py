@@ -74,10 +74,10 @@ def test_a_key_is_generated_for_its_owner_only_and_never_overwritten(tmp_path: P
     made = run_tanpo("key", "generate", str(file), "-o", "json")
     assert made.returncode == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    shown = run_tanpo("key", "show", str(file), "-o", "json")
+    shown = run_tanpo_here("key", "show", str(file), "-o", "json")
     assert json.loads(shown.stdout) == json.loads(made.stdout)
     before = file.read_bytes()
-    again = run_tanpo("key", "generate", str(file))
+    again = run_tanpo_here("key", "generate", str(file))
     assert again.returncode == 1
     assert again.stdout == ""
     assert again.stderr.startswith("tanpo: CONFIGURATION: ")
@@ -86,7 +86,7 @@ def test_a_key_is_generated_for_its_owner_only_and_never_overwritten(tmp_path: P
 
 
 def test_a_folder_without_a_network_is_one_line_on_stderr(tmp_path: Path) -> None:
-    done = run_tanpo("net", "status", "--dir", str(tmp_path), "-o", "json")
+    done = run_tanpo_here("net", "status", "--dir", str(tmp_path), "-o", "json")
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("tanpo: NOT_FOUND: there is no network in this folder; value: ")
@@ -109,7 +109,7 @@ def test_a_wrong_option_is_misuse() -> None:
     ],
 )
 def test_misuse_exits_with_2_and_is_no_broken_rule(arguments: tuple[str, ...], message: str) -> None:
-    done = run_tanpo("sim", *arguments)
+    done = run_tanpo_here("sim", *arguments)
 
     assert done.returncode == 2
     assert done.stderr.startswith(f"tanpo: MISUSE: {message}; value: ")
