@@ -5,7 +5,7 @@ RUN := .venv/bin
 CHAOS_SECONDS ?= 300
 NODES ?= 4
 
-.PHONY: setup fmt check test proto lock wheel-test demo up down sim scenarios mutants model chaos faults power-cuts decay fuzz-vm fuzz-front bench figures chart-test docker-test ci clean
+.PHONY: setup fmt check test proto frozen-proofs lock wheel-test demo up down sim scenarios mutants model chaos faults power-cuts decay fuzz-vm fuzz-front bench figures chart-test docker-test ci clean
 
 setup: ## make .venv, or bring it up to date with pyproject.toml and the lock file
 	@$(or $(PYTHON),false) .ci/setup.py
@@ -45,6 +45,9 @@ fuzz-vm: setup ## run PROGRAMS random contracts from seed FIRST= on both engines
 
 proto: setup ## generate the Python code of proto/ again
 	$(RUN)/python .ci/generate_protos.py
+
+frozen-proofs: setup ## write the frozen proof files of tests/conformance/proofs again, after a change of what they hold
+	$(RUN)/python -m tanpo.testing.frozen_proofs tests/conformance/proofs
 
 lock: setup ## write the versions now in .venv to the lock file
 	$(RUN)/python .ci/lock.py

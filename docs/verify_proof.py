@@ -31,6 +31,11 @@ PARAMETERS = (
 )
 
 
+RECORDS = (
+    "Map[str, (name: str, lei: str, authorities: list[(certificate: bytes, added: int)], keys: list[bytes])]"
+)
+
+
 class BrokenLink(Exception):
     """The file proves nothing, and why."""
 
@@ -249,7 +254,7 @@ def check_receipt(file: dict[str, Any], genesis: dict[str, Any], header: Header)
     check(list(signatures) == sorted(signatures) and len(signatures) == len(file["signatures"]), "signatures")
     check(set(named) <= set(signatures), "signatures")
     keys = {compute_key_id(key): (m["member"], key, 0) for m in genesis["members"] for key in m["keys"]}
-    standing = file["standing"] if file["version"] > 1 else None
+    standing = file["standing"]
     if standing is not None:
         keys |= read_owners(standing, named, block, header)
     ids = b"".join(bytes.fromhex(one) for one in file["envelope"])
@@ -262,8 +267,8 @@ def check_receipt(file: dict[str, Any], genesis: dict[str, Any], header: Header)
     check(told == [(key_id, *keys[key_id]) for key_id in named], "signers")
     outcome = "succeeded" if succeeded else f"was refused with {code}"
     members = sorted({keys[key_id][0] for key_id in named})
-    told_roles = check_standing(standing, members, header) if file["version"] > 1 else ""
-    return f"transaction {tx_id.hex()} {outcome} in block {height}{told_roles}"
+    told_standing = check_standing(standing, members, header)
+    return f"transaction {tx_id.hex()} {outcome} in block {height}{told_standing}"
 
 
 def compute_key_id(key: str) -> str:
@@ -292,20 +297,33 @@ def read_owners(
 
 
 def check_standing(standing: dict[str, Any] | None, members: list[str], header: Header) -> str:
-    """Return the roles of members in the state below the certified header."""
+    """Return the roles and the CAs of members in the state below the certified header."""
     if standing is None:
         return "; the roles of its signers are not proved"
     tree, entry = Tree(bytes.fromhex(standing["partial_tree"])), bytes.fromhex(standing["contract_entry"])
-    check(tree.root == header.state_root and len(standing["roles"]) == len(members), "standing")
+    check(tree.root == header.state_root, "standing")
+    check(len(standing["roles"]) == len(standing["records"]) == len(members), "standing")
     tree.check_value(b"\x02\0contract/members", entry, "standing")
-    check(read_layout(entry).get("roles") == "Map[str, list[str]]", "standing")
-    found: dict[str, list[str] | None] = {}
-    for member, stored in zip(members, standing["roles"], strict=True):
-        value = None if stored is None else bytes.fromhex(stored)
-        tree.check_value(b"\1\0\x07members\x05roles" + text(member), value, "standing")
-        read = Reader(value or b"")
-        found[member] = None if value is None else [read.text() for _ in range(read.u(2))]
-    return f"; roles then {json.dumps(found)}"
+    layout = read_layout(entry)
+    check((layout.get("roles"), layout.get("records")) == ("Map[str, list[str]]", RECORDS), "standing")
+    roles: dict[str, list[str] | None] = {}
+    authorities: dict[str, list[tuple[int, str]]] = {}
+    for member, *stored in zip(members, standing["roles"], standing["records"], strict=True):
+        held, record = (None if one is None else bytes.fromhex(one) for one in stored)
+        tree.check_value(b"\1\0\x07members\x05roles" + text(member), held, "standing")
+        tree.check_value(b"\1\0\x07members\x07records" + text(member), record, "standing")
+        check((held is None) == (record is None), "standing")
+        read = Reader(held or b"")
+        roles[member] = None if held is None else [read.text() for _ in range(read.u(2))]
+        authorities[member] = [] if record is None else read_authorities(Reader(record))
+    return f"; roles then {json.dumps(roles)}; CAs then {json.dumps(authorities)}"
+
+
+def read_authorities(read: Reader) -> list[tuple[int, str]]:
+    """Return the CAs of a member's record: since which block, and the digest of each PEM."""
+    read.text(), read.text()  # name and LEI
+    found = [(read.raw(read.u(2)), read.int()) for _ in range(read.u(2))]
+    return [(added, sha256(certificate).hexdigest()) for certificate, added in found]
 
 
 # -- the state ----------------------------------------------------------------------------------------------
@@ -454,8 +472,7 @@ def check_listing(file: dict[str, Any], tree: Tree, group: bytes) -> list[bytes]
 def verify(file: dict[str, Any], genesis: dict[str, Any]) -> str:
     """Return what a file proves to somebody who trusts the genesis. Raises `BrokenLink`."""
     network_id = compute_network_id(genesis)
-    newest = 2 if file["format"] == "tanpo-receipt-proof" else 1
-    check(1 <= file["version"] <= newest, "version")
+    check(file["version"] == (3 if file["format"] == "tanpo-receipt-proof" else 1), "version")
     check((file["network"], file["network_id"]) == (genesis["network"], network_id.hex()), "network")
     header = check_trail(file["trail"], network_id, genesis)
     if file["format"] == "tanpo-receipt-proof":

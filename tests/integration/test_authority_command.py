@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from tanpo.cli import membership
 from tanpo.cli.layout import MemberFiles
 from tanpo.cli.network import LocalNetwork
@@ -115,6 +119,30 @@ def test_a_node_takes_over_no_certificate_of_a_ca_that_the_members_do_not_know(
 
     poll_until(is_taken_over)
     assert json.loads(rotations[-1].stdout)["rotated"]
+
+
+def test_a_ca_with_the_subject_of_another_members_is_not_sent(network: LocalNetwork, tmp_path: Path) -> None:
+    files = network.folder.get_member(MEMBER)
+    other = x509.load_pem_x509_certificate(network.folder.get_member("dealer-a").pem("ca")[0].read_bytes())
+    old, twin = files.pem("ca")[0], tmp_path / "twin.crt"
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = (
+        x509.CertificateBuilder(subject_name=other.subject, issuer_name=other.subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(other.not_valid_before_utc)
+        .not_valid_after(other.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    twin.write_bytes(made.public_bytes(Encoding.PEM))
+    before = list_authorities(files)
+
+    refused = run_tanpo_here("member", "authority", "replace", str(old), str(twin), "-p", str(files.profile))
+
+    assert refused.returncode == 1
+    assert "a CA of dealer-a has the subject of this one, and had it first" in refused.stderr
+    assert list_authorities(files) == before
 
 
 def test_nobody_is_admitted_with_whom_no_vote_could_pass_any_more(

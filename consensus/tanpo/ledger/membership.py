@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
 from tanpo.ledger.contractversion import compute_contract_key
+from tanpo.ledger.errors import PeerFault, Reason
 from tanpo.ledger.genesis import MEMBERS_CONTRACT, Genesis
 from tanpo.ledger.keycodec import plain_prefix
 from tanpo.ledger.statelayout import StateLayout
@@ -22,7 +23,8 @@ ROLES_VARIABLE: Final = "roles"
 OWNERS_VARIABLE: Final = "owners"
 
 STORED_AS: Final[Mapping[str, str]] = {
-    RECORDS_VARIABLE: "Map[str, (name: str, lei: str, authorities: list[bytes], keys: list[bytes])]",
+    RECORDS_VARIABLE: "Map[str, (name: str, lei: str, authorities: list[(certificate: bytes, added: int)], "
+    "keys: list[bytes])]",
     ROLES_VARIABLE: "Map[str, list[str]]",
     OWNERS_VARIABLE: "Map[bytes, (key: bytes, member: str, added: int, removed: int)]",
 }
@@ -47,8 +49,16 @@ class StateSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemberAuthority:
+    """A CA of a member, PEM, and the height of the block that added it: 0 for the genesis."""
+
+    certificate: bytes
+    added: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """A member of a state: `authorities` are the PEM certificates of its CAs, `keys` are in DER.
+    """A member of a state: `authorities` are its CAs, `keys` are in DER.
 
     The state promises nothing about them but their size, and that no key is two members': a key may be no
     point of its curve, and a certificate none.
@@ -58,7 +68,7 @@ class Registration:
     name: str
     lei: str
     roles: tuple[str, ...]
-    authorities: tuple[bytes, ...]
+    authorities: tuple[MemberAuthority, ...]
     keys: tuple[bytes, ...]
 
 
@@ -98,7 +108,7 @@ def list_genesis_members(genesis: Genesis) -> tuple[Registration, ...]:
             name=one.name,
             lei=one.lei,
             roles=one.roles,
-            authorities=(one.ca_certificate,),
+            authorities=(MemberAuthority(certificate=one.ca_certificate, added=0),),
             keys=one.keys,
         )
         for one in genesis.members
@@ -122,6 +132,7 @@ def find_members(state: StateSource) -> tuple[Registration, ...] | None:
     layout = StateLayout.decode(MEMBERS_CONTRACT, entry)
     if RECORDS_VARIABLE not in layout.variables:
         return None
+    check_stored(layout, RECORDS_VARIABLE)
     found: list[Registration] = []
     for key, stored in state.scan(_RECORDS_PREFIX, _RECORDS_PREFIX + b"\xff" * 3, _MEMBERS_READ_MAX):
         member = key[len(_RECORDS_PREFIX) + _LENGTH_BYTES :].decode("ascii")
@@ -133,6 +144,19 @@ def find_members(state: StateSource) -> tuple[Registration, ...] | None:
     return tuple(sorted(found, key=lambda one: one.member)) or None
 
 
+def check_stored(layout: StateLayout, variable: str) -> None:
+    """Raise `PeerFault` if a contract keeps a variable in another form than nodes and proofs read."""
+    found = str(layout.get_shape(variable))
+    if found != STORED_AS[variable]:
+        raise PeerFault(
+            Reason.MALFORMED,
+            f"the contract {MEMBERS_CONTRACT} keeps {variable} in another form",
+            value=found,
+            limit=STORED_AS[variable],
+            remedy="run the software version the network runs",
+        )
+
+
 def read_registration(layout: StateLayout, member: str, stored: bytes, roles: Value) -> Registration:
     """Return a member from its stored record and its roles. Raises `PeerFault` for bytes that are none."""
     record = cast("Mapping[str, Value]", layout.read_value(RECORDS_VARIABLE, stored))
@@ -141,7 +165,10 @@ def read_registration(layout: StateLayout, member: str, stored: bytes, roles: Va
         name=str(record["name"]),
         lei=str(record["lei"]),
         roles=tuple(str(role) for role in cast("Sequence[Value]", roles)),
-        authorities=cast("tuple[bytes, ...]", record["authorities"]),
+        authorities=tuple(
+            MemberAuthority(certificate=cast("bytes", one["certificate"]), added=cast("int", one["added"]))
+            for one in cast("Sequence[Mapping[str, Value]]", record["authorities"])
+        ),
         keys=cast("tuple[bytes, ...]", record["keys"]),
     )
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from hashlib import sha256
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from tanpo.ledger.block import Header, compute_block_hash
 from tanpo.ledger.contractversion import compute_contract_key
 from tanpo.ledger.errors import Reason, TransactionRejected
@@ -42,11 +39,10 @@ from tanpo.ledger.values import Value
 class ReceiptVerdict:
     """What a receipt file proves: the transaction, its outcome, who signed it, and the block it is in.
 
-    `version` is that of the file. `standing` has the roles of the members that signed, by the state after
-    that block; None if the file does not prove them.
+    `standing` has what the members that signed were by the state after that block; None if the file does not
+    prove it.
     """
 
-    version: int
     transaction: Transaction
     receipt: Receipt
     signers: tuple[SignerStatus, ...]
@@ -113,32 +109,16 @@ def find_signer_status(genesis: Genesis, key_id: KeyId) -> SignerStatus:
             remedy="ask a node that holds the state after that block; or is it another network's genesis?",
         )
     public_key = registered.public_key.encoded
-    return make_signer_status(
-        genesis, KeyOwner(public_key=public_key, member=registered.member, added=0, removed=0)
-    )
+    return make_signer_status(KeyOwner(public_key=public_key, member=registered.member, added=0, removed=0))
 
 
-def make_signer_status(genesis: Genesis, owner: KeyOwner) -> SignerStatus:
-    """Return what a file says of a key that is somebody's, with the CA that the genesis names for it."""
-    certificates = [one.ca_certificate for one in genesis.members if one.member == owner.member]
+def make_signer_status(owner: KeyOwner) -> SignerStatus:
+    """Return what a file says of a key that is somebody's."""
     return SignerStatus(
         key_id=PublicKey.decode(owner.public_key).key_id,
         member=owner.member,
         public_key=owner.public_key,
         registered_height=owner.added,
-        authority=_read_authority(certificates[0]) if certificates else None,
-    )
-
-
-def _read_authority(certificate: bytes) -> tuple[bytes, int, int] | None:
-    try:
-        parsed = x509.load_pem_x509_certificate(certificate)
-    except ValueError:
-        return None
-    return (
-        sha256(parsed.public_bytes(serialization.Encoding.DER)).digest(),
-        int(parsed.not_valid_before_utc.timestamp()) * 1_000,
-        int(parsed.not_valid_after_utc.timestamp()) * 1_000,
     )
 
 
@@ -176,7 +156,6 @@ def _verify_receipt(trusted: Trusted, file: ReceiptFile) -> ReceiptVerdict:
         with link("standing"):
             standing = verify_standing(file.standing, list_members(expected), header.state_root)
     return ReceiptVerdict(
-        version=file.version,
         transaction=transaction,
         receipt=receipt,
         signers=expected,
@@ -195,7 +174,7 @@ def _find_signers(
             return tuple(find_signer_status(trusted.genesis, key_id) for key_id in transaction.signers)
     with link("standing"):
         owners = verify_owners(file.standing, transaction.signers, height, state_root)
-        return tuple(make_signer_status(trusted.genesis, owner) for owner in owners)
+        return tuple(make_signer_status(owner) for owner in owners)
 
 
 def _verify_signatures(trusted: Trusted, file: ReceiptFile, transaction: Transaction) -> None:

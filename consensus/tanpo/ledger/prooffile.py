@@ -17,8 +17,8 @@ from tanpo.ledger.validators import Validator
 from tanpo.ledger.values import Value, value_to_json
 
 FILE_VERSION: Final = 1
-RECEIPT_VERSION: Final = 2
-"""Files of receipts of version 1 say nothing of the standing of who signed; they are checked as ever."""
+RECEIPT_VERSION: Final = 3
+"""Versions 1 and 2, which named a CA by the genesis alone, were never released."""
 
 RECEIPT_FORMAT: Final = "tanpo-receipt-proof"
 VALUE_FORMAT: Final = "tanpo-value-proof"
@@ -40,14 +40,12 @@ class Trail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignerStatus:
-    """Whose a signing key is, and since when. `authority` is the SHA-256 of the certificate of the member's
-    CA and from when to when, in Unix milliseconds, it is valid; None if the member has none."""
+    """Whose a signing key is, and the height of the block that registered it: 0 for the genesis."""
 
     key_id: KeyId
     member: MemberId
     public_key: bytes
     registered_height: int
-    authority: tuple[bytes, int, int] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +53,14 @@ class Standing:
     """What the contract `members` kept after the block of a receipt; `contract_entry` says how to read it.
 
     `owners` are of each key that signs for the payload, in its order: whose it is, and since when. `roles`
-    are those of each member that signed, in ascending order of name; None for one that was no member.
+    and `records` are those of each member that signed, in ascending order of name; None for one that was no
+    member.
     """
 
     contract_entry: bytes
     owners: tuple[bytes, ...]
     roles: tuple[bytes | None, ...]
+    records: tuple[bytes | None, ...]
     partial_tree: bytes
 
 
@@ -70,10 +70,9 @@ class ReceiptFile:
     validators. `envelope` are the ids of all transactions that were signed together.
 
     `standing` is None where the state after the block was not held any more when the file was made, or has no
-    contract `members`; and in files of version 1. Then only keys of the genesis are known to be somebody's.
+    contract `members`. Then only keys of the genesis are known to be somebody's.
     """
 
-    version: int = RECEIPT_VERSION
     network: str
     network_id: bytes
     payload: bytes
@@ -120,10 +119,9 @@ def encode_proof_file(file: ProofFile) -> str:
 
 
 def _receipt_to_json(file: ReceiptFile) -> dict[str, Any]:
-    standing = {} if file.version == 1 else {"standing": _standing_to_json(file.standing)}
     return {
         "format": RECEIPT_FORMAT,
-        "version": file.version,
+        "version": RECEIPT_VERSION,
         "network": file.network,
         "network_id": file.network_id.hex(),
         "payload": file.payload.hex(),
@@ -132,7 +130,7 @@ def _receipt_to_json(file: ReceiptFile) -> dict[str, Any]:
             {"key_id": key_id.hex(), "signature": signature.hex()} for key_id, signature in file.signatures
         ],
         "signers": [_status_to_json(status) for status in file.signers],
-        **standing,
+        "standing": _standing_to_json(file.standing),
         "receipt": file.receipt.hex(),
         "leaf_count": file.leaf_count,
         "siblings": [sibling.hex() for sibling in file.siblings],
@@ -191,23 +189,15 @@ def _standing_to_json(standing: Standing | None) -> dict[str, Any] | None:
         "contract_entry": standing.contract_entry.hex(),
         "owners": [one.hex() for one in standing.owners],
         "roles": [None if one is None else one.hex() for one in standing.roles],
+        "records": [None if one is None else one.hex() for one in standing.records],
         "partial_tree": standing.partial_tree.hex(),
     }
 
 
 def _status_to_json(status: SignerStatus) -> dict[str, Any]:
-    authority = None
-    if status.authority is not None:
-        digest, valid_from_ms, valid_until_ms = status.authority
-        authority = {
-            "sha256": digest.hex(),
-            "valid_from_ms": valid_from_ms,
-            "valid_until_ms": valid_until_ms,
-        }
     return {
         "key_id": status.key_id.hex(),
         "member": status.member,
         "public_key": status.public_key.hex(),
         "registered_height": status.registered_height,
-        "authority": authority,
     }

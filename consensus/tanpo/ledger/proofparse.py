@@ -48,12 +48,12 @@ def decode_proof_file(text: str) -> ProofFile:
         raise _wrong(f"it is no JSON: {error}") from None
     fields = _Fields("the file", document)
     kind, version = fields.text("format"), fields.integer("version")
-    newest = prooffile.RECEIPT_VERSION if kind == prooffile.RECEIPT_FORMAT else prooffile.FILE_VERSION
-    if not 1 <= version <= newest:
-        raise _wrong("its version is not known", version, f"1..{newest}")
+    known = prooffile.RECEIPT_VERSION if kind == prooffile.RECEIPT_FORMAT else prooffile.FILE_VERSION
+    if version != known:
+        raise _wrong("its version is not known", version, known)
     match kind:
         case prooffile.RECEIPT_FORMAT:
-            file: ProofFile = _read_receipt(fields, version)
+            file: ProofFile = _read_receipt(fields)
         case prooffile.VALUE_FORMAT | prooffile.LISTING_FORMAT:
             file = _read_state(fields, is_listing=kind == prooffile.LISTING_FORMAT)
         case _:
@@ -108,16 +108,15 @@ class _Fields:
             raise _wrong(f"{self._where} says more than it may", next(iter(self._fields)))
 
 
-def _read_receipt(fields: _Fields, version: int) -> ReceiptFile:
+def _read_receipt(fields: _Fields) -> ReceiptFile:
     return ReceiptFile(
-        version=version,
         network=fields.text("network"),
         network_id=fields.hex("network_id"),
         payload=fields.hex("payload"),
         envelope=tuple(TxId(tx_id) for tx_id in fields.hexes("envelope")),
         signatures=fields.items("signatures", _read_signature),
         signers=fields.items("signers", _read_status),
-        standing=None if version == 1 else _read_standing(fields.take("standing")),
+        standing=_read_standing(fields.take("standing")),
         receipt=fields.hex("receipt"),
         leaf_count=fields.integer("leaf_count"),
         siblings=fields.hexes("siblings"),
@@ -194,7 +193,6 @@ def _read_status(data: object) -> SignerStatus:
         member=MemberId(fields.text("member")),
         public_key=fields.hex("public_key"),
         registered_height=fields.integer("registered_height"),
-        authority=_read_authority(fields.take("authority")),
     )
     fields.finish()
     return status
@@ -208,19 +206,11 @@ def _read_standing(data: object) -> Standing | None:
         contract_entry=fields.hex("contract_entry"),
         owners=fields.hexes("owners"),
         roles=fields.items("roles", lambda item: None if item is None else _read_hex("roles", item)),
+        records=fields.items("records", lambda item: None if item is None else _read_hex("records", item)),
         partial_tree=fields.hex("partial_tree"),
     )
     fields.finish()
     return standing
-
-
-def _read_authority(data: object) -> tuple[bytes, int, int] | None:
-    if data is None:
-        return None
-    fields = _Fields("an authority", data)
-    authority = fields.hex("sha256"), fields.integer("valid_from_ms"), fields.integer("valid_until_ms")
-    fields.finish()
-    return authority
 
 
 def _read_key(data: object) -> Value | None:

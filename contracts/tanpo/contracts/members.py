@@ -39,12 +39,20 @@ class Member:
 
 
 @record
+class Authority:
+    """A CA that issues certificates of a member, PEM, and the height of the block that added it."""
+
+    certificate: bytes
+    added: int
+
+
+@record
 class Record:
     """What a member is known by: its name and LEI, the CAs that issue its certificates, its keys in force."""
 
     name: str
     lei: str
-    authorities: list[bytes]
+    authorities: list[Authority]
     keys: list[bytes]
 
 
@@ -210,7 +218,10 @@ def replace_authority(member: str, ca_certificates: list[bytes]) -> None:
     check_own(member)
     check_authorities(member, ca_certificates)
     found = records[member]
-    found.authorities = ca_certificates
+    kept: list[Authority] = []
+    for certificate in ca_certificates:
+        kept.append(date_authority(certificate, found.authorities))
+    found.authorities = kept
     records[member] = found
     emit("AuthorityReplaced", member=member, count=len(ca_certificates))
 
@@ -236,8 +247,9 @@ def enrol(one: Member) -> None:
     require(1 <= len(one.keys) <= KEYS_MAX, "KEY_COUNT", member=member, limit=KEYS_MAX)
     for key in one.keys:
         begin_key(member, key)
-    authorities = [one.ca_certificate]
-    check_authorities(member, authorities)
+    check_authorities(member, [one.ca_certificate])
+    nothing: list[Authority] = []
+    authorities = [date_authority(one.ca_certificate, nothing)]
     member_count += 1
     require(member_count <= MEMBERS_MAX, "MEMBER_COUNT", limit=MEMBERS_MAX)
     roles[member] = one.roles
@@ -256,6 +268,14 @@ def end_key(key: bytes) -> None:
     owner = owners[key_id]
     owner.removed = ctx.height
     owners[key_id] = owner
+
+
+def date_authority(certificate: bytes, before: list[Authority]) -> Authority:
+    # One that stays counts from when it came: nodes trust the CA that had its subject first.
+    for one in before:
+        if one.certificate == certificate:
+            return one
+    return Authority(certificate=certificate, added=ctx.height)
 
 
 def check_authorities(member: str, certificates: list[bytes]) -> None:

@@ -16,8 +16,10 @@ from tanpo.client import Client, save_draft
 from tanpo.ledger.errors import LedgerError, Reason, UsageError
 from tanpo.ledger.genesis import MEMBERS_CONTRACT
 from tanpo.ledger.keys import PublicKey
-from tanpo.ledger.membership import Registration
+from tanpo.ledger.membership import MemberAuthority, Registration
 from tanpo.ledger.transaction import SIGNERS_MAX, Call
+from tanpo.ledger.types import MemberId
+from tanpo.node.authorities import find_bearers, load_dated, read_subject
 
 MEMBERS_MAX: Final = (3 * SIGNERS_MAX - 1) // 2
 """With one more, all who can sign a transaction would be no more than two thirds: no vote could pass."""
@@ -38,9 +40,11 @@ def make_admission(client: Client, facts: Facts) -> Call:
     """Return the call that admits the member of a card.
 
     Raises:
-        UsageError: after it no vote on members, roles or validators could pass any more.
+        UsageError: after it no vote on members, roles or validators could pass any more, or the newcomer's CA
+            would count for nothing.
     """
-    count = len(client.network.members())
+    members = client.network.members()
+    count = len(members)
     if count >= MEMBERS_MAX:
         raise UsageError(
             Reason.MISUSE,
@@ -49,6 +53,7 @@ def make_admission(client: Client, facts: Facts) -> Call:
             limit=f"{MEMBERS_MAX} members",
             remedy="have the members agree on another contract `members` first, by `tanpo contract propose`",
         )
+    _check_subjects(members, facts.member, (facts.ca_certificate,))
     return _make_call(
         "admit",
         member=facts.member,
@@ -74,7 +79,8 @@ def make_authority_change(client: Client, member: str, paths: Sequence[Path]) ->
     """Return the call that makes these the CAs of a member.
 
     Raises:
-        UsageError: a file holds no CA, or the change would lock out the client that asks for it.
+        UsageError: a file holds no CA, one would count for nothing, or the change would lock out the client
+            that asks for it.
     """
     certificates: list[bytes] = []
     authorities: list[x509.Certificate] = []
@@ -91,6 +97,7 @@ def make_authority_change(client: Client, member: str, paths: Sequence[Path]) ->
             ) from None
         authorities.append(load_authority_pem(pem, str(path), member))
         certificates.append(pem)
+    _check_subjects(client.network.members(), member, certificates)
     if member == client.config.identity.member:
         _check_stays_welcome(client, authorities)
     return _make_call("replace_authority", member=member, ca_certificates=tuple(certificates))
@@ -126,8 +133,38 @@ def describe_member(member: Registration) -> dict[str, Any]:
         "lei": member.lei,
         "roles": list(member.roles),
         "key_ids": [_spell_key(key) for key in member.keys],
-        "authorities": [_spell_authority(pem) for pem in member.authorities],
+        "authorities": [_spell_authority(one) for one in member.authorities],
     }
+
+
+def _check_subjects(members: Sequence[Registration], member: str, certificates: Sequence[bytes]) -> None:
+    """Refuse CAs of a member if nodes would trust another member's instead, which had the subject first."""
+    last = max((one.added for other in members for one in other.authorities), default=0)
+    held = {
+        one.certificate: one.added for other in members if other.member == member for one in other.authorities
+    }
+    wanted = Registration(
+        member=MemberId(member),
+        name="",
+        lei="",
+        roles=(),
+        authorities=tuple(
+            MemberAuthority(certificate=pem, added=held.get(pem, last + 1)) for pem in certificates
+        ),
+        keys=(),
+    )
+    dated = load_dated([*(one for one in members if one.member != member), wanted])
+    bearers = find_bearers(dated)
+    for certificate in dated[wanted.member]:
+        bearer = bearers[read_subject(certificate)]
+        if bearer != member and certificate not in dated[bearer]:
+            raise UsageError(
+                Reason.CONFIGURATION,
+                f"a CA of {bearer} has the subject of this one, and had it first: nodes trust that one alone",
+                value=certificate.subject.rfc4514_string(),
+                limit="a subject that no other member's CA has",
+                remedy="make a CA with a subject of its own, as `tanpo member authority create` does",
+            )
 
 
 def _check_stays_welcome(client: Client, authorities: Sequence[x509.Certificate]) -> None:
@@ -160,10 +197,10 @@ def _spell_key(encoded: bytes) -> str:
         return f"none: {encoded.hex()}"  # The contract sees the form of a key alone.
 
 
-def _spell_authority(pem: bytes) -> dict[str, str]:
+def _spell_authority(authority: MemberAuthority) -> dict[str, object]:
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
+        certificate = x509.load_pem_x509_certificate(authority.certificate)
     except (ValueError, x509.InvalidVersion):
-        return {"sha256": "none", "valid_until": ""}
+        return {"sha256": "none", "valid_until": "", "added": authority.added}
     until = certificate.not_valid_after_utc.isoformat(timespec="seconds")
-    return {"sha256": spell_fingerprint(certificate), "valid_until": until}
+    return {"sha256": spell_fingerprint(certificate), "valid_until": until, "added": authority.added}

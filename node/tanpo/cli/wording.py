@@ -18,6 +18,7 @@ from tanpo.ledger.proofcheck import ReceiptVerdict, StateVerdict, Verdict
 from tanpo.ledger.prooffile import SignerStatus
 from tanpo.ledger.prooftrail import Certification
 from tanpo.ledger.receipt import Event
+from tanpo.ledger.standing import AuthorityStanding
 from tanpo.ledger.values import Value, value_to_json
 
 REGISTER: Final = "instruments"
@@ -43,8 +44,8 @@ _SENTENCES: Final[Mapping[str, str]] = {
 """Events of the register, by name. Others are told field by field."""
 
 _NO_STANDING: Final = (
-    "Which roles the members that signed held then is not proved: a node proves it while it holds the state "
-    "after that block."
+    "Which roles and CAs the members that signed had then is not proved: a node proves it while it holds the "
+    "state after that block."
 )
 
 _ACCOUNTS: Final = frozenset({"deliverer", "receiver", "account", "giver", "taker", "registrar"})
@@ -74,6 +75,11 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
             "standing": None
             if verdict.standing is None
             else {one.member: None if one.roles is None else list(one.roles) for one in verdict.standing},
+            "authorities": None
+            if verdict.standing is None
+            else {
+                one.member: [_authority_to_json(held) for held in one.authorities] for one in verdict.standing
+            },
             "succeeded": receipt.succeeded,
             "code": receipt.code,
             "height": receipt.height,
@@ -150,7 +156,7 @@ def _describe_receipt(verdict: ReceiptVerdict, genesis: Genesis) -> list[str]:
         lines = [f"{sender} called {call}, and it was refused with {receipt.code}{details}, {when}."]
         lines.append("Nothing was changed by it.")
     lines.append(f"The transaction is {receipt.tx_id.hex()}, request {_tell(transaction.request_id)}.")
-    lines += [_describe_signer(one, verdict.block.time_ms, genesis) for one in verdict.signers]
+    lines += [_describe_signer(one, genesis) for one in verdict.signers]
     lines += _describe_standing(verdict, genesis)
     return [*lines, *_describe_certification(verdict.certification, genesis)]
 
@@ -203,33 +209,49 @@ def _describe_event(event: Event, genesis: Genesis) -> str:
         return f"{event.contract} announced {event.name}{_tell_fields(fields, genesis)}"
 
 
-def _describe_signer(status: SignerStatus, time_ms: int, genesis: Genesis) -> str:
+def _describe_signer(status: SignerStatus, genesis: Genesis) -> str:
     owner = _tell_account(status.member, genesis)
     since = f"block {status.registered_height}" if status.registered_height else "genesis"
-    line = f"Signed with key {status.key_id.hex()} of {owner}, registered since {since} and not revoked"
-    if status.authority is None:
-        return f"{line}; the genesis has no certificate of the member's authority."
-    _, valid_from_ms, valid_until_ms = status.authority
-    is_valid = valid_from_ms <= time_ms <= valid_until_ms
-    return (
-        f"{line}; the certificate of the member's authority was {'' if is_valid else 'not '}valid then "
-        f"({_tell_time(valid_from_ms)} to {_tell_time(valid_until_ms)})."
-    )
+    return f"Signed with key {status.key_id.hex()} of {owner}, registered since {since} and not revoked."
 
 
 def _describe_standing(verdict: ReceiptVerdict, genesis: Genesis) -> list[str]:
     if verdict.standing is None:
-        has_roles = any(one.name == MEMBERS_CONTRACT for one in genesis.contracts)
-        return [_NO_STANDING] if has_roles and verdict.version > 1 else []
+        return [_NO_STANDING] if any(one.name == MEMBERS_CONTRACT for one in genesis.contracts) else []
     lines: list[str] = []
     for one in verdict.standing:
         who = f"After that block {_tell_account(one.member, genesis)} was"
         if one.roles is None:
             lines.append(f"{who} no member.")
-        else:
-            named = ", ".join(_tell(role) for role in one.roles)
-            lines.append(f"{who} a member with {f'the roles {named}' if named else 'no role'}.")
+            continue
+        named = ", ".join(_tell(role) for role in one.roles)
+        known = f"{_tell(one.name)}, {f'LEI {_tell(one.lei)}' if one.lei else 'without an LEI'}"
+        lines.append(f"{who} a member with {f'the roles {named}' if named else 'no role'}: {known}.")
+        lines += [_describe_authority(one.member, held, verdict.block.time_ms) for held in one.authorities]
     return lines
+
+
+def _describe_authority(member: str, held: AuthorityStanding, time_ms: int) -> str:
+    since = f"block {held.added}" if held.added else "genesis"
+    if held.certificate is None:
+        return f"A CA of {_tell(member)}, since {since}, has no certificate that can be read."
+    digest, valid_from_ms, valid_until_ms = held.certificate
+    is_valid = valid_from_ms <= time_ms <= valid_until_ms
+    span = f"{_tell_time(valid_from_ms)} to {_tell_time(valid_until_ms)}"
+    return (
+        f"A CA of {_tell(member)}, since {since}, had the certificate {digest.hex()} (SHA-256), "
+        f"{'' if is_valid else 'not '}valid then ({span})."
+    )
+
+
+def _authority_to_json(held: AuthorityStanding) -> dict[str, Any]:
+    digest, valid_from_ms, valid_until_ms = held.certificate or (b"", 0, 0)
+    return {
+        "added": held.added,
+        "sha256": digest.hex(),
+        "valid_from_ms": valid_from_ms,
+        "valid_until_ms": valid_until_ms,
+    }
 
 
 def _describe_certification(certification: Certification, genesis: Genesis) -> list[str]:

@@ -33,7 +33,7 @@ from tanpo.ledger.errors import PeerFault, Reason, TransactionRejected, UsageErr
 from tanpo.ledger.evidence import decode_evidence, verify_evidence
 from tanpo.ledger.genesis import Parameters
 from tanpo.ledger.lineage import Lineage, decode_headers
-from tanpo.ledger.membership import Registration
+from tanpo.ledger.membership import MemberAuthority, Registration
 from tanpo.ledger.receipt import Receipt, decode_receipt
 from tanpo.ledger.transaction import Envelope, Transaction, decode_envelope
 from tanpo.ledger.types import BlockHash, Height, MemberId, NetworkId, StateRoot, TxId
@@ -228,7 +228,10 @@ def read_members(response: network_pb2.GetMembersResponse) -> tuple[Registration
             name=member.name,
             lei=member.lei,
             roles=tuple(member.roles),
-            authorities=tuple(one.encode("utf-8") for one in member.ca_certificates),
+            authorities=tuple(
+                MemberAuthority(certificate=pem.encode("utf-8"), added=added)
+                for pem, added in zip(member.ca_certificates, member.ca_added_heights, strict=False)
+            ),
             keys=tuple(member.keys),
         )
         for member in response.members

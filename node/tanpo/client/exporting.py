@@ -17,7 +17,7 @@ from tanpo.ledger.contractversion import compute_contract_key
 from tanpo.ledger.errors import LedgerError, Reason, TransactionRejected, UsageError
 from tanpo.ledger.genesis import MEMBERS_CONTRACT
 from tanpo.ledger.lineage import EpochPin
-from tanpo.ledger.membership import OWNERS_VARIABLE, ROLES_VARIABLE, read_owner
+from tanpo.ledger.membership import OWNERS_VARIABLE, RECORDS_VARIABLE, ROLES_VARIABLE, read_owner
 from tanpo.ledger.proofcheck import find_signer_status, make_signer_status, verify_proof_file
 from tanpo.ledger.prooffile import ProofFile, ReceiptFile, SignerStatus, Standing, StateFile, Trail
 from tanpo.ledger.proofs import ReceiptProof, StateProof, compute_epoch_needed
@@ -187,9 +187,11 @@ def _read_standing(
         keys = [layout.spell_key(OWNERS_VARIABLE, key_id) for key_id in key_ids]
         shown = yield from _ask_members(context, height, [entry, *keys])
         owners = [read_owner(layout, shown.entries.get(key) or b"") for key in keys]
-        signers = tuple(make_signer_status(context.config.genesis, owner) for owner in owners)
-        roles = [layout.spell_key(ROLES_VARIABLE, member) for member in list_members(signers)]
-        shown = yield from _ask_members(context, height, [entry, *keys, *roles])
+        signers = tuple(make_signer_status(owner) for owner in owners)
+        members = list_members(signers)
+        roles = [layout.spell_key(ROLES_VARIABLE, member) for member in members]
+        records = [layout.spell_key(RECORDS_VARIABLE, member) for member in members]
+        shown = yield from _ask_members(context, height, [entry, *keys, *roles, *records])
     except (UsageError, TransactionRejected) as refusal:
         if refusal.reason not in _NO_STANDING:
             raise
@@ -198,6 +200,7 @@ def _read_standing(
         contract_entry=_get_entry(shown, MEMBERS_CONTRACT),
         owners=tuple(shown.entries.get(key) or b"" for key in keys),
         roles=tuple(shown.entries.get(key) for key in roles),
+        records=tuple(shown.entries.get(key) for key in records),
         partial_tree=shown.proof.partial_tree,
     )
     return standing, signers

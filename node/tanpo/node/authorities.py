@@ -2,13 +2,14 @@
 
 They are those of the committed state; before a node has one, those of the genesis. And it always takes
 certificates of its own member from the CA that its operator gave it: a member that is admitted later could
-neither start its node nor ask it anything otherwise.
+neither start its node nor ask it anything otherwise. Of two CAs with one subject the state says which counts:
+nodes that start at different times must not differ in whom they let in.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from cryptography import x509
@@ -22,6 +23,8 @@ from tanpo.ledger.types import MemberId
 from tanpo.node.logs import get_logger
 
 Certificates = tuple[x509.Certificate, ...]
+Dated = Mapping[x509.Certificate, int]
+"""CAs of a member, each with the height of the block that added it."""
 
 Subject = tuple[tuple[str, str], ...]
 
@@ -43,9 +46,9 @@ class Authorities:
     """The CAs that count, by member. They may be replaced while the node runs; `version` counts how often."""
 
     def __init__(self, members: Mapping[MemberId, Certificates], *, own: MemberId | None = None) -> None:
-        self._members = dict(members)
-        self._first = list(_list_subjects(self._members))
-        self._bearers: dict[Subject, MemberId] = {}
+        self._members: dict[MemberId, Dated] = {
+            member: dict.fromkeys(certificates, 0) for member, certificates in members.items()
+        }
         self._own = own
         self._own_certificates: Certificates = ()
         self._replaced = asyncio.Event()
@@ -56,11 +59,13 @@ class Authorities:
     @classmethod
     def of_genesis(cls, genesis: Genesis, *, own: MemberId | None = None) -> Authorities:
         """Return the CAs that a genesis names; certificates of `own` may be issued by others too."""
-        return cls(_load(list_genesis_members(genesis)), own=own)
+        found = cls({}, own=own)
+        found.replace(list_genesis_members(genesis))
+        return found
 
     def replace(self, members: Sequence[Registration]) -> None:
         """Go by the records of these members from now on, and by nothing that was before."""
-        self._members = _load(members)
+        self._members = load_dated(members)
         self._renew()
 
     def trust_own(self, certificate: x509.Certificate) -> None:
@@ -70,12 +75,12 @@ class Authorities:
 
     def find(self, member: MemberId) -> Certificates:
         """Return the CAs whose certificates of a member are good; none for whom we do not know."""
-        known = self._members.get(member, ())
+        known = self.find_agreed(member)
         return known if member != self._own else tuple(dict.fromkeys((*known, *self._own_certificates)))
 
     def find_agreed(self, member: MemberId) -> Certificates:
         """Return the CAs of a member that all others go by too: none for one that is not admitted (yet)."""
-        return self._members.get(member, ())
+        return tuple(self._members.get(member, ()))
 
     def read_roots(self) -> bytes:
         """Return all of them, PEM, as they are now; safe from any thread."""
@@ -87,34 +92,55 @@ class Authorities:
 
     def _renew(self) -> None:
         members = sorted({*self._members, *(() if self._own is None else (self._own,))})
-        held = {member: self.find(member) for member in members}
-        self._bearers = self._find_bearers(held)
+        bearers = find_bearers(self._members)
+        if self._own is not None:
+            # Our operator's word on our own CA goes before the state: nobody's CA cuts our clients off.
+            bearers |= {read_subject(one): self._own for one in self._own_certificates}
         self._roots = encode_pem(
             one
-            for member, certificates in held.items()
-            for one in certificates
-            if self._bearers[_read_subject(one)] == member
+            for member in members
+            for one in self.find(member)
+            if _is_borne(bearers, read_subject(one), member)
         )
         self.version += 1
         self._replaced.set()
         self._replaced = asyncio.Event()
 
-    def _find_bearers(self, held: Mapping[MemberId, Certificates]) -> dict[Subject, MemberId]:
-        """Return which member's CA is meant by each subject: ours, then the genesis', then who had it before.
 
-        A handshake looks a CA up by its subject and tries one alone. So a member that gave its CA the subject
-        of another's would cut off all nodes and clients of that one, if both were trusted.
-        """
-        ours = (
-            () if self._own is None else ((_read_subject(one), self._own) for one in self._own_certificates)
-        )
-        wanted = [*ours, *self._first, *self._bearers.items(), *_list_subjects(held)]
-        borne = frozenset(_list_subjects(held))
-        bearers: dict[Subject, MemberId] = {}
-        for subject, member in wanted:
-            if (subject, member) in borne and bearers.setdefault(subject, member) != member:
-                _LOG.warning("a member's CA has the subject of another member's", member=member)
-        return bearers
+def find_bearers(members: Mapping[MemberId, Dated]) -> dict[Subject, MemberId]:
+    """Return which member's CA is meant by each subject: whose was added first, by name where it is a tie.
+
+    A handshake looks a CA up by its subject and may try one alone. So a member that gave its CA the subject
+    of another's would cut off all nodes and clients of that one, if both were trusted.
+    """
+    claims = [
+        (added, member, read_subject(certificate))
+        for member, certificates in members.items()
+        for certificate, added in certificates.items()
+    ]
+    bearers: dict[Subject, MemberId] = {}
+    for _, member, subject in sorted(claims):
+        bearers.setdefault(subject, member)
+    return bearers
+
+
+def load_dated(members: Iterable[Registration]) -> dict[MemberId, Dated]:
+    """Return the CAs of members that are usable ones, in their order."""
+    return {
+        one.member: {
+            found: held.added
+            for held in one.authorities
+            if (found := _parse(one.member, held.certificate)) is not None
+        }
+        for one in members
+    }
+
+
+def read_subject(certificate: x509.Certificate) -> Subject:
+    """Return a subject as a handshake compares it: whatever the letters' case and the room between words."""
+    return tuple(
+        (one.oid.dotted_string, " ".join(str(one.value).casefold().split())) for one in certificate.subject
+    )
 
 
 def encode_pem(certificates: Iterable[x509.Certificate]) -> bytes:
@@ -138,11 +164,11 @@ def load_authorities(genesis: Genesis) -> dict[MemberId, x509.Certificate]:
     return authorities
 
 
-def _load(members: Iterable[Registration]) -> dict[MemberId, Certificates]:
-    return {
-        one.member: tuple(found for pem in one.authorities if (found := _parse(one.member, pem)) is not None)
-        for one in members
-    }
+def _is_borne(bearers: Mapping[Subject, MemberId], subject: Subject, member: MemberId) -> bool:
+    if bearers[subject] == member:
+        return True
+    _LOG.warning("a member's CA has the subject of another member's", member=member)
+    return False
 
 
 def _parse(member: MemberId, pem: bytes) -> x509.Certificate | None:
@@ -168,16 +194,3 @@ def _read_whole(certificate: x509.Certificate) -> None:
     for name in (certificate.subject, certificate.issuer):
         name.rfc4514_string()
     _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.serial_number
-
-
-def _list_subjects(members: Mapping[MemberId, Certificates]) -> Iterator[tuple[Subject, MemberId]]:
-    for member in sorted(members):
-        for one in members[member]:
-            yield _read_subject(one), member
-
-
-def _read_subject(certificate: x509.Certificate) -> Subject:
-    # As a handshake compares them: whatever the letters' case and the room between words.
-    return tuple(
-        (one.oid.dotted_string, " ".join(str(one.value).casefold().split())) for one in certificate.subject
-    )

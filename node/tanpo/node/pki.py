@@ -31,6 +31,8 @@ CLOCK_SLACK: Final = timedelta(minutes=5)
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _COMMON_NAME_MAX: Final = 64
+_MARK_DIGITS: Final = 8
+"""What a CA's common name has room for behind the longest name of a member; a CA is made a few times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +85,15 @@ class Authority:
 def create_authority(
     member: MemberId, network: str, *, valid_for: timedelta = AUTHORITY_VALIDITY
 ) -> Authority:
-    """Return a new CA for a member."""
+    """Return a new CA for a member. Its subject is its own, also beside the member's earlier ones: nodes
+    trust whose CA had a subject first, and nobody can have had this one."""
     private_key = ec.generate_private_key(ec.SECP256R1())
+    key_digest = x509.SubjectKeyIdentifier.from_public_key(private_key.public_key())
+    mark = key_digest.digest.hex()[:_MARK_DIGITS]
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, network[:_COMMON_NAME_MAX]),
-            x509.NameAttribute(NameOID.COMMON_NAME, f"{member} CA"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"{member} CA {mark}"),
         ]
     )
     now = datetime.now(UTC)
@@ -103,7 +108,7 @@ def create_authority(
         .not_valid_after(now + valid_for)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(private_key.public_key()), critical=False)
+        .add_extension(key_digest, critical=False)
         .sign(private_key, hashes.SHA256())
     )
     return Authority(member=member, certificate=certificate, private_key=private_key)

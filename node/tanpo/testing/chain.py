@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Final, cast
@@ -66,6 +66,7 @@ class Chain:
     """One node's execution and the blocks it was given. `open` it on a folder; the same folder goes on.
 
     `keys` are the members', and `validator_keys` by public key those that vote; later validators' are added.
+    `make_key` makes those of the genesis, each by the name of its member or node.
     """
 
     def __init__(
@@ -75,11 +76,12 @@ class Chain:
         has_validators: bool = False,
         has_register: bool = False,
         mode: ExecutionMode = ExecutionMode.IN_PROCESS,
+        make_key: Callable[[str], PrivateKey] = lambda _: PrivateKey.generate(),
     ) -> None:
         self.folder = folder
         self.mode = mode
-        self.keys = {member: PrivateKey.generate() for member in MEMBERS}
-        voting = {member: PrivateKey.generate() for member in MEMBERS}
+        self.keys = {member: make_key(member) for member in MEMBERS}
+        voting = {member: make_key(f"{member}/node") for member in MEMBERS}
         self.validator_keys = {key.public_key.encoded: key for key in voting.values()}
         self.genesis = _make_genesis(
             self.keys, voting, has_validators=has_validators, has_register=has_register

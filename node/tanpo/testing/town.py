@@ -59,8 +59,11 @@ Lie = Callable[[Any], None]
 class Town:
     """A chain with a register, and a client of its only node. `lies` change answers of `GetStateProof`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.chain = Chain(folder, has_validators=True, has_register=True)
+    def __init__(
+        self, folder: Path, make_key: Callable[[str], PrivateKey] = lambda _: PrivateKey.generate()
+    ) -> None:
+        self.chain = Chain(folder, has_validators=True, has_register=True, make_key=make_key)
+        self._make_key = make_key
         self.lies: list[Lie] = []
         self.asked: list[str] = []
         self.context = self.make_context()
@@ -149,7 +152,7 @@ class Town:
 
     def make_validator(self, member: str, node: str) -> Validator:
         """Return a validator with a key that the chain signs with once it is in force."""
-        key = PrivateKey.generate()
+        key = self._make_key(f"{member}/{node}")
         self.chain.validator_keys[key.public_key.encoded] = key
         return Validator(member=MemberId(member), node=node, public_key=key.public_key.encoded)
 

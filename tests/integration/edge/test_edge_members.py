@@ -9,7 +9,7 @@ from typing import Any
 import grpc.aio
 import pytest
 from tanpo.api.v1 import ledger_pb2, ledger_pb2_grpc, network_pb2, network_pb2_grpc
-from tanpo.ledger.membership import Registration, list_genesis_members
+from tanpo.ledger.membership import MemberAuthority, Registration, list_genesis_members
 from tanpo.ledger.types import MemberId
 from tanpo.node.identity import Role
 from tanpo.node.pki import create_authority, issue_certificate
@@ -56,9 +56,7 @@ async def test_a_member_that_was_admitted_is_let_in_and_the_old_ca_and_the_new_o
     start_node: Any, world: Any
 ) -> None:
     old, new = (create_authority(MemberId("fund"), "testnet") for _ in range(2))
-    fund = replace(
-        list_genesis_members(world.genesis)[0], member=MemberId("fund"), authorities=(old.certificate_pem,)
-    )
+    fund = replace(list_genesis_members(world.genesis)[0], member=MemberId("fund"), authorities=())
     certificates = [issue_certificate(one, Role.CLIENT, "desk") for one in (old, new)]
     members = list_genesis_members(world.genesis)
 
@@ -81,8 +79,8 @@ async def test_a_member_that_was_admitted_is_let_in_and_the_old_ca_and_the_new_o
             ((old, new), [True, True]),
             ((new,), [False, True]),
         ):
-            pems = tuple(one.certificate_pem for one in authorities)
-            node.authorities.replace([*members, replace(fund, authorities=pems)])
+            held = tuple(MemberAuthority(certificate=one.certificate_pem, added=1) for one in authorities)
+            node.authorities.replace([*members, replace(fund, authorities=held)])
             assert await find_welcome() == welcome
 
 
@@ -116,7 +114,9 @@ async def test_a_link_goes_over_to_the_other_ca_of_a_peer(
 
 async def test_what_is_no_ca_is_passed_over(start_node: Any, world: Any) -> None:
     members = [
-        replace(one, authorities=(b"none", *one.authorities)) if one.member == "beta" else one
+        replace(one, authorities=(MemberAuthority(certificate=b"none", added=0), *one.authorities))
+        if one.member == "beta"
+        else one
         for one in list_genesis_members(world.genesis)
     ]
     async with start_node("alpha", clients=("alpha", "beta")) as node:

@@ -130,7 +130,7 @@ def test_a_receipt_of_a_refusal_says_that_nothing_was_changed(exported: Exported
 
 
 def test_a_receipt_says_which_roles_its_signers_held_then(exported: Exported) -> None:
-    line = "After that block dealer-a was a member with the roles participant."
+    line = "After that block dealer-a was a member with the roles participant: dealer-a, without an LEI."
     assert line in describe(exported, "receipt").splitlines()
     document = json.loads(exported.texts["receipt"])
     document["standing"] = None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from tanpo.cli.wording import describe_verdict
 from tanpo.client import exporting
 from tanpo.ledger.errors import PeerFault, TransactionRejected
@@ -18,6 +19,7 @@ from tanpo.ledger.standing import verify_owners
 from tanpo.ledger.transaction import Transaction
 from tanpo.ledger.types import Height, MemberId
 from tanpo.ledger.values import Value
+from tanpo.node.pki import create_authority
 from tanpo.testing.chain import MEMBERS
 from tanpo.testing.town import Town
 
@@ -110,6 +112,56 @@ def test_nobody_else_can_be_said_to_have_signed(town: Town) -> None:
         check(town, replace(file, signers=(replace(status, public_key=other),)))
     with pytest.raises(LinkBroken, match="signers"):
         check(town, replace(file, standing=None))
+
+
+def test_a_receipt_proves_the_ca_of_its_height_and_not_that_of_the_genesis(town: Town) -> None:
+    authority = create_authority(MemberId("dealer-a"), "test")
+    changed: dict[str, Value] = {"member": "dealer-a", "ca_certificates": (authority.certificate_pem,)}
+    transaction, later = move(town, "dealer-a"), move(town, "dealer-a", NEW)
+    town.chain.run(transaction)
+    assert town.call("members", "replace_authority", changed, "dealer-a").succeeded
+    replaced = town.chain.execution.store.executed_height
+    town.chain.run(later)
+    town.chain.run()
+
+    before, after = (check(town, export(town, one)) for one in (transaction, later))
+
+    assert before.standing is not None
+    assert after.standing is not None
+    assert [one.added for one in before.standing[0].authorities] == [0]
+    (held,) = after.standing[0].authorities
+    assert held.added == replaced
+    assert held.certificate is not None
+    assert held.certificate[0] == authority.certificate.fingerprint(hashes.SHA256())
+    newcomer = after.standing[1]
+    assert (newcomer.member, newcomer.name, len(newcomer.authorities)) == (NEW, "Fund A", 1)
+    words = "\n".join(describe_verdict(after, town.chain.genesis))
+    assert (
+        f"A CA of dealer-a, since block {replaced}, had the certificate {held.certificate[0].hex()}" in words
+    )
+    assert "not valid then" in words  # The chain's time is before the CA was made.
+
+
+def test_a_member_that_was_dismissed_in_the_block_has_no_ca_any_more(town: Town) -> None:
+    transaction = town.chain.make_transaction("members", "dismiss", {"member": NEW}, *MEMBERS, NEW)
+    town.chain.run(transaction)
+    town.chain.run()
+    standing = check(town, export(town, transaction)).standing
+    assert standing is not None
+    (gone,) = [one for one in standing if one.member == NEW]
+    assert (gone.roles, gone.authorities) == (None, ())
+
+
+def test_another_record_of_a_member_is_refused(town: Town) -> None:
+    transaction = move(town, "dealer-a", NEW)
+    town.chain.run(transaction)
+    town.chain.run()
+    file = export(town, transaction)
+    assert file.standing is not None
+    own, other = file.standing.records
+    for records in ((other, own), (own, None), (own,), ()):
+        with pytest.raises(LinkBroken, match="standing"):
+            check(town, replace(file, standing=replace(file.standing, records=records)))
 
 
 def test_a_standing_without_the_keys_that_signed_is_refused(town: Town) -> None:

@@ -52,7 +52,7 @@ def test_a_member_that_was_admitted_has_its_roles_its_ca_and_its_keys_and_counts
     assert view(market, "record_of", member="fund-a") == {
         "name": "Fund A",
         "lei": "",
-        "authorities": (b"the CA of fund-a",),
+        "authorities": ({"certificate": b"the CA of fund-a", "added": market.ledger.height},),
         "keys": (build_key("fund-a"),),
     }
     assert owner(market, "fund-a") == {
@@ -202,10 +202,18 @@ def test_a_member_has_sixteen_keys_at_the_most(market: Market) -> None:
         act(market, "add_key", member="dealer-a", key=build_key("one more"))
 
 
-def test_the_old_ca_and_the_new_one_overlap(market: Market) -> None:
-    for authorities in ((b"the CA of dealer-a", b"new"), (b"new",)):
-        act(market, "replace_authority", member="dealer-a", ca_certificates=authorities)
-        assert view(market, "record_of", member="dealer-a")["authorities"] == authorities
+def test_the_old_ca_and_the_new_one_overlap_and_each_keeps_the_height_that_added_it(market: Market) -> None:
+    old = view(market, "record_of", member="dealer-a")["authorities"]
+    market.ledger.advance(blocks=3)
+    new = ({"certificate": b"new", "added": market.ledger.height},)
+    for expected in (old + new, new):
+        certificates = tuple(one["certificate"] for one in expected)
+        act(market, "replace_authority", member="dealer-a", ca_certificates=certificates)
+        assert view(market, "record_of", member="dealer-a")["authorities"] == expected
+        market.ledger.advance(blocks=1)
+    act(market, "replace_authority", member="dealer-a", ca_certificates=(old[0]["certificate"],))
+    (again,) = view(market, "record_of", member="dealer-a")["authorities"]
+    assert again["added"] > new[0]["added"]
     assert market.ledger.events[-1].name == "AuthorityReplaced"
 
 

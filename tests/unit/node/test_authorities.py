@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tanpo.ledger.errors import UsageError
 from tanpo.ledger.genesis import Genesis, Member, Parameters
-from tanpo.ledger.membership import Registration
+from tanpo.ledger.membership import MemberAuthority, Registration
 from tanpo.ledger.types import MemberId
 from tanpo.node.authorities import Authorities
 from tanpo.node.config import NodeConfig, PeerConfig
@@ -75,8 +75,9 @@ def replace_der(pem: bytes, old: bytes, new: bytes) -> bytes:
     return b"-----BEGIN CERTIFICATE-----\n" + text + b"-----END CERTIFICATE-----\n"
 
 
-def register(member: MemberId, *authorities: bytes) -> Registration:
-    return Registration(member=member, name=member, lei="", roles=(), authorities=authorities, keys=())
+def register(member: MemberId, *authorities: bytes, added: int = 0) -> Registration:
+    dated = tuple(MemberAuthority(certificate=one, added=added) for one in authorities)
+    return Registration(member=member, name=member, lei="", roles=(), authorities=dated, keys=())
 
 
 def make_genesis(*authorities: Authority) -> Genesis:
@@ -152,17 +153,52 @@ async def test_a_ca_whose_subject_is_no_text_does_not_cut_off_the_members_behind
     assert await connect(authorities.read_roots(), victim) == b"here"
 
 
-@pytest.mark.parametrize("is_founder", [True, False])
+@pytest.mark.parametrize("since", [0, 40])
 async def test_a_ca_that_looks_like_another_members_does_not_cut_that_one_off(
-    victim: Authority, attacker: Authority, *, is_founder: bool
+    victim: Authority, attacker: Authority, since: int
 ) -> None:
     twin = make_ca(victim.certificate.subject, victim.certificate)
-    authorities = Authorities.of_genesis(make_genesis(victim if is_founder else attacker, attacker))
-    if not is_founder:
-        authorities.replace([register(VICTIM, victim.certificate_pem)])
-    authorities.replace([register(ATTACKER, twin), register(VICTIM, victim.certificate_pem)])
+    authorities = Authorities.of_genesis(make_genesis(attacker))
+    authorities.replace(
+        [register(ATTACKER, twin, added=since + 1), register(VICTIM, victim.certificate_pem, added=since)]
+    )
     assert authorities.read_roots() == victim.certificate_pem
     assert await connect(authorities.read_roots(), victim) == b"here"
+
+
+def test_nodes_that_start_at_different_times_trust_the_same_of_two_cas_with_one_subject(
+    victim: Authority, attacker: Authority
+) -> None:
+    twin = make_ca(victim.certificate.subject, victim.certificate)
+    members = [register(VICTIM, victim.certificate_pem, added=7), register(ATTACKER, twin, added=9)]
+    genesis = make_genesis(attacker)
+    ran_on, restarted, saw_the_other = (Authorities.of_genesis(genesis) for _ in range(3))
+    ran_on.replace(members[:1])
+    saw_the_other.replace(members[1:])
+    for one in (ran_on, restarted, saw_the_other):
+        one.replace(members)
+        assert one.read_roots() == victim.certificate_pem
+
+
+def test_of_two_cas_that_one_block_added_the_first_by_its_members_name_counts(victim: Authority) -> None:
+    twin = make_ca(victim.certificate.subject, victim.certificate)
+    pair = [register(VICTIM, victim.certificate_pem, added=7), register(ATTACKER, twin, added=7)]
+    for members in (pair, pair[::-1]):
+        authorities = Authorities({})
+        authorities.replace(members)
+        assert authorities.read_roots() == twin
+
+
+def test_a_node_takes_its_own_members_ca_from_its_operator_whoever_had_the_subject_first(
+    victim: Authority,
+) -> None:
+    twin = make_ca(victim.certificate.subject, victim.certificate)
+    authorities = Authorities({}, own=VICTIM)
+    authorities.trust_own(victim.certificate)
+    authorities.replace(
+        [register(ATTACKER, twin, added=1), register(VICTIM, victim.certificate_pem, added=7)]
+    )
+    assert authorities.read_roots() == victim.certificate_pem
 
 
 def test_subjects_are_compared_as_a_handshake_does(victim: Authority) -> None:
@@ -175,7 +211,7 @@ def test_subjects_are_compared_as_a_handshake_does(victim: Authority) -> None:
     )
     authorities = Authorities.of_genesis(make_genesis(victim))
     twin = make_ca(shouted, victim.certificate)
-    authorities.replace([register(ATTACKER, twin), register(VICTIM, victim.certificate_pem)])
+    authorities.replace([register(ATTACKER, twin, added=1), register(VICTIM, victim.certificate_pem)])
     assert authorities.read_roots() == victim.certificate_pem
 
 

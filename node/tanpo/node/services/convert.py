@@ -122,6 +122,7 @@ def encode_member(member: Registration) -> network_pb2.Member:
         lei=member.lei,
         roles=member.roles,
         # A PEM file is text; what is none is shown as far as it can be.
-        ca_certificates=[one.decode("ascii", "replace") for one in member.authorities],
+        ca_certificates=[one.certificate.decode("ascii", "replace") for one in member.authorities],
         keys=member.keys,
+        ca_added_heights=[one.added for one in member.authorities],
     )

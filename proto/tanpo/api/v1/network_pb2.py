@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atanpo/api/v1/network.proto\x12\x0ctanpo.api.v1\"\x12\n\x10GetStatusRequest\"\xdd\x03\n\nNodeStatus\x12\x0f\n\x07network\x18\x01 \x01(\t\x12\x12\n\nnetwork_id\x18\x02 \x01(\x0c\x12\x0e\n\x06member\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0e\n\x06height\x18\x06 \x01(\x04\x12\x12\n\nblock_hash\x18\x07 \x01(\x0c\x12\x12\n\nstate_root\x18\x08 \x01(\x0c\x12\x0f\n\x07time_ms\x18\t \x01(\x04\x12\r\n\x05\x65poch\x18\n \x01(\x04\x12\x0c\n\x04term\x18\x0b \x01(\x04\x12\x0e\n\x06leader\x18\x0c \x01(\t\x12\x11\n\tis_leader\x18\r \x01(\x08\x12\x10\n\x08is_ready\x18\x0e \x01(\x08\x12\x1c\n\x14pending_transactions\x18\x0f \x01(\r\x12\x17\n\x0f\x63onnected_peers\x18\x10 \x03(\t\x12\x16\n\x0estalled_reason\x18\x11 \x01(\t\x12\x10\n\x08\x63lock_ms\x18\x12 \x01(\x04\x12\x17\n\x0fobserver_reason\x18\x13 \x01(\t\x12\x12\n\nvalidators\x18\x14 \x03(\t\x12\x14\n\x0c\x66irst_height\x18\x15 \x01(\x04\x12\x11\n\tretention\x18\x16 \x01(\t\x12\x14\n\x0c\x62locks_bytes\x18\x17 \x01(\x04\x12\x13\n\x0bstate_bytes\x18\x18 \x01(\x04\"\x13\n\x11GetMembersRequest\";\n\x12GetMembersResponse\x12%\n\x07members\x18\x01 \x03(\x0b\x32\x14.tanpo.api.v1.Member\"i\n\x06Member\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03lei\x18\x03 \x01(\t\x12\r\n\x05roles\x18\x04 \x03(\t\x12\x17\n\x0f\x63\x61_certificates\x18\x05 \x03(\t\x12\x0c\n\x04keys\x18\x06 \x03(\x0c\"\x16\n\x14GetValidatorsRequest\"w\n\x15GetValidatorsResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12+\n\nvalidators\x18\x02 \x03(\x0b\x32\x17.tanpo.api.v1.Validator\x12\x0e\n\x06quorum\x18\x03 \x01(\r\x12\x12\n\nfaulty_max\x18\x04 \x01(\r\"L\n\tValidator\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\"\x14\n\x12GetEvidenceRequest\"?\n\x13GetEvidenceResponse\x12(\n\x08\x65vidence\x18\x01 \x03(\x0b\x32\x16.tanpo.api.v1.Evidence\"Z\n\x08\x45vidence\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07\x61\x63\x63used\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x10\n\x08\x65vidence\x18\x05 \x01(\x0c\"\x16\n\x14GetParametersRequest\"\x97\x01\n\x15GetParametersResponse\x12\x1e\n\x16\x62lock_transactions_max\x18\x01 \x01(\r\x12\x17\n\x0f\x62lock_bytes_max\x18\x02 \x01(\r\x12\x17\n\x0fvalidity_max_ms\x18\x03 \x01(\x04\x12\x15\n\rgas_limit_max\x18\x04 \x01(\x04\x12\x15\n\rblock_gas_max\x18\x05 \x01(\x04\"\x15\n\x13GetContractsRequest\"A\n\x14GetContractsResponse\x12)\n\tcontracts\x18\x01 \x03(\x0b\x32\x16.tanpo.api.v1.Contract\"\xad\x01\n\x08\x43ontract\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bsource_hash\x18\x02 \x01(\x0c\x12\x18\n\x10language_version\x18\x03 \x01(\r\x12\x16\n\x0einterface_json\x18\x04 \x01(\t\x12\x19\n\x11gas_table_version\x18\x05 \x01(\r\x12\x0f\n\x07version\x18\x06 \x01(\r\x12\x0e\n\x06height\x18\x07 \x01(\x04\x12\x10\n\x08replaces\x18\x08 \x01(\x0c\":\n\x19GetContractVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"\x97\x01\n\x0f\x43ontractVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\x04\x12\x18\n\x10language_version\x18\x04 \x01(\r\x12\x19\n\x11gas_table_version\x18\x05 \x01(\r\x12\x10\n\x08replaces\x18\x06 \x01(\x0c\x12\x0e\n\x06source\x18\x07 \x01(\t2\xde\x04\n\x07Network\x12\x45\n\tGetStatus\x12\x1e.tanpo.api.v1.GetStatusRequest\x1a\x18.tanpo.api.v1.NodeStatus\x12O\n\nGetMembers\x12\x1f.tanpo.api.v1.GetMembersRequest\x1a .tanpo.api.v1.GetMembersResponse\x12X\n\rGetValidators\x12\".tanpo.api.v1.GetValidatorsRequest\x1a#.tanpo.api.v1.GetValidatorsResponse\x12R\n\x0bGetEvidence\x12 .tanpo.api.v1.GetEvidenceRequest\x1a!.tanpo.api.v1.GetEvidenceResponse\x12X\n\rGetParameters\x12\".tanpo.api.v1.GetParametersRequest\x1a#.tanpo.api.v1.GetParametersResponse\x12U\n\x0cGetContracts\x12!.tanpo.api.v1.GetContractsRequest\x1a\".tanpo.api.v1.GetContractsResponse\x12\\\n\x12GetContractVersion\x12\'.tanpo.api.v1.GetContractVersionRequest\x1a\x1d.tanpo.api.v1.ContractVersionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atanpo/api/v1/network.proto\x12\x0ctanpo.api.v1\"\x12\n\x10GetStatusRequest\"\xdd\x03\n\nNodeStatus\x12\x0f\n\x07network\x18\x01 \x01(\t\x12\x12\n\nnetwork_id\x18\x02 \x01(\x0c\x12\x0e\n\x06member\x18\x03 \x01(\t\x12\x0c\n\x04node\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0e\n\x06height\x18\x06 \x01(\x04\x12\x12\n\nblock_hash\x18\x07 \x01(\x0c\x12\x12\n\nstate_root\x18\x08 \x01(\x0c\x12\x0f\n\x07time_ms\x18\t \x01(\x04\x12\r\n\x05\x65poch\x18\n \x01(\x04\x12\x0c\n\x04term\x18\x0b \x01(\x04\x12\x0e\n\x06leader\x18\x0c \x01(\t\x12\x11\n\tis_leader\x18\r \x01(\x08\x12\x10\n\x08is_ready\x18\x0e \x01(\x08\x12\x1c\n\x14pending_transactions\x18\x0f \x01(\r\x12\x17\n\x0f\x63onnected_peers\x18\x10 \x03(\t\x12\x16\n\x0estalled_reason\x18\x11 \x01(\t\x12\x10\n\x08\x63lock_ms\x18\x12 \x01(\x04\x12\x17\n\x0fobserver_reason\x18\x13 \x01(\t\x12\x12\n\nvalidators\x18\x14 \x03(\t\x12\x14\n\x0c\x66irst_height\x18\x15 \x01(\x04\x12\x11\n\tretention\x18\x16 \x01(\t\x12\x14\n\x0c\x62locks_bytes\x18\x17 \x01(\x04\x12\x13\n\x0bstate_bytes\x18\x18 \x01(\x04\"\x13\n\x11GetMembersRequest\";\n\x12GetMembersResponse\x12%\n\x07members\x18\x01 \x03(\x0b\x32\x14.tanpo.api.v1.Member\"\x83\x01\n\x06Member\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03lei\x18\x03 \x01(\t\x12\r\n\x05roles\x18\x04 \x03(\t\x12\x17\n\x0f\x63\x61_certificates\x18\x05 \x03(\t\x12\x0c\n\x04keys\x18\x06 \x03(\x0c\x12\x18\n\x10\x63\x61_added_heights\x18\x07 \x03(\x04\"\x16\n\x14GetValidatorsRequest\"w\n\x15GetValidatorsResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12+\n\nvalidators\x18\x02 \x03(\x0b\x32\x17.tanpo.api.v1.Validator\x12\x0e\n\x06quorum\x18\x03 \x01(\r\x12\x12\n\nfaulty_max\x18\x04 \x01(\r\"L\n\tValidator\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\"\x14\n\x12GetEvidenceRequest\"?\n\x13GetEvidenceResponse\x12(\n\x08\x65vidence\x18\x01 \x03(\x0b\x32\x16.tanpo.api.v1.Evidence\"Z\n\x08\x45vidence\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0f\n\x07\x61\x63\x63used\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\x10\n\x08\x65vidence\x18\x05 \x01(\x0c\"\x16\n\x14GetParametersRequest\"\x97\x01\n\x15GetParametersResponse\x12\x1e\n\x16\x62lock_transactions_max\x18\x01 \x01(\r\x12\x17\n\x0f\x62lock_bytes_max\x18\x02 \x01(\r\x12\x17\n\x0fvalidity_max_ms\x18\x03 \x01(\x04\x12\x15\n\rgas_limit_max\x18\x04 \x01(\x04\x12\x15\n\rblock_gas_max\x18\x05 \x01(\x04\"\x15\n\x13GetContractsRequest\"A\n\x14GetContractsResponse\x12)\n\tcontracts\x18\x01 \x03(\x0b\x32\x16.tanpo.api.v1.Contract\"\xad\x01\n\x08\x43ontract\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bsource_hash\x18\x02 \x01(\x0c\x12\x18\n\x10language_version\x18\x03 \x01(\r\x12\x16\n\x0einterface_json\x18\x04 \x01(\t\x12\x19\n\x11gas_table_version\x18\x05 \x01(\r\x12\x0f\n\x07version\x18\x06 \x01(\r\x12\x0e\n\x06height\x18\x07 \x01(\x04\x12\x10\n\x08replaces\x18\x08 \x01(\x0c\":\n\x19GetContractVersionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\"\x97\x01\n\x0f\x43ontractVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\x04\x12\x18\n\x10language_version\x18\x04 \x01(\r\x12\x19\n\x11gas_table_version\x18\x05 \x01(\r\x12\x10\n\x08replaces\x18\x06 \x01(\x0c\x12\x0e\n\x06source\x18\x07 \x01(\t2\xde\x04\n\x07Network\x12\x45\n\tGetStatus\x12\x1e.tanpo.api.v1.GetStatusRequest\x1a\x18.tanpo.api.v1.NodeStatus\x12O\n\nGetMembers\x12\x1f.tanpo.api.v1.GetMembersRequest\x1a .tanpo.api.v1.GetMembersResponse\x12X\n\rGetValidators\x12\".tanpo.api.v1.GetValidatorsRequest\x1a#.tanpo.api.v1.GetValidatorsResponse\x12R\n\x0bGetEvidence\x12 .tanpo.api.v1.GetEvidenceRequest\x1a!.tanpo.api.v1.GetEvidenceResponse\x12X\n\rGetParameters\x12\".tanpo.api.v1.GetParametersRequest\x1a#.tanpo.api.v1.GetParametersResponse\x12U\n\x0cGetContracts\x12!.tanpo.api.v1.GetContractsRequest\x1a\".tanpo.api.v1.GetContractsResponse\x12\\\n\x12GetContractVersion\x12\'.tanpo.api.v1.GetContractVersionRequest\x1a\x1d.tanpo.api.v1.ContractVersionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,34 +39,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMEMBERSREQUEST']._serialized_end=563
   _globals['_GETMEMBERSRESPONSE']._serialized_start=565
   _globals['_GETMEMBERSRESPONSE']._serialized_end=624
-  _globals['_MEMBER']._serialized_start=626
-  _globals['_MEMBER']._serialized_end=731
-  _globals['_GETVALIDATORSREQUEST']._serialized_start=733
-  _globals['_GETVALIDATORSREQUEST']._serialized_end=755
-  _globals['_GETVALIDATORSRESPONSE']._serialized_start=757
-  _globals['_GETVALIDATORSRESPONSE']._serialized_end=876
-  _globals['_VALIDATOR']._serialized_start=878
-  _globals['_VALIDATOR']._serialized_end=954
-  _globals['_GETEVIDENCEREQUEST']._serialized_start=956
-  _globals['_GETEVIDENCEREQUEST']._serialized_end=976
-  _globals['_GETEVIDENCERESPONSE']._serialized_start=978
-  _globals['_GETEVIDENCERESPONSE']._serialized_end=1041
-  _globals['_EVIDENCE']._serialized_start=1043
-  _globals['_EVIDENCE']._serialized_end=1133
-  _globals['_GETPARAMETERSREQUEST']._serialized_start=1135
-  _globals['_GETPARAMETERSREQUEST']._serialized_end=1157
-  _globals['_GETPARAMETERSRESPONSE']._serialized_start=1160
-  _globals['_GETPARAMETERSRESPONSE']._serialized_end=1311
-  _globals['_GETCONTRACTSREQUEST']._serialized_start=1313
-  _globals['_GETCONTRACTSREQUEST']._serialized_end=1334
-  _globals['_GETCONTRACTSRESPONSE']._serialized_start=1336
-  _globals['_GETCONTRACTSRESPONSE']._serialized_end=1401
-  _globals['_CONTRACT']._serialized_start=1404
-  _globals['_CONTRACT']._serialized_end=1577
-  _globals['_GETCONTRACTVERSIONREQUEST']._serialized_start=1579
-  _globals['_GETCONTRACTVERSIONREQUEST']._serialized_end=1637
-  _globals['_CONTRACTVERSION']._serialized_start=1640
-  _globals['_CONTRACTVERSION']._serialized_end=1791
-  _globals['_NETWORK']._serialized_start=1794
-  _globals['_NETWORK']._serialized_end=2400
+  _globals['_MEMBER']._serialized_start=627
+  _globals['_MEMBER']._serialized_end=758
+  _globals['_GETVALIDATORSREQUEST']._serialized_start=760
+  _globals['_GETVALIDATORSREQUEST']._serialized_end=782
+  _globals['_GETVALIDATORSRESPONSE']._serialized_start=784
+  _globals['_GETVALIDATORSRESPONSE']._serialized_end=903
+  _globals['_VALIDATOR']._serialized_start=905
+  _globals['_VALIDATOR']._serialized_end=981
+  _globals['_GETEVIDENCEREQUEST']._serialized_start=983
+  _globals['_GETEVIDENCEREQUEST']._serialized_end=1003
+  _globals['_GETEVIDENCERESPONSE']._serialized_start=1005
+  _globals['_GETEVIDENCERESPONSE']._serialized_end=1068
+  _globals['_EVIDENCE']._serialized_start=1070
+  _globals['_EVIDENCE']._serialized_end=1160
+  _globals['_GETPARAMETERSREQUEST']._serialized_start=1162
+  _globals['_GETPARAMETERSREQUEST']._serialized_end=1184
+  _globals['_GETPARAMETERSRESPONSE']._serialized_start=1187
+  _globals['_GETPARAMETERSRESPONSE']._serialized_end=1338
+  _globals['_GETCONTRACTSREQUEST']._serialized_start=1340
+  _globals['_GETCONTRACTSREQUEST']._serialized_end=1361
+  _globals['_GETCONTRACTSRESPONSE']._serialized_start=1363
+  _globals['_GETCONTRACTSRESPONSE']._serialized_end=1428
+  _globals['_CONTRACT']._serialized_start=1431
+  _globals['_CONTRACT']._serialized_end=1604
+  _globals['_GETCONTRACTVERSIONREQUEST']._serialized_start=1606
+  _globals['_GETCONTRACTVERSIONREQUEST']._serialized_end=1664
+  _globals['_CONTRACTVERSION']._serialized_start=1667
+  _globals['_CONTRACTVERSION']._serialized_end=1818
+  _globals['_NETWORK']._serialized_start=1821
+  _globals['_NETWORK']._serialized_end=2427
 # @@protoc_insertion_point(module_scope)

@@ -178,6 +178,7 @@ class Member(_message.Message):
     ROLES_FIELD_NUMBER: _builtins.int
     CA_CERTIFICATES_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
+    CA_ADDED_HEIGHTS_FIELD_NUMBER: _builtins.int
     member: _builtins.str
     name: _builtins.str
     lei: _builtins.str
@@ -189,6 +190,10 @@ class Member(_message.Message):
 
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def ca_added_heights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of each of `ca_certificates`, in their order, the block that added it; 0 for the genesis."""
+
     def __init__(
         self,
         *,
@@ -198,10 +203,11 @@ class Member(_message.Message):
         roles: _abc.Iterable[_builtins.str] | None = ...,
         ca_certificates: _abc.Iterable[_builtins.str] | None = ...,
         keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        ca_added_heights: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_certificates", b"ca_certificates", "keys", b"keys", "lei", b"lei", "member", b"member", "name", b"name", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_added_heights", b"ca_added_heights", "ca_certificates", b"ca_certificates", "keys", b"keys", "lei", b"lei", "member", b"member", "name", b"name", "roles", b"roles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
