@@ -136,7 +136,10 @@ def test_a_receipt_says_which_roles_its_signers_held_then(exported: Exported) ->
     document["standing"] = None
     words = describe_verdict(check(json.dumps(document), exported.genesis), exported.genesis)
     assert (
-        sum(one.startswith("Which roles the members that signed held then is not proved") for one in words)
+        sum(
+            one.startswith("Which roles and CAs the members that signed had then is not proved")
+            for one in words
+        )
         == 1
     )
 

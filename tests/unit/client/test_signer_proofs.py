@@ -16,7 +16,7 @@ from tanpo.ledger.proofcheck import ReceiptVerdict, find_signer_status, verify_p
 from tanpo.ledger.prooffile import ReceiptFile
 from tanpo.ledger.prooftrail import LinkBroken
 from tanpo.ledger.standing import verify_owners
-from tanpo.ledger.transaction import Transaction
+from tanpo.ledger.transaction import SIGNERS_MAX, Transaction
 from tanpo.ledger.types import Height, MemberId
 from tanpo.ledger.values import Value
 from tanpo.node.pki import create_authority
@@ -140,6 +140,26 @@ def test_a_receipt_proves_the_ca_of_its_height_and_not_that_of_the_genesis(town:
         f"A CA of dealer-a, since block {replaced}, had the certificate {held.certificate[0].hex()}" in words
     )
     assert "not valid then" in words  # The chain's time is before the CA was made.
+
+
+def test_a_receipt_of_as_many_signers_as_there_may_be_is_proved(town: Town) -> None:
+    names = list(MEMBERS)
+    while len(names) < SIGNERS_MAX:
+        member, key = MEMBERS[len(names) % len(MEMBERS)], PrivateKey.generate()
+        name = f"{member} {len(names)}"
+        town.chain.keys[name] = key
+        added: dict[str, Value] = {"member": member, "key": key.public_key.encoded}
+        assert town.call("members", "add_key", added, member).succeeded
+        names.append(name)
+    transaction = move(town, "dealer-a", *(one for one in names if one != "dealer-a"))
+    (receipt,) = town.chain.run(transaction)
+    town.chain.run()
+
+    verdict = check(town, export(town, transaction))
+
+    assert (receipt.succeeded, len(verdict.signers)) == (True, SIGNERS_MAX)
+    assert verdict.standing is not None
+    assert [one.member for one in verdict.standing] == sorted(MEMBERS)
 
 
 def test_a_member_that_was_dismissed_in_the_block_has_no_ca_any_more(town: Town) -> None:

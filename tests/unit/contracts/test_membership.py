@@ -6,8 +6,18 @@ from hashlib import sha256
 from typing import Any, Final
 
 import pytest
+from tanpo.cli.membership import MEMBERS_MAX
+from tanpo.client.config import GAS_LIMIT
+from tanpo.ledger.transaction import SIGNERS_MAX
 from tanpo.ledger.values import Value
-from tanpo.testing import Ledger, Market, build_key, build_member, build_validator
+from tanpo.testing import (
+    Ledger,
+    Market,
+    build_key,
+    build_member,
+    build_member_arguments,
+    build_validator,
+)
 
 VOTERS: Final = ("trust-bank", "custody-bank", "dealer-a", "dealer-b")
 NEW: Final[dict[str, Any]] = {
@@ -215,6 +225,20 @@ def test_the_old_ca_and_the_new_one_overlap_and_each_keeps_the_height_that_added
     (again,) = view(market, "record_of", member="dealer-a")["authorities"]
     assert again["added"] > new[0]["added"]
     assert market.ledger.events[-1].name == "AuthorityReplaced"
+
+
+def test_as_many_as_can_sign_a_transaction_carry_a_vote_of_all_members_that_may_be() -> None:
+    names = [f"member-{number}" for number in range(MEMBERS_MAX)]
+    ledger = Ledger()
+    founders = [build_member(name) for name in names]
+    ledger.deploy("members", arguments=build_member_arguments(*founders, voters=names[:4]))
+    signers, change = names[:SIGNERS_MAX], {"member": names[-1], "role": "custodian"}
+    with ledger.expect_abort("UNAUTHORISED", votes=SIGNERS_MAX - 1):
+        ledger.call("members", "grant", sender=names[0], signers=signers[1:], gas_limit=GAS_LIMIT, **change)
+    ledger.call("members", "grant", sender=names[0], signers=signers, gas_limit=GAS_LIMIT, **change)
+    ledger.call("members", "admit", sender=names[0], signers=signers, gas_limit=GAS_LIMIT, **NEW)
+    with ledger.expect_abort("UNAUTHORISED", votes=SIGNERS_MAX):
+        ledger.call("members", "revoke", sender=names[0], signers=signers, gas_limit=GAS_LIMIT, **change)
 
 
 @pytest.mark.parametrize(
