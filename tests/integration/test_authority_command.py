@@ -145,16 +145,40 @@ def test_a_ca_with_the_subject_of_another_members_is_not_sent(network: LocalNetw
     assert list_authorities(files) == before
 
 
+def make_card(folder: Path) -> Path:
+    made = ("--member", "fund-house", "--name", "Fuji Fund House", "--lei", "3538TANPOFUJIFUND055")
+    places = ("--address", "127.0.0.1:7600", "--peer-address", "127.0.0.1:7601")
+    read_json_here("member", "init", str(folder), *made, *places)
+    return folder / "fund-house.card"
+
+
+def test_the_name_of_a_dismissed_member_is_given_away_only_if_its_accounts_are_meant(
+    network: LocalNetwork, tmp_path: Path
+) -> None:
+    first, second = (make_card(tmp_path / name) for name in ("first", "second"))
+    everybody = ("--dir", str(network.folder.root))
+    admit = ("member", "admit")
+    unknown = run_tanpo_here(*admit, str(first), *everybody, "--takes-over")
+    assert (unknown.returncode, "there is nothing to take over" in unknown.stderr) == (2, True)
+    read_json_here(*admit, str(first), *everybody)
+    read_json_here("member", "dismiss", "fund-house", *everybody)
+
+    refused = run_tanpo_here(*admit, str(second), *everybody)
+
+    assert refused.returncode == 2
+    assert "Fuji Fund House had this name until block" in refused.stderr
+    assert "say --takes-over if these accounts are to be the newcomer's" in refused.stderr
+    read_json_here(*admit, str(second), *everybody, "--takes-over")
+    read_json_here("member", "dismiss", "fund-house", *everybody)
+
+
 def test_nobody_is_admitted_with_whom_no_vote_could_pass_any_more(
     network: LocalNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert 3 * SIGNERS_MAX > 2 * membership.MEMBERS_MAX
     assert 3 * SIGNERS_MAX <= 2 * (membership.MEMBERS_MAX + 1)
     monkeypatch.setattr(membership, "MEMBERS_MAX", 4)
-    made = ("--member", "fund-house", "--name", "Fuji Fund House", "--lei", "3538TANPOFUJIFUND055")
-    places = ("--address", "127.0.0.1:7600", "--peer-address", "127.0.0.1:7601")
-    read_json_here("member", "init", str(tmp_path / "fund-house"), *made, *places)
-    card = tmp_path / "fund-house" / "fund-house.card"
+    card = make_card(tmp_path / "fund-house")
 
     refused = run_tanpo_here("member", "admit", str(card), "--dir", str(network.folder.root))
 

@@ -4,12 +4,13 @@ The first members are those of the genesis. Later ones are admitted, and members
 than two thirds of all members signed; so are roles granted and revoked. A member changes its own keys and its CA by
 its own signature, or the others do it for one that has lost its keys. Nodes read `records` and `owners`: what a block
 changes counts from the next block on. An account is named after the member that owns it: "dealer-a", or
-"dealer-a/client-7" for a sub-account; accounts outlast their member.
+"dealer-a/client-7" for a sub-account; accounts outlast their member. So the name of a dismissed member is given
+away by `readmit` alone: who has it from then on disposes of those accounts.
 
 A key belongs to one member for ever, and never returns once it is removed: a signature says whose it is at any height.
 
-Refusals: UNAUTHORISED MEMBER_UNKNOWN MEMBER_EXISTS MEMBER_NAME MEMBER_COUNT MEMBER_VOTES NAME_FORM LEI_FORM ROLE_UNKNOWN
-ROLE_HELD ROLE_NOT_HELD KEY_FORM KEY_USED KEY_UNKNOWN KEY_COUNT KEY_LAST AUTHORITY_FORM AUTHORITY_COUNT
+Refusals: UNAUTHORISED MEMBER_UNKNOWN MEMBER_EXISTS MEMBER_DISMISSED DEPARTURE_UNKNOWN MEMBER_NAME MEMBER_COUNT
+MEMBER_VOTES NAME_FORM LEI_FORM ROLE_UNKNOWN ROLE_HELD ROLE_NOT_HELD KEY_FORM KEY_USED KEY_UNKNOWN KEY_COUNT KEY_LAST AUTHORITY_FORM AUTHORITY_COUNT
 """
 
 ROLE_NAMES = " registrar custodian issuer cash_issuer participant collateral_agent price_source supervisor "
@@ -67,6 +68,15 @@ class Owner:
 
 
 @record
+class Departure:
+    """Who had a name that is a member's no more, and the height of the block that dismissed it: 0 for nobody."""
+
+    name: str
+    lei: str
+    height: int
+
+
+@record
 class Tally:
     """How many members are among some signers, and how many there are."""
 
@@ -77,6 +87,7 @@ class Tally:
 roles: Map[str, list[str]]
 records: Map[str, Record]
 owners: Map[bytes, Owner]
+departures: Map[str, Departure]
 member_count: int
 voting: list[str]
 
@@ -126,6 +137,12 @@ def owner_of(key_id: bytes) -> Owner:
 
 
 @view
+def departure_of(member: str) -> Departure:
+    """Return who had a name before it was dismissed, if nobody has it now."""
+    return departures.get(member, Departure(name="", lei="", height=0))
+
+
+@view
 def count_votes(signers: list[str]) -> Tally:
     """Count the members among those who signed, against all members."""
     votes = 0
@@ -137,10 +154,26 @@ def count_votes(signers: list[str]) -> Tally:
 
 @entry
 def admit(member: str, name: str, lei: str, granted: list[str], ca_certificate: bytes, keys: list[bytes]) -> None:
-    """Let an organisation be a member. Signed by more than two thirds of all members."""
+    """Let an organisation be a member, under a name that was nobody's. More than two thirds of all sign."""
     check_vote()
+    if member in departures:
+        left = departures[member]
+        require(False, "MEMBER_DISMISSED", member=member, name=left.name, lei=left.lei, height=left.height)
     enrol(Member(member=member, name=name, lei=lei, roles=granted, ca_certificate=ca_certificate, keys=keys))
     emit("MemberAdmitted", member=member, name=name, lei=lei, roles=granted, keys=keys)
+
+
+@entry
+def readmit(member: str, name: str, lei: str, granted: list[str], ca_certificate: bytes, keys: list[bytes]) -> None:
+    """Let an organisation be a member under the name of a dismissed one, whose accounts become its own.
+
+    Signed by more than two thirds of all members.
+    """
+    check_vote()
+    require(member in departures, "DEPARTURE_UNKNOWN", member=member)
+    del departures[member]
+    enrol(Member(member=member, name=name, lei=lei, roles=granted, ca_certificate=ca_certificate, keys=keys))
+    emit("MemberReadmitted", member=member, name=name, lei=lei, roles=granted, keys=keys)
 
 
 @entry
@@ -152,8 +185,10 @@ def dismiss(member: str) -> None:
     check_vote()
     require(member in roles, "MEMBER_UNKNOWN", member=member)
     require(member not in voting, "MEMBER_VOTES", member=member)
-    for key in records[member].keys:
+    left = records[member]
+    for key in left.keys:
         end_key(key)
+    departures[member] = Departure(name=left.name, lei=left.lei, height=ctx.height)
     del records[member]
     del roles[member]
     member_count -= 1

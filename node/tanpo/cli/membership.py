@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -36,12 +36,13 @@ class Signing:
     valid_for_s: float
 
 
-def make_admission(client: Client, facts: Facts) -> Call:
-    """Return the call that admits the member of a card.
+def make_admission(client: Client, facts: Facts, *, takes_over: bool = False) -> Call:
+    """Return the call that admits the member of a card; it `takes_over` what a dismissed member left under
+    its name, or else there must be none of that name.
 
     Raises:
-        UsageError: after it no vote on members, roles or validators could pass any more, or the newcomer's CA
-            would count for nothing.
+        UsageError: after it no vote on members, roles or validators could pass any more, the newcomer's CA
+            would count for nothing, or the name is (or is not) that of a dismissed member.
     """
     members = client.network.members()
     count = len(members)
@@ -54,8 +55,9 @@ def make_admission(client: Client, facts: Facts) -> Call:
             remedy="have the members agree on another contract `members` first, by `tanpo contract propose`",
         )
     _check_subjects(members, facts.member, (facts.ca_certificate,))
+    _check_name(client, facts.member, takes_over=takes_over)
     return _make_call(
-        "admit",
+        "readmit" if takes_over else "admit",
         member=facts.member,
         name=facts.name,
         lei=facts.lei,
@@ -165,6 +167,31 @@ def _check_subjects(members: Sequence[Registration], member: str, certificates: 
                 limit="a subject that no other member's CA has",
                 remedy="make a CA with a subject of its own, as `tanpo member authority create` does",
             )
+
+
+def _check_name(client: Client, member: str, *, takes_over: bool) -> None:
+    """Refuse to give away what a dismissed member left, unless that is wanted: accounts go by name."""
+    left = cast(
+        "Mapping[str, str | int]", client.query(MEMBERS_CONTRACT, "departure_of", member=member).value
+    )
+    if bool(left["height"]) == takes_over:
+        return
+    if takes_over:
+        raise UsageError(
+            Reason.MISUSE,
+            "no member of this name was dismissed: there is nothing to take over",
+            value=member,
+            limit="the name of a member that was dismissed, and that nobody has now",
+            remedy="leave out --takes-over, or correct the name",
+        )
+    raise UsageError(
+        Reason.MISUSE,
+        f"{left['name']} had this name until block {left['height']}: whoever is admitted under it takes over "
+        "all that its accounts hold",
+        value=member,
+        limit="a name that was no member's",
+        remedy="choose another name, or say --takes-over if these accounts are to be the newcomer's",
+    )
 
 
 def _check_stays_welcome(client: Client, authorities: Sequence[x509.Certificate]) -> None:

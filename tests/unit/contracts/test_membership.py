@@ -18,6 +18,7 @@ from tanpo.testing import (
     build_member_arguments,
     build_validator,
 )
+from tanpo.testing.market import BOND
 
 VOTERS: Final = ("trust-bank", "custody-bank", "dealer-a", "dealer-b")
 NEW: Final[dict[str, Any]] = {
@@ -129,9 +130,32 @@ def test_a_member_that_comes_back_needs_keys_that_nobody_ever_had(market: Market
     everybody = (*VOTERS, "dealer-c")
     market.ledger.call("members", "dismiss", sender="dealer-a", signers=everybody, member="fund-a")
     with market.ledger.expect_abort("KEY_USED"):
-        vote(market, "admit", **NEW)
-    vote(market, "admit", **{**NEW, "keys": (build_key("another"),)})
+        vote(market, "readmit", **NEW)
+    vote(market, "readmit", **{**NEW, "keys": (build_key("another"),)})
     assert view(market, "exists", member="fund-a") is True
+
+
+def test_the_accounts_of_a_dismissed_member_pass_only_to_whom_the_vote_says_that_they_do(
+    market: Market,
+) -> None:
+    everybody, newcomer = (*VOTERS, "dealer-c"), {**NEW, "keys": (build_key("another"),)}
+    with market.ledger.expect_abort("DEPARTURE_UNKNOWN", member="fund-a"):
+        vote(market, "readmit", **NEW)
+    vote(market, "admit", **NEW)
+    market.issue(BOND, "fund-a", 500)
+    market.ledger.height = 7
+    market.ledger.call("members", "dismiss", sender="dealer-a", signers=everybody, member="fund-a")
+    assert view(market, "departure_of", member="fund-a") == {"name": "Fund A", "lei": "", "height": 7}
+    with market.ledger.expect_abort("MEMBER_DISMISSED", member="fund-a", name="Fund A", height=7):
+        vote(market, "admit", **newcomer)
+    with market.ledger.expect_abort("UNAUTHORISED"):
+        act(market, "readmit", **newcomer)
+
+    vote(market, "readmit", **newcomer)
+
+    assert view(market, "departure_of", member="fund-a")["height"] == 0
+    assert market.ledger.events[-1].name == "MemberReadmitted"
+    assert market.ledger.view("instruments", "free", account="fund-a", instrument=BOND) == 500
 
 
 def test_a_member_whose_node_is_a_validator_is_not_dismissed(market: Market) -> None:

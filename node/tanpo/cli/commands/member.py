@@ -167,6 +167,10 @@ def admit(
     key: KeyOption = None,
     draft: DraftOption = None,
     signer: SignerOption = None,
+    takes_over: Annotated[
+        bool,
+        typer.Option("--takes-over", help="It gets the accounts that a dismissed member of its name left."),
+    ] = False,
     valid_for: ValidOption = VALID_FOR_S,
     output: OutputOption = Format.TABLE,
 ) -> None:
@@ -182,7 +186,8 @@ def admit(
     facts = load_card(card).facts
     signing = _collect(directory, key, draft, signer, valid_for)
     with connect(profile, directory) as client:
-        done = membership.agree(client, membership.make_admission(client, facts), signing)
+        call = membership.make_admission(client, facts, takes_over=takes_over)
+        done = membership.agree(client, call, signing)
     print_fields(output, done | describe_card(facts))
 
 
