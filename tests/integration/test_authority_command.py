@@ -49,6 +49,13 @@ def list_authorities(files: MemberFiles) -> list[str]:
     return [one["sha256"] for one in found]
 
 
+def examine_peer(network: LocalNetwork) -> dict[str, str]:
+    """What the doctor of dealer-a says of the node of the member whose CA changes."""
+    done = run_tanpo_here("node", "doctor", str(network.folder.get_member("dealer-a").config), "-o", "json")
+    (found,) = [one for one in json.loads(done.stdout) if one["what"] == f"peer {MEMBER}/node-1"]
+    return dict(found)
+
+
 def vote(network: LocalNetwork, folder: Path, *authorities: Path) -> None:
     """Have the three others draft, sign, seal and send a change of the member's CAs."""
     genesis = str(network.folder.genesis)
@@ -119,6 +126,15 @@ def test_a_node_takes_over_no_certificate_of_a_ca_that_the_members_do_not_know(
 
     poll_until(is_taken_over)
     assert json.loads(rotations[-1].stdout)["rotated"]
+
+    # The genesis of the others still names the CA that this node's certificate is not of any more.
+    poll_until(lambda: examine_peer(network)["health"] == "ok", seconds=WAIT_S)
+    network.stop(["dealer-a"])
+    unknown = examine_peer(network)
+    assert unknown["health"] == "warn"
+    assert "by the CAs of the genesis" in unknown["detail"]
+    assert "its `ca`, if its member has another now" in unknown["remedy"]
+    network.start(["dealer-a"])
 
 
 def test_a_ca_with_the_subject_of_another_members_is_not_sent(network: LocalNetwork, tmp_path: Path) -> None:

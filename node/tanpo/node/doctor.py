@@ -72,12 +72,13 @@ async def examine(path: Path, clock: Clock) -> list[Symptom]:
     symptoms = list(_judge_configuration(report))
     if report.config is None or report.genesis is None:
         return symptoms
+    reading = find_reading(report.config.ops_listen)
     patient = Patient(
         config=report.config,
         genesis=report.genesis,
         now=datetime.fromtimestamp(clock.wall_ms() / 1000, UTC),
-        reading=find_reading(report.config.ops_listen),
-        vitals=await _survey(report.config, report.genesis, clock),
+        reading=reading,
+        vitals=await _survey(report.config, report.genesis, reading, clock),
     )
     for judge in _JUDGES:
         symptoms += judge(patient)
@@ -89,9 +90,14 @@ def examine_here(path: Path) -> list[Symptom]:
     return asyncio.run(examine(path, Clock.system()))
 
 
-async def _survey(config: NodeConfig, genesis: Genesis, clock: Clock) -> list[PeerVitals]:
+async def _survey(
+    config: NodeConfig, genesis: Genesis, reading: NodeReading | None, clock: Clock
+) -> list[PeerVitals]:
+    """Ask the peers, trusting the CAs of the members of now if the node tells them, or else the genesis'."""
     try:
         authorities = Authorities.of_genesis(genesis)
+        if reading is not None and reading.members is not None:
+            authorities.replace(reading.members)
         peers = find_peers(config, authorities, load_credentials(config, genesis))
     except LedgerError:
         return []  # The configuration's own symptoms say why.
@@ -267,15 +273,19 @@ def _judge_clock(patient: Patient) -> Iterator[Symptom]:
 def _judge_peers(patient: Patient) -> Iterator[Symptom]:
     if not patient.config.peers:
         yield Symptom(what="peers", health=Health.WARN, detail="none are configured", remedy="add [[peers]]")
+    trusted, remedy = "the CAs that count now", "see that it runs, that its address is right"
+    if patient.reading is None or patient.reading.members is None:
+        # Its member may have replaced its CA since: only the state says so, which a node that runs has open.
+        trusted = "the CAs of the genesis and `[[peers]]` `ca`, as no node here tells others"
+        remedy += " (and its `ca`, if its member has another now)"
     for one in patient.vitals:
         what = f"peer {one.name}"
         if one.problem:
             yield Symptom(
                 what=what,
                 health=Health.WARN,
-                detail=f"no answer at {one.address}: {one.problem}",
-                remedy="see that it runs, that its address is right (and its `ca`, if its member has another "
-                "now), and what its own doctor says",
+                detail=f"no answer at {one.address}, by {trusted}: {one.problem}",
+                remedy=f"{remedy}, and what its own doctor says",
             )
         else:
             detail = f"answers at {one.address}: block {one.height}, version {one.version}"

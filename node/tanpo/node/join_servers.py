@@ -13,6 +13,7 @@ import grpc.aio
 from tanpo.api.v1 import network_pb2
 from tanpo.ledger.errors import InvariantViolation
 from tanpo.ledger.genesis import Genesis
+from tanpo.ledger.membership import list_genesis_members
 from tanpo.ledger.types import MemberId
 from tanpo.node.authorities import Authorities
 from tanpo.node.binding import explain_bind
@@ -53,6 +54,7 @@ class JoinServers:
             find_obstacles=parts.explain,
             render_metrics=parts.metrics.render,
             metrics_content_type=CONTENT_TYPE,
+            list_members=lambda: list_genesis_members(parts.genesis),
         )
         self._server = self._make_server()
         self.port = self.ops_port = 0

@@ -1,4 +1,5 @@
-"""The operators' HTTP port: `/healthz`, `/readyz` and `/metrics`, for probes and Prometheus.
+"""The operators' HTTP port: `/healthz`, `/readyz` and `/metrics`, for probes and Prometheus, and
+`/authorities`, the CAs of all members as this node knows them, for `tanpo node doctor`.
 
 A few lines of HTTP/1.1 on the node's own loop: GET only, one request a connection, everything bounded. It
 carries no secret and changes nothing, but it is not authenticated: bind it to loopback or an inner network.
@@ -8,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
+
+from tanpo.ledger.membership import MemberAuthority, Registration
+from tanpo.ledger.types import MemberId
 
 REQUEST_BYTES_MAX: Final = 8 * 1024
 REQUEST_TIMEOUT_S: Final = 5.0
@@ -36,10 +40,12 @@ class OpsServer:
         find_obstacles: Callable[[], list[str]],
         render_metrics: Callable[[], bytes],
         metrics_content_type: str,
+        list_members: Callable[[], Sequence[Registration]],
     ) -> None:
         self._find_obstacles = find_obstacles
         self._render_metrics = render_metrics
         self._metrics_content_type = metrics_content_type
+        self._list_members = list_members
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.StreamWriter, asyncio.Event] = {}
 
@@ -81,7 +87,13 @@ class OpsServer:
                     content_type=self._metrics_content_type,
                     body=self._render_metrics(),
                 )
-        return _text(HTTPStatus.NOT_FOUND, "try /healthz, /readyz or /metrics\n")
+            case "/authorities":
+                return Answer(
+                    status=HTTPStatus.OK,
+                    content_type="application/json",
+                    body=encode_authorities(self._list_members()),
+                )
+        return _text(HTTPStatus.NOT_FOUND, "try /healthz, /readyz, /metrics or /authorities\n")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         done = self._connections[writer] = asyncio.Event()
@@ -112,6 +124,38 @@ class OpsServer:
             await _write(writer, "GET", _text(HTTPStatus.BAD_REQUEST, "this port speaks HTTP/1.1\n"))
             return
         await _write(writer, parts[0], self.answer(parts[0], parts[1]))
+
+
+def encode_authorities(members: Sequence[Registration]) -> bytes:
+    """Return the CAs of members as JSON, PEM by the member's name; `decode_authorities` is the inverse."""
+    told = {
+        one.member: [
+            {"certificate": held.certificate.decode("latin-1"), "added": held.added}
+            for held in one.authorities
+        ]
+        for one in members
+    }
+    return json.dumps(told).encode() + b"\n"
+
+
+def decode_authorities(text: str) -> tuple[Registration, ...]:
+    """Return members that have CAs and nothing else. Raises `ValueError`, `TypeError` or `KeyError`."""
+    return tuple(
+        Registration(
+            member=MemberId(str(member)),
+            name="",
+            lei="",
+            roles=(),
+            authorities=tuple(
+                MemberAuthority(
+                    certificate=str(one["certificate"]).encode("latin-1"), added=int(one["added"])
+                )
+                for one in authorities
+            ),
+            keys=(),
+        )
+        for member, authorities in dict(json.loads(text)).items()
+    )
 
 
 def _text(status: HTTPStatus, text: str) -> Answer:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
+from tanpo.ledger.membership import Registration
 from tanpo.node.config import split_address
+from tanpo.node.ops import decode_authorities
 
 TIMEOUT_S: Final = 3.0
 ANSWER_BYTES_MAX: Final = 16 << 20
@@ -19,12 +21,14 @@ _ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReading:
-    """What a running node says: why it is not ready, and its metrics without labels, by name."""
+    """What a running node says: why it is not ready, its metrics without labels, by name, and the CAs of the
+    members, of which it tells nothing else: None if it is of a version that does not."""
 
     obstacles: tuple[str, ...]
     metrics: Mapping[str, float]
     labels: Mapping[str, Mapping[str, str]]
     text: str
+    members: tuple[Registration, ...] | None
 
     def get(self, name: str) -> int:
         """Return a metric as a whole number, 0 if the node does not have it."""
@@ -40,9 +44,19 @@ def find_reading(ops_listen: str) -> NodeReading | None:
         obstacles = json.loads(_get(host, port, "/readyz"))["obstacles"]
         text = _get(host, port, "/metrics")
         metrics, labels = _parse(text)
+        members = _find_members(host, port)
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return None
-    return NodeReading(obstacles=tuple(map(str, obstacles)), metrics=metrics, labels=labels, text=text)
+    return NodeReading(
+        obstacles=tuple(map(str, obstacles)), metrics=metrics, labels=labels, text=text, members=members
+    )
+
+
+def _find_members(host: str, port: int) -> tuple[Registration, ...] | None:
+    try:
+        return decode_authorities(_get(host, port, "/authorities"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _get(host: str, port: int, path: str) -> str:

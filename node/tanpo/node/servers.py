@@ -109,6 +109,7 @@ class Servers:
             find_obstacles=self.readiness.find_obstacles,
             render_metrics=self._render_metrics,
             metrics_content_type=CONTENT_TYPE,
+            list_members=lambda: parts.core.members,
         )
         self.port = self.peer_port = self.ops_port = 0
 

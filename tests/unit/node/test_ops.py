@@ -6,8 +6,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from tanpo.ledger.membership import MemberAuthority, Registration
+from tanpo.ledger.types import MemberId
 from tanpo.node.metrics import CONTENT_TYPE, Metrics
-from tanpo.node.ops import REQUEST_BYTES_MAX, OpsServer
+from tanpo.node.ops import REQUEST_BYTES_MAX, OpsServer, decode_authorities
+
+# A member chose the bytes of its CA: they need not be a certificate, nor text.
+MEMBERS = (
+    Registration(
+        member=MemberId("dealer-a"),
+        name="",
+        lei="",
+        roles=(),
+        authorities=(MemberAuthority(certificate=b"\xff\x00PEM", added=7),),
+        keys=(),
+    ),
+)
 
 
 @asynccontextmanager
@@ -16,6 +30,7 @@ async def serve(obstacles: list[str]) -> AsyncIterator[int]:
         find_obstacles=lambda: obstacles,
         render_metrics=Metrics().render,
         metrics_content_type=CONTENT_TYPE,
+        list_members=lambda: MEMBERS,
     )
     port = await server.start("127.0.0.1", 0)
     try:
@@ -33,6 +48,12 @@ async def ask(port: int, request: bytes) -> tuple[int, str, bytes]:
     await writer.wait_closed()
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]) if head else 0, head.decode(), body
+
+
+async def test_the_cas_of_the_members_of_now_are_told() -> None:
+    async with serve([]) as port:
+        status, _, body = await ask(port, b"GET /authorities HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (status, decode_authorities(body.decode())) == (200, MEMBERS)
 
 
 async def test_alive_and_ready() -> None:
