@@ -61,7 +61,13 @@ def started(
 @pytest.fixture
 def network(started: ComposeNetwork) -> ComposeNetwork:
     """The consortium, all of whose nodes are ready."""
-    wait_nodes(started.nodes, is_running=lambda _: True, explain=lambda _: "it should be", ready_seconds=90.0)
+    wait_nodes(
+        started.nodes,
+        directory=started.folder.root,
+        is_running=lambda _: True,
+        explain=lambda _: "it should be",
+        ready_seconds=90.0,
+    )
     return started
 
 

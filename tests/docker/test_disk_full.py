@@ -76,6 +76,7 @@ class SmallDisk:
     def wait_ready(self) -> None:
         wait_nodes(
             [self.network.get_node(self.member)],
+            directory=self.network.folder.root,
             is_running=lambda _: True,
             explain=lambda _: "?",
             ready_seconds=WAIT_S,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -197,15 +198,23 @@ def test_a_network_whose_port_was_taken_meanwhile_leaves_nothing_running(folder:
     assert find_nodes(folder) == []
 
 
-def test_an_interrupted_start_stops_what_it_started(tmp_path: Path) -> None:
+def test_a_start_interrupted_by_the_terminal_leaves_nothing_that_the_next_one_trips_over(
+    tmp_path: Path,
+) -> None:
     folder = tmp_path / "net"
     process = subprocess.Popen(
         [sys.executable, "-m", "tanpo.cli", "net", "up", "--dir", str(folder)],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     poll_until(lambda: bool(list(folder.glob("*/node.pid"))) or process.poll() is not None)
     assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=TIMEOUT_S) != 0
+    os.killpg(process.pid, signal.SIGINT)  # As Ctrl-C does: to whatever the command has started too.
+    _, said = process.communicate(timeout=TIMEOUT_S)
+
+    assert (process.returncode, b"Traceback" in said) == (130, False)
     assert find_nodes(folder) == []
+    assert len(read_json("net", "up", "--dir", str(folder))) == 4
+    read_json("net", "down", "--dir", str(folder), "--delete")
+    assert not folder.exists()

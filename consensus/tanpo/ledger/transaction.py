@@ -27,7 +27,7 @@ ENVELOPE_BYTES_MAX: Final = 512 * 1024
 ENVELOPE_TRANSACTIONS_MAX: Final = 256
 SIGNERS_MAX: Final = 64
 """Enough for a vote of 95 members in one transaction. What signatures may cost a node is bounded by the bytes
-of an envelope and of a block, whatever number a transaction has (ADR 28)."""
+of an envelope and of a block, whatever number a transaction has (ADR 29)."""
 REQUEST_ID_MAX: Final = 64
 KEY_ID_BYTES: Final = 16
 TX_ID_BYTES: Final = 32

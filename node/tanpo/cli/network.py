@@ -57,7 +57,11 @@ class LocalNetwork:
 
         folder = NetworkFolder(root=directory.absolute())
         check_unused(folder)
-        slot, nodes = provision(folder, plan, base_port)
+        try:
+            slot, nodes = provision(folder, plan, base_port)
+        except BaseException:
+            clear(folder)
+            raise
         return cls(folder, nodes, slot)
 
     @classmethod
@@ -131,6 +135,7 @@ class LocalNetwork:
         nodes = [self.get_node(name) for name in (self.members if names is None else names)]
         wait_nodes(
             nodes,
+            directory=self.folder.root,
             is_running=lambda node: self.find_process(node.member) is not None,
             explain=self._explain_end,
             ready_seconds=ready_seconds,
@@ -284,11 +289,20 @@ def check_unused(folder: NetworkFolder) -> None:
         )
 
 
+def clear(folder: NetworkFolder) -> None:
+    """Remove the half of a network that was being made, of which no command would know what to do with it."""
+    for path in folder.root.iterdir() if folder.root.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != folder.lock:
+            path.unlink()
+
+
 def _running(folder: NetworkFolder, running: list[str]) -> UsageError:
     return UsageError(
         Reason.DATA_LOCKED,
         f"the network is running: {', '.join(running)}",
         value=folder.root,
         limit="one running network a folder",
-        remedy="stop it with `tanpo net down`, or choose another folder with --dir",
+        remedy=f"stop it with `tanpo net down --dir {folder.root}`, or choose another folder with --dir",
     )

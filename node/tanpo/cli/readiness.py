@@ -6,7 +6,9 @@ import http.client
 import json
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from threading import Event
 from typing import Final
 
 from tanpo.cli.layout import NodePlace
@@ -24,6 +26,7 @@ _LOG_LINE_MAX: Final = 400
 def wait_nodes(
     nodes: Sequence[NodePlace],
     *,
+    directory: Path,
     is_running: Callable[[NodePlace], bool],
     explain: Callable[[NodePlace], str],
     ready_seconds: float = READY_SECONDS,
@@ -32,26 +35,32 @@ def wait_nodes(
 ) -> None:
     """Wait until each of the nodes says that it is ready, or with `ALIVE_PATH` alive.
 
-    `explain` says how a node ended, or what it said last.
+    `directory` is that of their network, and `explain` says how a node ended, or what it said last. Once one
+    node has ended, or the wait is interrupted, no other is waited for.
 
     Raises:
         Unavailable: a node ended, or was not ready in time.
     """
-    deadline = time.monotonic() + ready_seconds
+    deadline, is_over = time.monotonic() + ready_seconds, Event()
 
     def wait(node: NodePlace) -> None:
-        while (obstacles := find_obstacles(node.ops_address, path)) != "":
+        while not is_over.is_set() and (obstacles := find_obstacles(node.ops_address, path)) != "":
             # Whoever answers runs; to ask the engine of containers takes as much of a core as a node's start.
             if obstacles is None and not is_running(node):
-                raise _unavailable(Reason.UNREACHABLE, node, f"ended: {explain(node)}", "a running node")
+                why = f"ended: {explain(node)}"
+                raise _unavailable(Reason.UNREACHABLE, node, why, "a running node", directory)
             if time.monotonic() >= deadline:
                 why = f"is not ready: {obstacles or explain(node)}"
-                raise _unavailable(Reason.DEADLINE, node, why, "a ready node in time")
-            time.sleep(poll_seconds)
+                raise _unavailable(Reason.DEADLINE, node, why, "a ready node in time", directory)
+            is_over.wait(poll_seconds)
 
     with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
-        for _ in pool.map(wait, nodes):
-            pass
+        try:
+            for one in as_completed([pool.submit(wait, node) for node in nodes]):
+                one.result()
+        finally:
+            # The others may lack the one that ended, and would be waited for to the end.
+            is_over.set()
 
 
 def find_obstacles(ops_address: str, path: str = READY_PATH) -> str | None:
@@ -81,11 +90,11 @@ def explain_end(log: str) -> str:
         return lines[-1][:_LOG_LINE_MAX]
 
 
-def _unavailable(reason: Reason, node: NodePlace, why: str, limit: str) -> Unavailable:
+def _unavailable(reason: Reason, node: NodePlace, why: str, limit: str, directory: Path) -> Unavailable:
     return Unavailable(
         reason,
         f"the node of {node.member} {why}",
         value=node.member,
         limit=limit,
-        remedy=f"read more with `tanpo net logs {node.member}`",
+        remedy=f"read more with `tanpo net logs {node.member} --dir {directory}`",
     )

@@ -10,16 +10,21 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from tanpo.cli.wording import describe_verdict
 from tanpo.client import exporting
+from tanpo.ledger.contractversion import compute_contract_key
 from tanpo.ledger.errors import PeerFault, TransactionRejected
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.proofcheck import ReceiptVerdict, find_signer_status, verify_proof_file
 from tanpo.ledger.prooffile import ReceiptFile
 from tanpo.ledger.prooftrail import LinkBroken
 from tanpo.ledger.standing import verify_owners
+from tanpo.ledger.statelayout import StateLayout
 from tanpo.ledger.transaction import SIGNERS_MAX, Transaction
-from tanpo.ledger.types import Height, MemberId
+from tanpo.ledger.types import Height, MemberId, StateRoot
 from tanpo.ledger.values import Value
 from tanpo.node.pki import create_authority
+from tanpo.storage.database import Database
+from tanpo.storage.proving import prove_keys
+from tanpo.storage.tree import StateTree
 from tanpo.testing.chain import MEMBERS
 from tanpo.testing.town import Town
 
@@ -194,6 +199,50 @@ def test_a_standing_without_the_keys_that_signed_is_refused(town: Town) -> None:
         check(town, replace(file, standing=replace(file.standing, owners=())))
     with pytest.raises(LinkBroken, match="standing"):
         check(town, replace(file, standing=replace(file.standing, owners=(b"\0",))))
+
+
+def prove_state(folder: Path, state: dict[bytes, bytes]) -> tuple[StateRoot, bytes]:
+    """The root of a state, and the partial tree that shows all of it."""
+    folder.mkdir()
+    database = Database.open(folder, remedy="none", cache_bytes=1 << 20, write_buffer_bytes=1 << 20)
+    tree = StateTree.open(database, window=1, cache_records=0)
+    plan = tree.begin(Height(0), state)
+    puts: dict[bytes, bytes] = {}
+    tree.stage(plan, puts, [])
+    database.write(puts, [])
+    proof = prove_keys(tree.source, Height(0), list(state))
+    tree.close()
+    database.close()
+    return plan.state_root, proof
+
+
+def test_another_key_under_the_id_of_one_that_signed_is_refused(town: Town, tmp_path: Path) -> None:
+    """Only a contract that keeps keys under ids not their own could show such a state: here it is made up."""
+    transaction = move(town, "dealer-a")
+    town.chain.run(transaction)
+    town.chain.run()
+    standing = export(town, transaction).standing
+    assert standing is not None
+    (key_id,) = transaction.signers
+    layout = StateLayout.decode("members", standing.contract_entry)
+    other = PrivateKey.generate().public_key.encoded
+    (own,) = standing.owners
+    swapped = own.replace(town.chain.keys["dealer-a"].public_key.encoded, other)
+    assert swapped != own
+    for owner, is_refused in ((own, False), (swapped, True)):
+        root, partial_tree = prove_state(
+            tmp_path / f"refused-{is_refused}",
+            {
+                compute_contract_key("members"): standing.contract_entry,
+                layout.spell_key("owners", key_id): owner,
+            },
+        )
+        shown = replace(standing, owners=(owner,), partial_tree=partial_tree)
+        if is_refused:
+            with pytest.raises(PeerFault, match="keeps another key under this id"):
+                verify_owners(shown, (key_id,), Height(9), root)
+        else:
+            assert [one.member for one in verify_owners(shown, (key_id,), Height(9), root)] == ["dealer-a"]
 
 
 def test_a_key_signed_nothing_in_the_block_that_added_it_nor_above_the_one_that_removed_it(

@@ -16,7 +16,7 @@ from tanpo.cli.compose.engine import Engine, Project
 from tanpo.cli.compose.rendering import PROFILES
 from tanpo.cli.compose.site import ContainerSite, open_project, save_image
 from tanpo.cli.layout import NetworkFolder, NodePlace, select_node
-from tanpo.cli.network import check_unused
+from tanpo.cli.network import check_unused, clear
 from tanpo.cli.ports import PortSlot, is_free
 from tanpo.cli.readiness import ALIVE_PATH, READY_PATH, explain_end, wait_nodes
 from tanpo.ledger.errors import Reason, UsageError
@@ -127,6 +127,7 @@ class ComposeNetwork:
             )
             wait_nodes(
                 [self.get_node(member) for member in wanted],
+                directory=self.folder.root,
                 is_running=lambda node: self.find_container(node.member) is not None,
                 explain=self._explain_end,
                 ready_seconds=ready_seconds,
@@ -198,7 +199,7 @@ class ComposeNetwork:
                 "the node has no container, and so no log",
                 value=name,
                 limit="a node that was started",
-                remedy="start it with `tanpo net up`",
+                remedy=f"start it with `tanpo net up --dir {self.folder.root}`",
             )
         if is_following:
             yield from self.engine.follow_log(container, lines)
@@ -266,13 +267,7 @@ def _undo(folder: NetworkFolder, engine: Engine) -> None:
     """Remove what was made of a network that did not come to be; the folder was ours alone."""
     if folder.compose.exists():
         _take_down(engine, open_project(folder), with_volumes=True)
-    for path in folder.root.iterdir() if folder.root.is_dir() else ():
-        if path == folder.lock:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    clear(folder)
 
 
 def _take_down(engine: Engine, project: Project, *, with_volumes: bool) -> None:
