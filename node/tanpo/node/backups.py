@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +36,10 @@ PARTIAL_SUFFIX: Final = ".partial"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupSource:
-    """What a backup is made from: the block it is of, and its files in parts."""
+    """What a backup is made from: the block it is of, and its files in parts. Closing those ends it."""
 
     origin: Origin
-    parts: Iterator[tuple[str, bytes]]
+    parts: Generator[tuple[str, bytes], None, None]
 
 
 def copy_node(
@@ -127,7 +127,7 @@ def write_backup(
 
 def _read_all(
     genesis: Genesis, ledger: Iterator[tuple[str, bytes]], data_dir: Path
-) -> Iterator[tuple[str, bytes]]:
+) -> Generator[tuple[str, bytes], None, None]:
     encoded = genesis_to_json(genesis).encode("utf-8")
     for at in range(0, len(encoded), PART_BYTES):
         yield GENESIS_NAME, encoded[at : at + PART_BYTES]

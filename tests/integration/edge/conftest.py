@@ -292,7 +292,8 @@ class FakeCore:
             receipts_root=digest,
             epoch=0,
         )
-        return BackupSource(origin=origin, parts=iter([("genesis.json", b"{}"), ("state.rows", b"rows")]))
+        parts = [("genesis.json", b"{}"), ("state.rows", b"rows")]
+        return BackupSource(origin=origin, parts=(part for part in parts))
 
     async def hand_over(self) -> None:
         self.has_handed_over = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tanpo.api.v1 import admin_pb2, admin_pb2_grpc, network_pb2, network_pb2_grpc, peer_pb2, peer_pb2_grpc
 from tanpo.ledger.types import MemberId
+from tanpo.node.backups import BackupSource
 from tanpo.node.identity import Role
 from tanpo.node.pki import create_authority, issue_certificate
+from tanpo.node.services import admin
 
 TIMEOUT_S = 60
 
@@ -127,6 +130,40 @@ async def test_an_operator_gets_a_backup_what_it_is_of_first(world: Any, start_n
             first, *rest = [part async for part in stream]
             assert (first.origin.member, first.origin.height) == ("alpha", 7)
             assert [one.data.name for one in rest] == ["genesis.json", "state.rows"]
+
+
+async def test_a_backup_that_nobody_reads_is_given_up_and_holds_nothing_up(
+    world: Any, start_node: Any, refused: Any, wait_until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that somebody suspended keeps old files from being removed."""
+    monkeypatch.setattr(admin, "COPY_PATIENCE_S", 0.2)
+    given: list[int] = []
+    ended: list[int] = []
+
+    def read_parts() -> Generator[tuple[str, bytes], None, None]:
+        try:
+            for number in range(1_000):
+                given.append(number)
+                yield "state.rows", bytes(128 << 10)
+        finally:
+            ended.append(len(given))
+
+    async with start_node("alpha") as node, node.channel(world.issue("alpha", "operator")) as channel:
+        stub: Any = admin_pb2_grpc.AdminStub(channel)
+        origin, copy = node.core.copy().origin, node.core.copy
+        node.core.copy = lambda: BackupSource(origin=origin, parts=read_parts())
+        stream = aiter(stub.StreamBackup(admin_pb2.StreamBackupRequest(), timeout=TIMEOUT_S))
+        assert (await anext(stream)).origin.height == 7
+        await wait_until(lambda: ended)
+        assert 0 < ended[0] < 1_000
+
+        node.core.copy = copy
+        again = stub.StreamBackup(admin_pb2.StreamBackupRequest(), timeout=TIMEOUT_S)
+        assert len([part async for part in again]) == 3
+        # Who wakes up then is told that it is not whole.
+        with refused() as refusal:
+            _ = [part async for part in stream]
+        assert refusal.reason == "DEADLINE"
 
 
 async def test_an_operator_administers_his_node(world: Any, start_node: Any, refused: Any) -> None:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from tanpo.api.v1 import admin_pb2, admin_pb2_grpc
+from tanpo.ledger.errors import Reason, Unavailable
+from tanpo.node.backups import BackupSource
 from tanpo.node.logs import LogControl, get_logger, parse_level
 from tanpo.node.rotation import Rotated
 from tanpo.node.services.guard import Context, Policy
@@ -15,6 +17,10 @@ from tanpo.node.services.ports import NodePort, PeerSource
 from tanpo.node.services.readiness import Readiness
 from tanpo.storage.backup import Origin
 from typing_extensions import override
+
+COPY_PATIENCE_S: Final = 600.0
+"""How long a backup waits until its next part is taken. While it waits no old file is removed, of blocks or
+tree, and no other backup is made: a command that somebody suspended must not fill the disk."""
 
 _LOG: Final = get_logger("admin")
 
@@ -94,8 +100,10 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         self, request: admin_pb2.StreamBackupRequest, context: Context
     ) -> AsyncIterator[admin_pb2.BackupPart]:
         # One at a time: each keeps LevelDB from dropping what it still has to read.
-        async with self._copying:
-            source = self._core.copy()
+        await self._copying.acquire()
+        copy = _Copy(self._copying.release)
+        try:
+            source = copy.begin(self._core.copy())
             origin = source.origin
             _LOG.info("backup", height=origin.height, operator=str(self._policy.identify(context)))
             yield admin_pb2.BackupPart(
@@ -111,9 +119,13 @@ class AdminService(admin_pb2_grpc.AdminServicer):
                 )
             )
             for name, data in source.parts:
+                copy.wait()
                 yield admin_pb2.BackupPart(data=admin_pb2.BackupData(name=name, data=data))
                 await asyncio.sleep(0)
-            self._on_backup(origin)
+            copy.check()
+        finally:
+            copy.end()
+        self._on_backup(origin)
 
     @override
     async def Drain(self, request: admin_pb2.DrainRequest, context: Context) -> admin_pb2.DrainResponse:
@@ -121,6 +133,56 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         self._readiness.refuse("the node was drained by an operator: restart it to admit transactions again")
         await wait_drained(self._core, compute_wait(context.time_remaining()))
         return admin_pb2.DrainResponse(pending_transactions=self._core.status().pending_transactions)
+
+
+class _Copy:
+    """A backup on its way. It ends with its call, or before, when nobody takes its parts."""
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release = release
+        self._source: BackupSource | None = None
+        self._giving_up: asyncio.TimerHandle | None = None
+        self._is_over = False
+
+    def begin(self, source: BackupSource) -> BackupSource:
+        """Hold what is copied from now on."""
+        self._source = source
+        self.wait()
+        return source
+
+    def wait(self) -> None:
+        """Wait anew for the next part to be taken."""
+        self._stop_clock()
+        if not self._is_over:
+            self._giving_up = asyncio.get_running_loop().call_later(COPY_PATIENCE_S, self._give_up)
+
+    def check(self) -> None:
+        """Raise `Unavailable` if the parts ended because nobody took them."""
+        if self._is_over:
+            raise Unavailable(
+                Reason.DEADLINE,
+                "the node has given this backup up: its parts were not taken",
+                value=f"{COPY_PATIENCE_S:.0f} seconds without a part taken",
+                remedy="make another backup, to a disk that keeps up",
+            )
+
+    def end(self) -> None:
+        """Let go of the files. Ending twice does nothing."""
+        self._stop_clock()
+        if self._is_over:
+            return
+        self._is_over = True
+        if self._source is not None:
+            self._source.parts.close()
+        self._release()
+
+    def _give_up(self) -> None:
+        _LOG.error("backup given up: nobody takes its parts", seconds=COPY_PATIENCE_S)
+        self.end()
+
+    def _stop_clock(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
 
 
 async def wait_drained(core: NodePort, timeout_s: float) -> None:
