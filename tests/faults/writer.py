@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tanpo.ledger.errors import CorruptState, LedgerError, Reason
 from tanpo.ledger.statechunk import verify_chunk
+from tanpo.ledger.statekey import path_of
 from tanpo.ledger.types import BlockHash, Height, MerkleRoot, NetworkId, TxId
 from tanpo.storage import BlockCommit, LedgerStore, SafetyStore, SafetyWrite, StoredBlock, audit
 from tanpo.storage.kept import SNAPSHOTS_NAME, KeptSnapshot, list_kept
@@ -36,6 +37,19 @@ LOG_FILE_BYTES = 2_000
 SNAPSHOT_EVERY = 4
 
 
+def name_keys(kind: bytes, digits: tuple[int, ...], count: int) -> list[bytes]:
+    """Return keys whose paths begin with these digits, as many of each."""
+    names = [kind + b" %d" % number for number in range(100)]
+    found = [[name for name in names if path_of(name)[0] >> 6 == digit] for digit in digits]
+    return [name for group in found for name in group[:count]]
+
+
+LARGE = name_keys(b"large", (0, 1, 2), 2)
+HOT = name_keys(b"hot", (0, 1, 2), 1)
+COLD = name_keys(b"cold", (3,), 3)
+"""Three of the root's four buckets change with every block, and one never does: it has to be lifted."""
+
+
 def make_block(height: int) -> StoredBlock:
     """Return the block of a height."""
     return StoredBlock(
@@ -50,7 +64,11 @@ def make_changes(height: int) -> dict[bytes, bytes | None]:
     """Return what a block changes."""
     source = random.Random(-height)
     large = source.randbytes(VALUE_BYTES)
-    return {b"large %d" % (height % 7): large, b"key %d" % source.randrange(9): b"value %d" % height}
+    changes: dict[bytes, bytes | None] = {LARGE[height % len(LARGE)]: large}
+    changes.update(dict.fromkeys(HOT, b"value %d" % height))
+    if height == 1:
+        changes.update(dict.fromkeys(COLD, b"value of the first block"))
+    return changes
 
 
 def make_record(height: int) -> bytes:
