@@ -24,7 +24,7 @@ FILL = f"dd if=/dev/zero of={DATA_DIR}/filling bs=64k 2>/dev/null; df {DATA_DIR}
 DISK_FULL = 5
 WAIT_S = 60.0
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 class SmallDisk:

@@ -29,7 +29,7 @@ WAIT_S = 60.0
 TERM_CHANGES_MAX = 8
 NAMES = (f"load-{number}" for number in itertools.count())
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 async def wait_more(load: PacedLoad, count: int) -> None:
@@ -195,7 +195,7 @@ async def test_a_validator_whose_volume_is_destroyed_signs_nothing_until_it_rejo
                 break
             leader = await find_leader(desk, others[0])
             await asyncio.to_thread(network.stop, [leader])
-            await asyncio.to_thread(network.start, [leader], ready_seconds=60.0)
+            await asyncio.to_thread(network.start, [leader])
         await asyncio.to_thread(network.start)
         held = (
             get_container(engine, network, victim)

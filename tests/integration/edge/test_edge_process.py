@@ -25,6 +25,7 @@ from tanpo.node.app import run_node
 from tanpo.node.exits import ExitCode
 from tanpo.node.initialising import init_node
 from tanpo.testing.site import SOLO, START_TIMEOUT_S, Site, read_until
+from tanpo.testing.waiting import wait_until
 
 WORK_BLOCKS = 30
 WORK_ROUNDS = 60_000
@@ -65,10 +66,14 @@ async def test_node_commits_stops_on_sigterm_and_remembers(site: Site) -> None:
         stub = ledger_pb2_grpc.LedgerStub(channel)
         network: Any = network_pb2_grpc.NetworkStub(channel)
         (again,) = (await stub.Submit(request, timeout=START_TIMEOUT_S)).outcomes
-        status = await network.GetStatus(network_pb2.GetStatusRequest(), timeout=START_TIMEOUT_S)
+
+        async def leads() -> bool:
+            status = await network.GetStatus(network_pb2.GetStatusRequest(), timeout=START_TIMEOUT_S)
+            assert status.height >= 1
+            return bool(status.is_ready and status.is_leader)
+
+        await wait_until(leads)
     assert (again.state, again.height, again.receipt) == (outcome.state, 1, outcome.receipt)
-    assert (status.is_ready, status.is_leader) == (True, True)
-    assert status.height >= 1
 
 
 async def test_a_node_that_was_not_prepared_signs_nothing_until_it_is(site: Site) -> None:
