@@ -16,8 +16,8 @@ fmt: setup ## format, and apply the fixes that are safe
 check: setup ## format, lint, types, layers, generated code, layout and sizes
 	$(RUN)/python .ci/check.py
 
-test: setup ## every test but those of `make check` and of the engines, some ten minutes on two quiet cores, and at most twenty-five
-	$(RUN)/pytest -n 3 --dist worksteal --session-timeout=1500 --ignore=tests/architecture --ignore=tests/docker --ignore=tests/helm
+test: setup ## every test but those of `make check` and of the engines, some ten minutes on two quiet cores, and at most forty-five
+	$(RUN)/pytest -n 3 --dist worksteal --session-timeout=2700 --ignore=tests/architecture --ignore=tests/docker --ignore=tests/helm
 
 chart-test: setup ## render the Helm chart with helm and check it against Kubernetes' schemas; says so where they cannot be had
 	$(RUN)/python .ci/chart_tests.py

@@ -109,7 +109,7 @@ def check_node(python: Path, wheel: Path, folder: Path) -> None:
     # A folder of its own for what tests write: other runs on this machine clear the shared one up.
     own = f"--basetemp={folder / 'written'}"
     tests = [f"tests/{name}" for name in TESTS]
-    run(python, "-m", "pytest", "-q", "-n", "2", "--session-timeout=400", own, *tests, folder=folder)
+    run(python, "-m", "pytest", "-q", "-n", "2", "--session-timeout=900", own, *tests, folder=folder)
 
 
 def install(python: Path, *requirements: str, folder: Path) -> None:
