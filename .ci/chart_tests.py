@@ -25,7 +25,7 @@ LIBRARIES = ("jsonschema==4.26.0", "PyYAML==6.0.3")
 VERSIONS = ("1.27", "1.37")
 """The oldest that the chart allows, and the newest that there are schemas of."""
 FETCH_S = 300
-SESSION_S = 120
+SESSION_S = 400
 
 
 def pip(*arguments: str | Path) -> None:

@@ -23,7 +23,7 @@ IMAGE = "tanpo:test"
 ENGINE_START_S = 60
 ENGINE_STOP_S = 30
 BUILD_S = 900
-SESSION_S = 900
+SESSION_S = 1800
 
 
 def answers() -> bool:

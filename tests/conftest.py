@@ -1,14 +1,17 @@
 """What every test run shares: Hypothesis never measures time, and shows what it tried when it fails; what a
-test starts can be interrupted, also when the tests run in the background; workers begin with long tests."""
+test starts can be interrupted, also when the tests run in the background; workers begin with long tests;
+ports of a network stay its own."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tanpo.cli.ports import PortSlot
 
 LONG_S = 150
 """A test that asks for more time than this is one of a whole network, or takes as long as one."""
@@ -21,6 +24,21 @@ settings.load_profile("tanpo")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has what it starts in the background ignore Ctrl-C, and what is ignored stays so across a start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept_ports() -> Iterator[None]:
+    """Keep the slots of ports that networks have claimed, until a module's tests are over.
+
+    A network gives up its claim once its nodes listen. Were all of them down for a moment, another test's
+    network might take the slot, and they could not come back.
+    """
+    kept: list[PortSlot] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PortSlot, "release", lambda slot: kept.append(slot))
+        yield
+    for slot in kept:
+        slot.release()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

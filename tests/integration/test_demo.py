@@ -14,7 +14,7 @@ from tanpo.cli.processes import load_record
 
 pytestmark = pytest.mark.timeout(400)
 
-TIMEOUT_S = 280
+TIMEOUT_S = 380
 KEYS = {
     "nodes",
     "height",

@@ -13,7 +13,7 @@ from tanpo.vm import ir
 from tanpo.vm.closures.expressions import OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 280
+TIMEOUT_S = 380
 pytestmark = pytest.mark.timeout(400)
 
 

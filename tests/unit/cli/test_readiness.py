@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from tanpo.cli import readiness
 from tanpo.cli.layout import NodePlace
 from tanpo.cli.readiness import wait_nodes
 from tanpo.ledger.errors import Reason, Unavailable
@@ -47,7 +48,10 @@ def place(ops_address: str, member: str = "dealer-a") -> NodePlace:
     return NodePlace(member=member, node="node-1", address="a:1", peer_address="a:2", ops_address=ops_address)
 
 
-def test_of_a_node_that_answers_nobody_asks_whether_it_runs(starting: str) -> None:
+def test_of_a_node_that_answers_nobody_asks_whether_it_runs(
+    starting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "_PROBE_SECONDS", 60.0)  # However late it answers, it does.
     asked: list[NodePlace] = []
 
     def is_running(node: NodePlace) -> bool:
