@@ -19,7 +19,7 @@ from tanpo.client import Client, Committed, load_profile
 
 BASE_TIMEOUT_MS = 30_000
 """Long: a term that ends by a timeout is never mistaken for one that was given away, on no machine."""
-SHORT_TIMEOUT_MS = 6000
+SHORT_TIMEOUT_MS = 3000
 """Where a timeout is waited for."""
 CHUNK = 40
 DEADLINE_S = 60.0
