@@ -222,6 +222,8 @@ def read_status(network_id: NetworkId, response: network_pb2.NodeStatus) -> Node
 
 def read_members(response: network_pb2.GetMembersResponse) -> tuple[Registration, ...]:
     """Return the members by the node's word."""
+    if any(len(one.ca_certificates) != len(one.ca_added_heights) for one in response.members):
+        raise lying("CAs of which it does not say which block added each")
     return tuple(
         Registration(
             member=MemberId(member.member),
@@ -230,7 +232,7 @@ def read_members(response: network_pb2.GetMembersResponse) -> tuple[Registration
             roles=tuple(member.roles),
             authorities=tuple(
                 MemberAuthority(certificate=pem.encode("utf-8"), added=added)
-                for pem, added in zip(member.ca_certificates, member.ca_added_heights, strict=False)
+                for pem, added in zip(member.ca_certificates, member.ca_added_heights, strict=True)
             ),
             keys=tuple(member.keys),
         )
