@@ -58,18 +58,23 @@ def inspect(path: Path, genesis: Genesis) -> int:
     return inspect_backup(BackupReader(sealed), str(path), network_id=genesis.network_id).origin.height
 
 
+def open_restored(chain: Chain, folder: Path) -> Chain:
+    """Restore the backup in a folder beside it, and open what was restored."""
+    restored = folder / "restored"
+    restore_backup(
+        SealedFile(path=folder / "backup", passphrase=None),
+        Restoration(data_dir=restored, network_id=chain.genesis.network_id, signing_key=None, keys_dir=None),
+    )
+    return open_copy(chain, restored)
+
+
 @pytest.mark.parametrize("height", [2, 9, BLOCKS])
 def test_a_pruned_node_is_backed_up_and_restored(chain: Chain, tmp_path: Path, height: int) -> None:
     prune(chain, height)
     assert (first_file(chain) > 1) == (height > 2)
     back_up(chain, tmp_path / "backup")
     assert inspect(tmp_path / "backup", chain.genesis) == BLOCKS
-    restored = tmp_path / "restored"
-    restore_backup(
-        SealedFile(path=tmp_path / "backup", passphrase=None),
-        Restoration(data_dir=restored, network_id=chain.genesis.network_id, signing_key=None, keys_dir=None),
-    )
-    other = open_copy(chain, restored)
+    other = open_restored(chain, tmp_path)
     store = other.execution.store
     assert store.executed == chain.execution.store.executed
     assert store.beginning.first_answered == height + 1
@@ -102,12 +107,7 @@ def test_a_backup_may_hold_damaged_blocks_that_its_ledger_has_forgotten(
     prune(chain, 9)
     assert first_file(chain) == 1
     back_up(chain, tmp_path / "backup")
-    restored = tmp_path / "restored"
-    restore_backup(
-        SealedFile(path=tmp_path / "backup", passphrase=None),
-        Restoration(data_dir=restored, network_id=chain.genesis.network_id, signing_key=None, keys_dir=None),
-    )
-    other = open_copy(chain, restored)
+    other = open_restored(chain, tmp_path)
     store = other.execution.store
     assert store.executed == chain.execution.store.executed
     for height in range(9, BLOCKS + 1):
