@@ -154,6 +154,8 @@ def catch_up(
 ) -> None:
     """Execute again the blocks that are in the segments and not in the state; nothing if there are none.
 
+    A state that is behind what it was is executed again like any other, and the log says so: the disk lost
+    what it had said was written, or somebody removed files.
     `compare` sees each block with its results before they are committed, and may refuse them.
 
     Raises:
@@ -165,6 +167,13 @@ def catch_up(
     store = execution.store
     watch = watch or Watch(log_progress)
     target = store.segment_height
+    if store.rolled_back_from is not None:
+        _LOG.warning(
+            "the state came up behind what was written: its blocks are executed again",
+            height=store.executed_height,
+            was=store.rolled_back_from,
+            remedy="find out what happened to the disk, or to state/, before it happens to blocks/",
+        )
     if store.executed_height >= target:
         return
     watch.begin(store.executed_height, target)

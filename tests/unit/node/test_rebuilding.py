@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tanpo.ledger.block import Block, Header, decode_block, encode_block
 from tanpo.ledger.errors import CorruptState, Reason, UsageError
 from tanpo.ledger.types import Height, MerkleRoot, StateRoot
@@ -91,6 +92,17 @@ def test_a_lost_state_is_made_again_as_it_was(grown: Chain, data: Path) -> None:
     assert node.execution.store.get_receipts(Height(BLOCKS)) == ()
     assert node.execution.store.rolled_back_from is None
     node.close()
+
+
+def test_a_node_tells_that_its_state_came_up_behind_what_was_written(grown: Chain, data: Path) -> None:
+    with capture_logs() as told:
+        open_copy(grown, data).close()
+    assert told == []
+    shutil.rmtree(data / "state")
+    with capture_logs() as told:
+        open_copy(grown, data).close()
+    behind = [entry for entry in told if entry["log_level"] == "warning"]
+    assert [(entry["height"], entry["was"]) for entry in behind] == [(0, BLOCKS)]
 
 
 def test_a_damaged_state_is_replaced(grown: Chain, data: Path) -> None:
