@@ -132,6 +132,7 @@ def test_what_the_engine_refuses_leaves_nothing_behind(
     error = create(tmp_path / "net")
 
     assert error.reason == reason
+    assert error.value.startswith("up --no-start")
     assert said.splitlines()[0] in error.message
     assert list((tmp_path / "net").iterdir()) == []
     assert "--volumes" in (tmp_path / "down").read_text()

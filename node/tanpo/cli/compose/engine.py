@@ -66,7 +66,7 @@ class Engine:
 
     def run_docker(self, *arguments: str) -> str:
         """Run a docker command and return what it prints. Raises a `LedgerError` if it fails."""
-        return _check(_call([self.docker, *arguments], {}))
+        return _check(_call([self.docker, *arguments], {}), arguments)
 
     def run_compose(
         self, project: Project, *arguments: str, environment: Mapping[str, str] | None = None
@@ -74,7 +74,7 @@ class Engine:
         """Run a compose command on a project; `environment` overrides its settings for this once."""
         command = [*self.compose, "--project-name", project.name, "--file", str(project.file), *arguments]
         # The settings are said, not left to .env: a variable of the shell would have precedence over that.
-        return _check(_call(command, {**project.settings, **(environment or {})}))
+        return _check(_call(command, {**project.settings, **(environment or {})}), arguments)
 
     def read_log(self, container: str, lines: int) -> str:
         """Return the last lines that a container wrote."""
@@ -146,20 +146,19 @@ def _call(command: Sequence[str], settings: Mapping[str, str]) -> subprocess.Com
         raise Unavailable(
             Reason.DEADLINE,
             "the container engine does not finish",
-            value=" ".join(command[:6]),
+            value=" ".join(command),
             limit=f"{_COMMAND_SECONDS:.0f} s",
             remedy="see what keeps it: docker ps, and the engine's own log",
         ) from None
 
 
-def _check(done: subprocess.CompletedProcess[str]) -> str:
+def _check(done: subprocess.CompletedProcess[str], arguments: Sequence[str]) -> str:
     if done.returncode == 0:
         return done.stdout
-    raise _classify(_explain(done.stderr or done.stdout), done.stderr)
+    raise _classify(_explain(done.stderr or done.stdout), done.stderr, " ".join(arguments))
 
 
-def _classify(line: str, text: str) -> LedgerError:
-    command = "what the engine was asked"
+def _classify(line: str, text: str, command: str) -> LedgerError:
     if "already allocated" in text or "address already in use" in text:
         return UsageError(
             Reason.PORT_IN_USE,
