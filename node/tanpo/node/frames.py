@@ -63,6 +63,7 @@ class FrameQueue:
         self._linger: asyncio.TimerHandle | None = None
         self._metrics = metrics
         self._queue_gauge = metrics.peer_queue_bytes.labels(name)
+        metrics.begin_peer(name)
 
     @property
     def queued_bytes(self) -> int:

@@ -18,6 +18,10 @@ from prometheus_client.process_collector import ProcessCollector
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """The media type of `Metrics.render`."""
 
+INTERNAL: Final = "INTERNAL"
+"""The reason under which a call is counted that met a fault of the node itself."""
+PEER_QUEUES: Final = ("consensus", "gossip")
+
 _FSYNC_BUCKETS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
 _SIZE_BUCKETS: Final = (0, 1, 5, 10, 25, 50, 100, 200, 300, 400, 500)
 
@@ -49,6 +53,16 @@ class Metrics:
     def render(self) -> bytes:
         """Return everything in Prometheus' text format."""
         return generate_latest(self.registry)
+
+    def begin_peer(self, peer: str) -> None:
+        """Export what is counted of a peer as 0, unless something was counted.
+
+        A series that only appears with its first event shows Prometheus no increase, and the alert on it
+        would miss that event.
+        """
+        self.peer_faults.labels(peer)
+        for kind in PEER_QUEUES:
+            self.peer_dropped.labels(peer, kind)
 
     def _add_chain(self, registry: CollectorRegistry) -> None:
         self.height = Gauge("tanpo_height", "Height of the latest executed block", registry=registry)
@@ -92,9 +106,11 @@ class Metrics:
         )
 
     def _add_transactions(self, registry: CollectorRegistry) -> None:
-        self.transactions = Counter(  # outcome: succeeded | failed | rejected
+        self.transactions = Counter(  # outcome: succeeded | failed
             "tanpo_transactions", "Transactions by outcome", ["outcome"], registry=registry
         )
+        for outcome in ("succeeded", "failed"):
+            self.transactions.labels(outcome)
         self.rejected = Counter(  # reason: a Reason
             "tanpo_rejected", "Envelopes and calls refused, by reason", ["reason"], registry=registry
         )
@@ -212,6 +228,7 @@ class Metrics:
         self.call_errors = Counter(  # reason: a Reason, or INTERNAL
             "tanpo_call_errors", "gRPC calls that ended in an error, by reason", ["reason"], registry=registry
         )
+        self.call_errors.labels(INTERNAL)  # See `begin_peer`: an alert watches it.
         self.streams = Gauge(  # method: Service/Method
             "tanpo_streams", "Streams open now", ["method"], registry=registry
         )

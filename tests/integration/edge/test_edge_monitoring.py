@@ -7,9 +7,10 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
@@ -28,6 +29,11 @@ RANGE = re.compile(r"\[[^\]]*\]")
 GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
 SELECTOR = re.compile(r"(?<![\w.:])([a-zA-Z_:][\w:]*)(?![\w:])(?!\s*\()\s*(\{[^}]*\})?")
 LABEL = re.compile(r"([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)")
+UNITS = frozenset({"short", "ops", "s", "d", "bytes"})
+"""The units of Grafana that the dashboard uses: a number, 1/s, seconds, days, bytes."""
+COLUMNS = 24
+SCHEMA_VERSION = 38
+"""That of Grafana 10; later ones read it, and bring it up to theirs."""
 WORDS = frozenset({"and", "or", "unless", "bool", "offset", "inf", "nan"})
 
 
@@ -157,3 +163,43 @@ def test_prometheus_itself_takes_the_alerts_and_they_fire_when_they_should(
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_fires_in_a_test_of_its_own() -> None:
+    text = (MONITORING / "tests" / "alerts.yml").read_text()
+    fires = re.findall(r"alertname: (\w+)\n +exp_alerts:\n", text)
+
+    assert sorted(set(fires)) == sorted(list_alerts())
+
+
+def test_the_dashboard_is_one_that_grafana_takes() -> None:
+    dashboard = json.loads((MONITORING / "grafana-dashboard.json").read_text())
+    panels = dashboard["panels"]
+    drawn = [panel for panel in panels if panel["type"] != "row"]
+    variables = {one["name"]: one for one in dashboard["templating"]["list"]}
+
+    assert (dashboard["schemaVersion"], dashboard["uid"]) == (SCHEMA_VERSION, "tanpo-node")
+    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
+    assert describe_overlaps(panels) == []
+    assert variables["datasource"]["type"] == "datasource"
+    assert variables["datasource"]["query"] == "prometheus"
+    of_variable = {"type": "prometheus", "uid": "${datasource}"}
+    assert variables["instance"]["datasource"] == of_variable
+    for panel in drawn:
+        assert panel["datasource"] == of_variable, panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS, panel["title"]
+        letters = [target["refId"] for target in panel["targets"]]
+        assert len(set(letters)) == len(letters) > 0, panel["title"]
+
+
+def describe_overlaps(panels: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Pairs of panels that cover the same place, and panels that reach beyond the columns."""
+    places = {str(panel["title"]): panel["gridPos"] for panel in panels}
+    found = [title for title, one in places.items() if one["x"] + one["w"] > COLUMNS]
+    for first, one in places.items():
+        for second, other in places.items():
+            beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+            above = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+            if first < second and not (beside or above):
+                found.append(f"{first} / {second}")
+    return found

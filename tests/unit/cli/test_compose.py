@@ -17,7 +17,8 @@ from tanpo.cli.compose.rendering import (
     render_prometheus,
     render_settings,
 )
-from tanpo.cli.layout import NodePlace
+from tanpo.cli.compose.site import note_observer
+from tanpo.cli.layout import NetworkFolder, NodePlace
 from tanpo.cli.ports import is_free
 from tanpo.cli.provision import plan_network
 from tanpo.ledger.errors import LedgerError, Reason, Unavailable, UsageError
@@ -175,7 +176,7 @@ def test_settings_read_back() -> None:
     assert parse_settings(render_settings(settings)) == settings
 
 
-def test_prometheus_asks_every_node_and_the_observer() -> None:
+def test_prometheus_asks_every_member_and_the_observer_only_while_it_should_be_up(tmp_path: Path) -> None:
     place = NodePlace(
         member="alpha",
         node="node-1",
@@ -186,4 +187,11 @@ def test_prometheus_asks_every_node_and_the_observer() -> None:
     text = render_prometheus((place,))
 
     assert "- targets: [alpha:7053]\n        labels: {member: alpha, node: node-1}" in text
-    assert "- targets: [observer:7053]\n        labels: {member: alpha, node: observer}" in text
+    assert "observer" not in text
+    assert "/etc/prometheus/beside/*.yml" in text
+    folder, note = NetworkFolder(root=tmp_path), tmp_path / "monitoring" / "beside" / "observer.yml"
+    note.parent.mkdir(parents=True)
+    note_observer(folder, (place,), is_wanted=True)
+    assert note.read_text() == "- targets: [observer:7053]\n  labels: {member: alpha, node: observer}\n"
+    note_observer(folder, (place,), is_wanted=False)
+    assert not note.exists()

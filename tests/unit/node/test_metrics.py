@@ -41,3 +41,18 @@ def test_every_metric_is_written_somewhere() -> None:
 
     assert len(names) > 20
     assert [name for name in names if f".{name}." not in sources] == []
+
+
+def test_what_an_alert_watches_begins_at_zero() -> None:
+    """Prometheus sees no increase in a series that appears with its first event."""
+    metrics = Metrics()
+    metrics.begin_peer("beta/n1")
+    text = metrics.render()
+    assert b'tanpo_peer_faults_total{peer="beta/n1"} 0.0' in text
+    assert b'tanpo_peer_dropped_total{kind="gossip",peer="beta/n1"} 0.0' in text
+    assert b'tanpo_call_errors_total{reason="INTERNAL"} 0.0' in text
+    assert b'tanpo_transactions_total{outcome="failed"} 0.0' in text
+
+    metrics.peer_faults.labels("beta/n1").inc()
+    metrics.begin_peer("beta/n1")
+    assert b'tanpo_peer_faults_total{peer="beta/n1"} 1.0' in metrics.render()

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tanpo.cli.compose.engine import Engine, Project
-from tanpo.cli.compose.rendering import PROFILES
-from tanpo.cli.compose.site import ContainerSite, open_project, save_image
+from tanpo.cli.compose.rendering import OBSERVER, PROFILES
+from tanpo.cli.compose.site import ContainerSite, note_observer, open_project, save_image
 from tanpo.cli.layout import NetworkFolder, NodePlace, select_node
 from tanpo.cli.network import check_unused, clear
 from tanpo.cli.ports import PortSlot, is_free
@@ -146,7 +146,7 @@ class ComposeNetwork:
             UsageError: an image is missing.
         """
         for profile in profiles:
-            services = ("observer",) if profile == "observer" else ("prometheus", "grafana")
+            services = (OBSERVER,) if profile == OBSERVER else ("prometheus", "grafana")
             self.engine.run_compose(
                 self.project,
                 "up",
@@ -155,6 +155,8 @@ class ComposeNetwork:
                 *services,
                 environment={"COMPOSE_PROFILES": profile},
             )
+            if profile == OBSERVER:
+                note_observer(self.folder, self.nodes, is_wanted=True)
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> bool:
         """Send a node a signal; return False when it did not run. With SIGKILL it is gone on return."""
@@ -185,6 +187,8 @@ class ComposeNetwork:
     def take_down(self, *, with_volumes: bool = False) -> None:
         """Remove all containers of the project and their networks, and the volumes if told so."""
         _take_down(self.engine, self.project, with_volumes=with_volumes)
+        # What is taken down is missed by nobody; Prometheus went with it, and finds no note when it returns.
+        note_observer(self.folder, self.nodes, is_wanted=False)
 
     def read_log(self, name: str, lines: int, *, is_following: bool = False) -> Iterator[str]:
         """Yield the last lines of a node's log since its container was made, and what is added if following.

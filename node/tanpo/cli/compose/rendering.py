@@ -24,6 +24,8 @@ IMAGE_USER: Final = 10001
 OBSERVER: Final = "observer"
 MONITORING: Final = "monitoring"
 PROFILES: Final = (OBSERVER, MONITORING)
+BESIDE: Final = "beside"
+"""Where in the folder of monitoring Prometheus finds the nodes that run beside the members'."""
 PROMETHEUS_PORT: Final = 9090
 GRAFANA_PORT: Final = 3000
 _PROMETHEUS_IMAGE: Final = "prom/prometheus:v3.5.0"
@@ -92,6 +94,7 @@ _MONITORING: Final = """\
       - "127.0.0.1:${{TANPO_PROMETHEUS_PORT:-{prometheus_port}}}:9090"
     volumes:
       - ${{TANPO_NET:-../.net}}/monitoring/prometheus.yml:/etc/prometheus/prometheus.yml:ro
+      - ${{TANPO_NET:-../.net}}/monitoring/beside:/etc/prometheus/beside:ro
       - ${{TANPO_MONITORING:-./monitoring}}:/etc/prometheus/tanpo:ro
       - prometheus:/prometheus
 
@@ -122,6 +125,10 @@ rule_files:
 
 scrape_configs:
   - job_name: tanpo
+    # Nodes that are started only when somebody asks for them: a file here for each that should be up.
+    file_sd_configs:
+      - files: [/etc/prometheus/beside/*.yml]
+        refresh_interval: 5s
     static_configs:
 """
 
@@ -183,18 +190,23 @@ def list_ports(service: str, client: str, operations: str) -> dict[str, str]:
 
 
 def render_prometheus(nodes: Sequence[NodePlace]) -> str:
-    """Return the configuration with which Prometheus asks every node, and the observer where it runs."""
-    targets = [(node.member, node.member, node.node) for node in nodes]
-    targets.append((OBSERVER, nodes[0].member, OBSERVER))
-    return _PROMETHEUS_CONFIG + "".join(
-        f"      - targets: [{service}:{OPS_PORT}]\n        labels: {{member: {member}, node: {node}}}\n"
-        for service, member, node in targets
-    )
+    """Return the configuration with which Prometheus asks every member's node, and those noted beside."""
+    targets = (_render_target(node.member, node.member, node.node) for node in nodes)
+    return _PROMETHEUS_CONFIG + "".join(f"      {line}\n" for target in targets for line in target)
+
+
+def render_beside(member: str) -> str:
+    """Return the note from which Prometheus knows that the observer, a node of `member`, should be up."""
+    return "".join(f"{line}\n" for line in _render_target(OBSERVER, member, OBSERVER))
 
 
 def render_grafana() -> dict[str, str]:
     """Return the files from which Grafana knows Prometheus and the dashboards, by their names."""
     return {"datasources.yml": _DATASOURCES, "dashboards.yml": _DASHBOARDS}
+
+
+def _render_target(service: str, member: str, node: str) -> tuple[str, ...]:
+    return f"- targets: [{service}:{OPS_PORT}]", f"  labels: {{member: {member}, node: {node}}}"
 
 
 def _render_node(service: str, position: int) -> str:

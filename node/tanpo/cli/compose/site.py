@@ -160,6 +160,16 @@ def save_image(folder: NetworkFolder, project: Project, image: str) -> Project:
     return open_project(folder)
 
 
+def note_observer(folder: NetworkFolder, nodes: tuple[NodePlace, ...], *, is_wanted: bool) -> None:
+    """Have Prometheus ask the observer, and raise an alert while it is down, from now on or no more."""
+    note = folder.root / rendering.MONITORING / rendering.BESIDE / f"{rendering.OBSERVER}.yml"
+    if is_wanted:
+        note.parent.mkdir(exist_ok=True)
+        note.write_text(rendering.render_beside(nodes[0].member))
+    else:
+        note.unlink(missing_ok=True)
+
+
 def _find_node(member: str, node: str, service: str, port: int) -> NodePlace:
     return NodePlace(
         member=member,
@@ -180,7 +190,7 @@ def _give_to_node(directory: Path) -> None:
 
 def _write_monitoring(folder: NetworkFolder, nodes: tuple[NodePlace, ...]) -> None:
     directory = folder.root / rendering.MONITORING
-    directory.mkdir()
+    (directory / rendering.BESIDE).mkdir(parents=True)
     files = {"prometheus.yml": rendering.render_prometheus(nodes), **rendering.render_grafana()}
     for name, text in files.items():
         (directory / name).write_text(text)

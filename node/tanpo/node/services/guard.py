@@ -28,7 +28,7 @@ from tanpo.ledger.errors import (
 from tanpo.ledger.types import MemberId
 from tanpo.node.identity import Caller, CallerVerifier, Role
 from tanpo.node.logs import get_logger
-from tanpo.node.metrics import Metrics
+from tanpo.node.metrics import INTERNAL, Metrics
 from tanpo.node.status import STATUS_DETAILS_KEY, build_internal_status, build_status, find_code
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -229,7 +229,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # at run tim
         else:
             reference = secrets.token_hex(8)
             status = build_internal_status(reference)
-            self._metrics.call_errors.labels("INTERNAL").inc()
+            self._metrics.call_errors.labels(INTERNAL).inc()
             _LOG.error("call failed", method=method, reference=reference, exc_info=error)
         if isinstance(error, InvariantViolation | CorruptState):
             self._on_fatal(error)
