@@ -185,7 +185,8 @@ def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else 140)
+    # No emoji: `:AB:` in a fingerprint that two people compare by telephone is no picture.
+    return Console(stderr=stderr, highlight=False, emoji=False, width=None if stream.isatty() else 140)
 
 
 def describe_error(error: LedgerError) -> str:

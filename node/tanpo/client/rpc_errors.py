@@ -122,7 +122,9 @@ def _error_from_code(code: grpc.StatusCode, details: str, address: str) -> Ledge
                 Reason.DEADLINE,
                 f"the node at {address} did not answer in time",
                 value=address,
-                remedy="try again, or allow more time",
+                # What a firewall drops in silence looks like this, too.
+                remedy="try again, or allow more time; if it never answers, see that it runs, and that no "
+                "firewall in between drops what is sent to it",
             )
         case grpc.StatusCode.CANCELLED:
             return Unavailable(

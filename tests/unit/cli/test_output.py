@@ -35,6 +35,12 @@ def test_rows_as_a_table_part_thousands_and_keep_identifiers_whole(
     assert "[bold]yen[/]" in out
 
 
+def test_a_table_shows_the_very_text_of_a_fingerprint(capsys: pytest.CaptureFixture[str]) -> None:
+    fingerprint = "BC:AB:7A:CL:VS:OK"
+    print_fields(Format.TABLE, {"ca_fingerprint": fingerprint})
+    assert fingerprint in capsys.readouterr().out
+
+
 def test_fields_as_json_are_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     print_fields(Format.JSON, {"height": 7, "leader": "dealer-a/node-1"})
     assert json.loads(capsys.readouterr().out) == {"height": 7, "leader": "dealer-a/node-1"}
