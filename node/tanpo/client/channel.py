@@ -22,6 +22,8 @@ _OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
     # Retrying is ours: it must send the same bytes, count against one deadline and change nodes.
     ("grpc.enable_retries", 0),
+    # A web proxy that is in the environment (`http_proxy`) is not on the way to a node (ADR 30).
+    ("grpc.enable_http_proxy", 0),
     # Each client owns its connections: closing one must not depend on another's backing off.
     ("grpc.use_local_subchannel_pool", 1),
 )

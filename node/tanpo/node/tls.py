@@ -46,6 +46,8 @@ def compute_peer_channel_options(member: MemberId, node: str) -> ChannelOptions:
         *_KEEPALIVE_CLIENT,
         *_compute_common_options(PEER_MESSAGE_BYTES_MAX),
         ("grpc.ssl_target_name_override", compute_host_name(member, node)),
+        # A web proxy that is in the environment (`http_proxy`) is not on the way to a peer (ADR 30).
+        ("grpc.enable_http_proxy", 0),
         # Every attempt is a channel of its own: the transport decides when to try again, not a shared
         # subchannel that has backed off.
         ("grpc.use_local_subchannel_pool", 1),

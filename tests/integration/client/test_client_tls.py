@@ -28,6 +28,15 @@ from tanpo.node.pki import create_authority, issue_certificate
 MakeConfig = Callable[..., ClientConfig]
 
 
+def test_a_client_does_not_go_by_the_web_proxy_of_the_environment(
+    make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with Client(make_config()) as client:
+        assert client.network.status().height == 0
+
+
 def test_an_expired_certificate_is_noticed_before_connecting(
     make_config: MakeConfig, chain: Any, identity: Identity
 ) -> None:

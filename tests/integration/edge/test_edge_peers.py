@@ -104,6 +104,20 @@ async def test_messages_arrive_in_order_with_their_sender(
     assert (state.is_connected, state.queued_bytes, state.last_error) == (True, 0, "")
 
 
+async def test_a_link_does_not_go_by_the_web_proxy_of_the_environment(
+    world: Any, start_node: Any, dial: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with start_node("alpha") as node:
+        transport = make_transport(world, dial(node.servers.peer_port, to="alpha", by="beta"))
+        transport.send(ALPHA, b"m")
+        await transport.start(Silent())
+        await node.inbox.wait_for(1)
+        await transport.stop()
+    assert node.inbox.messages == [(BETA, b"m")]
+
+
 async def test_evidence_is_shared_in_frames_of_a_bounded_number(
     world: Any, start_node: Any, dial: Any
 ) -> None:
