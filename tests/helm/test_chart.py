@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tanpo.node.config import ExecutionMode, load_config
+from tanpo.node.config import ExecutionMode, RetentionMode, load_config
 
 yaml = pytest.importorskip("yaml", reason="NO YAML, so the chart is not tested: `make chart-test`")
 jsonschema = pytest.importorskip(
@@ -35,6 +35,8 @@ VALUES = {
             {"member": "trust-bank", "node": "node-1", "address": "192.0.2.7:7052"},
         ],
         "timing": {"baseTimeoutMs": 2000, "lingerMs": 0},
+        "snapshots": {"everyBlocks": 500, "joinBehindBlocks": 5000},
+        "retention": {"mode": "pruned", "days": 30, "stateWindow": 2000},
     },
     "secret": {"existing": "dealer-a-keys"},
     "genesis": '{"network": "of \\"quotes\\""}',
@@ -94,7 +96,20 @@ def test_helm_finds_nothing_to_say_about_it(tmp_path: Path) -> None:
             "nodeSelector": {"disk": "local"},
             "tolerations": [{"key": "ledger", "operator": "Exists"}],
             "affinity": {"nodeAffinity": {}},
-            "service": {"annotations": {"a": "b"}, "peerAnnotations": {"c": "d"}},
+            "service": {
+                "annotations": {"a": "b"},
+                "peerAnnotations": {"c": "d"},
+                "peerSourceRanges": ["192.0.2.0/24", "2001:db8::/32"],
+            },
+            "serviceAccount": {"existing": "ledger"},
+            "networkPolicy": {
+                "clients": [{"podSelector": {"matchLabels": {"app": "desk"}}}],
+                "peers": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
+                "operations": [{"namespaceSelector": {}}],
+            },
+            "priorityClassName": "ledger",
+            "podLabels": {"cost": "desk"},
+            "podAnnotations": {"inject": "no"},
         },
     ],
     ids=["plain", "initialise", "rejoin", "everything"],
@@ -125,6 +140,9 @@ def test_the_node_accepts_its_configuration(tmp_path: Path) -> None:
     assert (config.member, config.node, config.execution) == ("dealer-a", "node-1", ExecutionMode.IN_PROCESS)
     assert [peer.address for peer in config.peers] == ["tanpo.dealer-b.example:7052", "192.0.2.7:7052"]
     assert (config.timing.base_timeout_ms, config.timing.linger_ms) == (2000, 0)
+    assert (config.snapshots.every_blocks, config.snapshots.join_behind_blocks) == (500, 5000)
+    assert (config.retention.mode, config.retention.days) == (RetentionMode.PRUNED, 30)
+    assert config.retention.state_window == 2000
     assert config.signing_key == tmp_path / "validator.key"
     assert config.data_dir == Path("/var/lib/tanpo/data")
 
@@ -181,6 +199,51 @@ def test_a_node_has_no_rights_and_writes_to_its_volume_alone(tmp_path: Path) -> 
     }
 
 
+def test_nobody_elses_rights_are_the_nodes(tmp_path: Path) -> None:
+    rendered = render(tmp_path)
+    pod = rendered["StatefulSet", "dealer-a"]["spec"]["template"]["spec"]
+
+    assert pod["serviceAccountName"] == "dealer-a"
+    assert rendered["ServiceAccount", "dealer-a"]["automountServiceAccountToken"] is False
+    assert not {kind for kind, _ in rendered} & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+
+    rendered = render(tmp_path, serviceAccount={"existing": "ledger"})
+    pod = rendered["StatefulSet", "dealer-a"]["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("ledger", False)
+    assert not [name for kind, name in rendered if kind == "ServiceAccount"]
+
+
+def test_what_is_not_authenticated_is_reached_from_its_own_namespace_alone(tmp_path: Path) -> None:
+    rendered = render(tmp_path)
+    labels = rendered["StatefulSet", "dealer-a"]["spec"]["template"]["metadata"]["labels"]
+    policy = rendered["NetworkPolicy", "dealer-a"]["spec"]
+    sources = {rule["ports"][0]["port"]: rule.get("from") for rule in policy["ingress"]}
+
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    assert sources == {"clients": None, "peers": None, "operations": [{"podSelector": {}}]}
+    assert ("NetworkPolicy", "dealer-a") not in render(tmp_path, networkPolicy={"enabled": False})
+
+
+def test_nodes_of_one_network_rather_run_on_different_machines(tmp_path: Path) -> None:
+    template = render(tmp_path)["StatefulSet", "dealer-a"]["spec"]["template"]
+    (rule,) = template["spec"]["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    term = rule["podAffinityTerm"]
+
+    assert term["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert (term["topologyKey"], term["namespaceSelector"]) == ("kubernetes.io/hostname", {})
+
+
+def test_a_digest_names_the_image_whatever_the_tag(tmp_path: Path) -> None:
+    digest = f"sha256:{'0' * 64}"
+    image = {"repository": "registry.example/tanpo", "tag": "2", "digest": digest}
+    (container,) = render(tmp_path, image=image)["StatefulSet", "dealer-a"]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    assert container["image"] == f"registry.example/tanpo@{digest}"
+
+
 def test_services_and_the_monitor_select_the_pod_and_its_ports(tmp_path: Path) -> None:
     rendered = render(tmp_path, serviceMonitor={"enabled": True})
     template = rendered["StatefulSet", "dealer-a"]["spec"]["template"]
@@ -209,6 +272,8 @@ def test_services_and_the_monitor_select_the_pod_and_its_ports(tmp_path: Path) -
             "/node/peers/0/address",
         ),
         ({"replicas": 3}, "replicas"),
+        ({"image": {"digest": "latest"}}, "/image/digest"),
+        ({"service": {"peerSourceRanges": ["anybody"]}}, "/service/peerSourceRanges/0"),
         ({"genesis": ""}, "--set-file genesis=genesis.json"),
         ({"existingGenesis": "other"}, "leave one of them out"),
         ({"initialise": True, "rejoin": True}, "initialise and rejoin are both true"),

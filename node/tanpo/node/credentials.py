@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -159,6 +160,15 @@ def check_certificate(config: NodeConfig) -> Iterator[Finding]:
     yield from _check_pair(private_key, leaf)
 
 
+def is_open_to_others(mode: int, *, owner: int, reader: int) -> bool:
+    """Return whether more than the node may read or change a secret file with this mode and owner.
+
+    An orchestrator mounts secrets as root's, for the group of the container to read, which is the node's own.
+    """
+    is_mounted = owner == 0 and reader != 0
+    return bool(mode & (0o037 if is_mounted else 0o077))
+
+
 def check_signing_key(config: NodeConfig, genesis: Genesis | None) -> Iterator[Finding]:
     """Find what is wrong with the key that the node signs votes with; without a genesis, with it alone."""
     try:
@@ -297,12 +307,12 @@ def _check_pair(private_key: bytes, leaf: x509.Certificate | None) -> Iterator[F
 
 
 def _check_mode(path: Path, key: str) -> Iterator[Finding]:
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
+    found = path.stat()
+    if is_open_to_others(found.st_mode, owner=found.st_uid, reader=os.geteuid()):
         yield warning(
             key,
             "is readable by others",
-            value=f"mode {mode:04o}",
+            value=f"mode {found.st_mode & 0o777:04o}",
             limit="mode 0600",
             remedy=f"chmod 600 {path}",
         )

@@ -16,7 +16,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- define "tanpo.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
 {{- end }}
 
 {{- define "tanpo.genesis" -}}
@@ -31,6 +35,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* What the pods of the node and of its preparation have in common. */}}
 {{- define "tanpo.pod" -}}
+serviceAccountName: {{ .Values.serviceAccount.existing | default (include "tanpo.name" .) }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .Values.image.pullSecrets }}
@@ -47,6 +52,9 @@ securityContext:
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -58,6 +66,18 @@ tolerations:
 {{- with .Values.affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}
+{{- else }}
+# One machine that fails takes one validator of a network along, and not two.
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          namespaceSelector: {}
+          labelSelector:
+            matchLabels:
+              app.kubernetes.io/name: tanpo-node
 {{- end }}
 volumes:
   - name: data
