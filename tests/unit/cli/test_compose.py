@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tanpo.cli.compose import ComposeNetwork
+from tanpo.cli.compose.engine import Engine, Project
 from tanpo.cli.compose.rendering import (
     parse_settings,
     render_compose,
@@ -137,6 +138,29 @@ def test_what_the_engine_refuses_leaves_nothing_behind(
     assert said.splitlines()[0] in error.message
     assert list((tmp_path / "net").iterdir()) == []
     assert "--volumes" in (tmp_path / "down").read_text()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'Get "https://registry.example/v2/": dial tcp: lookup registry.example: no such host',
+        'Get "https://registry.example/v2/": net/http: request canceled (Client.Timeout exceeded)',
+    ],
+)
+def test_an_image_that_cannot_be_fetched_is_named(tmp_path: Path, fake: Fake, said: str) -> None:
+    fake("docker", ANSWERS)
+    fake(
+        "docker-compose",
+        'case "$*" in version*) echo 1.29.2 ;; '
+        f"*) echo 'Pulling grafana (grafana/grafana:1)...' >&2; echo '{said}' >&2; exit 1 ;; esac",
+    )
+    project = Project(name="x", file=tmp_path / "compose.yaml", settings={})
+
+    with pytest.raises(UsageError) as refused:
+        Engine.find().run_compose(project, "up", "--detach", "grafana")
+
+    assert (refused.value.reason, refused.value.value) == (Reason.NOT_FOUND, "grafana/grafana:1")
+    assert "TANPO_GRAFANA_IMAGE" in refused.value.remedy
 
 
 def test_a_node_sees_no_key_that_is_its_members_alone(tmp_path: Path, fake: Fake) -> None:

@@ -23,6 +23,10 @@ _INSTALL: Final = (
 _NOISE: Final = re.compile(
     r"^(time=|level=|\s*(Network|Container|Volume|Creating|Starting|Recreating|Stopping|Removing)\b)"
 )
+_UNFETCHED: Final = ("pull access denied", "no such host", "manifest unknown", "Head ", 'Get "https://')
+"""What engines say where an image is not there and its registry has none, or is not reached."""
+_PULLED: Final = re.compile(r"^Pulling \S+ \((\S+)\)", re.MULTILINE)
+"""Where docker-compose names the image; what it says after that names the registry alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,18 +171,15 @@ def _classify(line: str, text: str, command: str) -> LedgerError:
             limit="free ports",
             remedy="stop what listens there, or make another network with --dir and --base-port",
         )
-    if (
-        "pull access denied" in text
-        or "no such host" in text
-        or "manifest unknown" in text
-        or "Head " in text
-    ):
+    if any(sign in text for sign in _UNFETCHED):
+        named = _PULLED.findall(text)
         return UsageError(
             Reason.NOT_FOUND,
             f"an image is missing and cannot be fetched: {line}",
-            value=command,
+            value=named[-1] if named else command,
             limit="images that the engine has or can fetch",
-            remedy="load or build it; deploy/build-image.sh builds the node's",
+            remedy="load it (docker load), or name one that the engine has in .env in the network's folder "
+            "(TANPO_PROMETHEUS_IMAGE, TANPO_GRAFANA_IMAGE); deploy/build-image.sh builds the node's",
         )
     if "no space left" in text:
         return UsageError(
