@@ -163,6 +163,21 @@ def test_an_image_that_cannot_be_fetched_is_named(tmp_path: Path, fake: Fake, sa
     assert "TANPO_GRAFANA_IMAGE" in refused.value.remedy
 
 
+@pytest.mark.parametrize("found", ["ps", "volume"])
+def test_what_a_removed_folder_left_behind_is_named_and_not_removed(
+    tmp_path: Path, fake: Fake, found: str
+) -> None:
+    fake("docker", f'case "$1" in {found}) echo 0123456789ab ;; compose) exit 1 ;; esac')
+    fake("docker-compose", f'case "$*" in version*) echo 1.29.2 ;; *) echo "$@" > {tmp_path}/asked ;; esac')
+    error = create(tmp_path / "net")
+
+    assert isinstance(error, UsageError)
+    assert "still there" in error.message
+    assert f"label=com.docker.compose.project={error.value}" in error.remedy
+    assert list((tmp_path / "net").iterdir()) == []
+    assert not (tmp_path / "asked").exists()
+
+
 def test_a_node_sees_no_key_that_is_its_members_alone(tmp_path: Path, fake: Fake) -> None:
     fake("docker", ANSWERS)
     fake("docker-compose", "[ $1 != version ] || echo 1.29.2")

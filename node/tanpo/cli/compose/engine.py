@@ -117,6 +117,11 @@ class Engine:
         named = [word for one in filters for word in ("--filter", one)]
         return self.run_docker("ps", "--all", "--quiet", *named).split()
 
+    def list_volumes(self, project: str) -> list[str]:
+        """Return the names of a project's volumes."""
+        named = f"label=com.docker.compose.project={project}"
+        return self.run_docker("volume", "ls", "--quiet", "--filter", named).split()
+
 
 def _find_compose(docker: str) -> tuple[str, ...]:
     if _call([docker, "compose", "version"], {}).returncode == 0:

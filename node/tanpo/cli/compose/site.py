@@ -20,6 +20,7 @@ from tanpo.cli.founding.secrets import write_node_secrets
 from tanpo.cli.founding.settings import Place, Sharing, write_config, write_profiles
 from tanpo.cli.layout import NODE_NAME, MemberFiles, NetworkFolder, NodePlace
 from tanpo.cli.ports import LOOPBACK
+from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.types import MemberId
 from tanpo.node.pki import Authority
@@ -67,7 +68,12 @@ class ContainerSite:
         )
 
     def prepare(self, folder: NetworkFolder, _genesis: Genesis, nodes: tuple[NodePlace, ...], /) -> None:
-        """Write how the containers run, make them with their volumes, and prepare each node's data."""
+        """Write how the containers run, make them with their volumes, and prepare each node's data.
+
+        Raises:
+            UsageError: containers or volumes of a network that was in this folder are still there.
+        """
+        _check_unclaimed(self.engine, _name_project(folder))
         first_beside = max(int(node.ops_address.rpartition(":")[2]) for node in nodes) + 1
         observer = _find_node(nodes[0].member, rendering.OBSERVER, rendering.OBSERVER, first_beside)
         self._write_observer(folder, nodes, observer)
@@ -115,7 +121,7 @@ class ContainerSite:
         group = rendering.IMAGE_USER if os.getuid() == 0 else os.getgid()
         sources = MONITORING_SOURCES.absolute()
         settings = {
-            "COMPOSE_PROJECT_NAME": f"tanpo-{hashlib.sha256(os.fsencode(folder.root)).hexdigest()[:10]}",
+            "COMPOSE_PROJECT_NAME": _name_project(folder),
             "TANPO_IMAGE": self.image,
             "TANPO_USER": f"{owner}:{group}",
             "TANPO_NET": ".",
@@ -168,6 +174,29 @@ def note_observer(folder: NetworkFolder, nodes: tuple[NodePlace, ...], *, is_wan
         note.write_text(rendering.render_beside(nodes[0].member))
     else:
         note.unlink(missing_ok=True)
+
+
+def _name_project(folder: NetworkFolder) -> str:
+    return f"tanpo-{hashlib.sha256(os.fsencode(folder.root)).hexdigest()[:10]}"
+
+
+def _check_unclaimed(engine: Engine, project: str) -> None:
+    """Refuse to make a network where one was whose folder was removed by hand.
+
+    Its containers and volumes go by the name that ours would have. What is in them is not ours to remove, and
+    a node that finds another's votes in its volume does not start.
+    """
+    if not engine.list_containers(project) and not engine.list_volumes(project):
+        return
+    ours = f"--filter label=com.docker.compose.project={project}"
+    raise UsageError(
+        Reason.CONFIGURATION,
+        "a network was made in this folder before, and its containers or volumes are still there",
+        value=project,
+        limit="a folder whose network was removed with `tanpo net down --delete`",
+        remedy="choose another --dir, or remove them with all their data: "
+        f"docker rm --force $(docker ps -aq {ours}); docker volume rm $(docker volume ls -q {ours})",
+    )
 
 
 def _find_node(member: str, node: str, service: str, port: int) -> NodePlace:
