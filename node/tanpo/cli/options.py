@@ -7,7 +7,10 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-ConfigArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="The node's TOML file.")]
+ConfigArgument: TypeAlias = Annotated[
+    # One that cannot be read is refused by whoever reads it, with a remedy, and not as wrong usage.
+    Path, typer.Argument(metavar="CONFIG", readable=False, help="The node's TOML file.")
+]
 
 ProfileOption: TypeAlias = Annotated[
     Path,

@@ -7,6 +7,7 @@ that was rolled back. It shows that best where it lies on another disk than the 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -51,6 +52,11 @@ def find_record(path: Path) -> BackupRecord | None:
         return None
     is_sound = type(record.height) is int and type(record.created_ms) is int
     return record if is_sound else None
+
+
+def is_unusable(path: Path) -> bool:
+    """Return whether there is something that should be the record, and is none or cannot be read."""
+    return os.path.lexists(path) and find_record(path) is None
 
 
 def verify_not_older(path: Path, height: int) -> None:

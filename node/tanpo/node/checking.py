@@ -123,8 +123,10 @@ def _check(draft: ConfigDraft, config: NodeConfig, genesis: Genesis | None) -> I
         yield from check_peers(config, genesis)
     if genesis is not None and knows("clients", "member"):
         yield from _check_clients(config, genesis)
-    if knows("data_dir"):
-        yield from check_folder(config)
+    unusable = list(check_folder(config)) if knows("data_dir") else []
+    yield from unusable
+    if any(found.is_fault for found in unusable):
+        return  # What it holds cannot be read, or is not worth reading.
     if genesis is not None and knows("data_dir", "signing_key", "backup_record"):
         yield from check_content(config, genesis)
 

@@ -6,6 +6,7 @@ Paths are relative to the file. A nested key is overridden with two underscores,
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -20,10 +21,11 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from tanpo.ledger.errors import UsageError, clip, invariant
 from tanpo.node.findings import Finding, fault, warning
 from tanpo.node.logs import LogLevel
+from tanpo.node.operator_files import read_operator_file
 
 ENVIRONMENT_PREFIX: Final = "TANPO_"
 
-_OTHER_VARIABLES: Final = frozenset({"PROFILE"})
+_OTHER_VARIABLES: Final = frozenset({"profile"})
 """What the command line reads from the environment beside a node's configuration."""
 
 _STAND_INS: Final = {
@@ -48,6 +50,9 @@ _ALLOWED: Final = {
 }
 """What these patterns ask for, in words."""
 
+_STRUCTURED: Final = frozenset({"tls", "peers", "clients", "timing", "mempool", "snapshots", "retention"})
+"""The keys that are lists or sections."""
+
 _BOUNDS: Final = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
 _SAYINGS: Final = {
     "extra_forbidden": ("is no key of the configuration", "the keys that deploy/README.md lists"),
@@ -58,6 +63,7 @@ _SAYINGS: Final = {
     "bool_parsing": ("is neither true nor false", "true or false"),
     "bool_type": ("is neither true nor false", "true or false"),
     "string_type": ("is no text", "text in quotes"),
+    "string_unicode": ("is no text in UTF-8", "text in UTF-8"),
     "path_type": ("is no path", "a path in quotes"),
     "tuple_type": ("is no list", "a list in [ ]"),
     "model_type": ("is no section", "a section with keys of its own"),
@@ -236,19 +242,13 @@ def load_config(path: Path) -> NodeConfig:
 
 def read_config(path: Path) -> ConfigDraft:
     """Return what a TOML file and the environment say, with everything in them that is wrong by itself."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        found = _wrong("the file", f"cannot be read: {error.strerror}", path, "a readable TOML file")
-        return ConfigDraft(path=path, config=None, findings=(found,))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        found = _wrong("the file", f"is not TOML: {error}", path, "a TOML file")
-        return ConfigDraft(path=path, config=None, findings=(found,))
+    document = _read_document(path)
+    if isinstance(document, Finding):
+        return ConfigDraft(path=path, config=None, findings=(document,))
     try:
         merged = _merge(document, EnvSettingsSource(_Overridden)())
-    except SettingsError as error:
-        found = _wrong("the environment", f"overrides wrongly: {error}", "", "JSON for lists and sections")
-        return ConfigDraft(path=path, config=None, findings=(found,))
+    except SettingsError:
+        return ConfigDraft(path=path, config=None, findings=tuple(_find_wrong_variables()))
     config, findings, doubtful = _validate(merged)
     if config is not None:
         findings = [*findings, *_find_wrong_addresses(config), *_find_wrong_retention(config, doubtful)]
@@ -277,6 +277,22 @@ def split_address(address: str) -> tuple[str, int]:
     """Return host and port of an address that `NodeConfig` accepted."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def _read_document(path: Path) -> dict[str, Any] | Finding:
+    """Return what a TOML file says, or what is wrong with the file as a whole."""
+    try:
+        # Some editors begin a text with a mark of its encoding, which TOML does not know.
+        return tomllib.loads(read_operator_file(path).decode("utf-8-sig"))
+    except OSError as error:
+        return _wrong("the file", f"cannot be read: {error.strerror}", path, "a readable TOML file")
+    except UnicodeDecodeError as error:
+        why = f"is no text in UTF-8, for the byte at position {error.start}"
+        return _wrong("the file", why, path, "a TOML file in UTF-8")
+    except RecursionError:
+        return _wrong("the file", "is not TOML that can be read: it is nested too deep", path, "a TOML file")
+    except tomllib.TOMLDecodeError as error:
+        return _wrong("the file", f"is not TOML: {error}", path, "a TOML file")
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -360,15 +376,29 @@ def _find_wrong_retention(config: NodeConfig, doubtful: frozenset[str]) -> Itera
         )
 
 
+def _list_variables() -> list[tuple[str, str, str]]:
+    """Return each variable that may be meant for a node: its name, the key it names, what is below that."""
+    found = [name for name in sorted(os.environ) if name.upper().startswith(ENVIRONMENT_PREFIX)]
+    parts = [name[len(ENVIRONMENT_PREFIX) :].lower().partition("__") for name in found]
+    return [(name, key, below) for name, (key, _, below) in zip(found, parts, strict=True)]
+
+
+def _find_wrong_variables() -> Iterator[Finding]:
+    """Find the variables of lists and sections that are no JSON."""
+    for variable, key, below in _list_variables():
+        if below or key not in _STRUCTURED:
+            continue
+        try:
+            json.loads(os.environ[variable])
+        except (ValueError, RecursionError):
+            why = "in the environment is no JSON"
+            yield _wrong(variable, why, os.environ[variable], "JSON, as that key is a list or a section")
+
+
 def _find_idle_variables() -> Iterator[Finding]:
     """Warn of variables that override nothing: most likely they are misspelt."""
-    known = {name.upper() for name in NodeConfig.model_fields} | _OTHER_VARIABLES
-    for variable in sorted(os.environ):
-        name = variable.upper()
-        if not name.startswith(ENVIRONMENT_PREFIX):
-            continue
-        key = name.removeprefix(ENVIRONMENT_PREFIX).partition("__")[0]
-        if key not in known:
+    for variable, key, below in _list_variables():
+        if key not in {*NodeConfig.model_fields, *_OTHER_VARIABLES} or (below and key not in _STRUCTURED):
             yield warning(
                 variable,
                 "in the environment overrides nothing",
@@ -400,6 +430,8 @@ def _explain(problem: ErrorDetails) -> Finding:
     context = {name: str(value) for name, value in problem.get("ctx", {}).items()}
     if (wanted := _ALLOWED.get(context.get("pattern", ""))) is not None:
         return _wrong(f"{key}:", f"expected {wanted}", problem["input"], wanted)
+    if (names := context.get("expected")) is not None:
+        return _wrong(f"{key}:", f"expected {names}", problem["input"], names)
     bounds = [words.format(context[name]) for name, words in _BOUNDS.items() if name in context]
     if bounds:
         return _wrong(f"{key}:", f"expected {bounds[0]}", problem["input"], bounds[0])

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from tanpo.ledger.errors import LedgerError
+from tanpo.ledger.errors import LedgerError, UsageError
 from tanpo.ledger.genesis import Genesis
 from tanpo.ledger.keys import PrivateKey
 from tanpo.ledger.types import MemberId
@@ -97,7 +98,20 @@ def load_signing_key(config: NodeConfig) -> PrivateKey | None:
         UsageError: the file cannot be read, or holds no P-256 key.
     """
     path = config.signing_key
-    return None if path is None else PrivateKey.from_pem(read_pem(path, "signing_key", _KEY_MARKERS))
+    if path is None:
+        return None
+    pem = read_pem(path, "signing_key", _KEY_MARKERS)
+    try:
+        return PrivateKey.from_pem(pem)
+    except UsageError as error:
+        raise UsageError(
+            error.reason,
+            f"signing_key: {path}: {error.message}",
+            value=path,
+            limit=error.limit,
+            remedy="let signing_key name the key that the validators list for this node; `tanpo key "
+            "generate` makes a new one",
+        ) from None
 
 
 def check_authority(config: NodeConfig, genesis: Genesis) -> Iterator[Finding]:
@@ -157,7 +171,7 @@ def check_certificate(config: NodeConfig) -> Iterator[Finding]:
         yield Finding(key="tls.key", error=error)
         return
     yield from _check_mode(config.tls.key, "tls.key")
-    yield from _check_pair(private_key, leaf)
+    yield from _check_pair(config, private_key, leaf)
 
 
 def is_open_to_others(mode: int, *, owner: int, reader: int) -> bool:
@@ -296,14 +310,16 @@ def _check_time(key: str, valid_from: datetime, valid_until: datetime) -> Iterat
         )
 
 
-def _check_pair(private_key: bytes, leaf: x509.Certificate | None) -> Iterator[Finding]:
+def _check_pair(config: NodeConfig, private_key: bytes, leaf: x509.Certificate | None) -> Iterator[Finding]:
+    path = config.tls.key
     try:
         key = serialization.load_pem_private_key(private_key, password=None)
-    except (ValueError, TypeError):
-        yield fault("tls.key", "is not an unencrypted private key", limit="PKCS#8 PEM")
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        yield fault("tls.key", "is not an unencrypted private key", value=path, limit="PKCS#8 PEM")
         return
     if leaf is not None and key.public_key() != leaf.public_key():
-        yield fault("tls.key", "does not belong to tls.certificate", limit="the key of that certificate")
+        limit = f"the key of {config.tls.certificate}"
+        yield fault("tls.key", "does not belong to tls.certificate", value=path, limit=limit)
 
 
 def _check_mode(path: Path, key: str) -> Iterator[Finding]:

@@ -11,14 +11,18 @@ from typing import Final
 
 from tanpo.ledger.errors import LedgerError, Reason
 from tanpo.ledger.genesis import Genesis
-from tanpo.node.backup_record import RECORD_NAME, find_record
+from tanpo.node.backup_record import RECORD_NAME, find_record, is_unusable
 from tanpo.node.binding import explain_bind, find_bind_error
 from tanpo.node.config import NodeConfig
+from tanpo.node.evidence import EVIDENCE_NAME
 from tanpo.node.findings import Finding, fault, warning
 from tanpo.node.promises import CONSENSUS_NAME
 from tanpo.storage import SafetyStore
-from tanpo.storage.files import DISK_FULL_ERRORS, disk_full, is_locked
-from tanpo.storage.layout import read_progress
+from tanpo.storage.files import DISK_FULL_ERRORS, LOCK_NAME, disk_full, is_locked, refused
+from tanpo.storage.kept import SNAPSHOTS_NAME
+from tanpo.storage.layout import BLOCKS_NAME, GUARD_NAME, NETWORK_NAME, STATE_NAME, read_progress
+
+_OWN_FOLDERS: Final = (BLOCKS_NAME, STATE_NAME, CONSENSUS_NAME, EVIDENCE_NAME, SNAPSHOTS_NAME)
 
 ROOM_BYTES_MIN: Final = 16 << 20
 """Two of LevelDB's write buffers: with less a node could not even finish opening its stores."""
@@ -35,18 +39,25 @@ def find_record_path(config: NodeConfig) -> Path:
 def check_folder(config: NodeConfig) -> Iterator[Finding]:
     """Find what keeps the node from writing into its data directory."""
     path = config.data_dir
-    if path.exists() and not path.is_dir():
-        yield fault("data_dir", f"is no folder: {path}", value=path, limit="a folder")
-        return
-    if not path.exists():
-        # It is made at the first start: in the nearest folder that there is.
-        path = next(parent for parent in path.absolute().parents if parent.exists())
     try:
+        if not path.exists() and path.is_symlink():
+            yield fault("data_dir", f"is a link that leads nowhere: {path}", value=path, limit="a folder")
+            return
+        if path.exists() and not path.is_dir():
+            yield fault("data_dir", f"is no folder: {path}", value=path, limit="a folder")
+            return
+        if not path.exists():
+            # It is made at the first start: in the nearest folder that there is.
+            path = next(parent for parent in path.absolute().parents if parent.exists())
         with tempfile.TemporaryFile(dir=path) as probe:
             probe.write(bytes(4096))
             probe.flush()
     except OSError as error:
         yield _explain_write(config.data_dir, error)
+        return
+    wrong = _find_inaccessible(config.data_dir)
+    if wrong is not None:
+        yield Finding(key="data_dir", error=refused(wrong, os.strerror(errno.EACCES)))
         return
     room = os.statvfs(path)
     free = room.f_bavail * room.f_frsize
@@ -75,7 +86,16 @@ def check_content(config: NodeConfig, genesis: Genesis) -> Iterator[Finding]:
         height = 0
     else:
         height = max(progress.segment_height, progress.executed_height)
-    record = find_record(find_record_path(config))
+    path = find_record_path(config)
+    record = find_record(path)
+    if is_unusable(path):
+        yield warning(
+            "backup_record",
+            "cannot be read, so this node does not know whether its data is older than its latest backup",
+            value=path,
+            limit="the file that the node wrote at that backup",
+            remedy="correct backup_record or the file's permissions, or remove it and make a backup",
+        )
     if record is not None and record.height > height:
         # After a crash the guard may be behind the blocks: only the start can tell for sure.
         yield warning(
@@ -107,6 +127,29 @@ def check_ports(config: NodeConfig, keys: tuple[str, ...]) -> Iterator[Finding]:
         error = find_bind_error(address)
         if error is not None:
             yield Finding(key=key, error=explain_bind(key, address, error))
+
+
+def _find_inaccessible(data_dir: Path) -> Path | None:
+    """Return a file or folder of the node's own that it may not use: most likely another user made it."""
+    unlisted: list[OSError] = []
+    for name in _OWN_FOLDERS:
+        for folder, _, files in os.walk(data_dir / name, onerror=unlisted.append):
+            if not _may_use(Path(folder), os.R_OK | os.W_OK | os.X_OK):
+                return Path(folder)
+            paths = (Path(folder, file) for file in files)
+            found = next((path for path in paths if not _may_use(path, os.R_OK)), None)
+            if found is not None:
+                return found
+    refusals = [error for error in unlisted if not isinstance(error, FileNotFoundError | NotADirectoryError)]
+    if refusals:
+        return Path(refusals[0].filename)
+    paths = (data_dir / name for name in (NETWORK_NAME, GUARD_NAME, LOCK_NAME))
+    return next((path for path in paths if path.exists() and not _may_use(path, os.R_OK | os.W_OK)), None)
+
+
+def _may_use(path: Path, mode: int) -> bool:
+    # Whatever went away meanwhile is nobody's to use: a node may be running, and the check is done beside it.
+    return os.access(path, mode, effective_ids=True) or not path.exists()
 
 
 def _explain_write(path: Path, error: OSError) -> Finding:

@@ -14,6 +14,7 @@ from tanpo.node.authorities import Authorities, encode_pem
 from tanpo.node.config import NodeConfig, PeerConfig
 from tanpo.node.credentials import NodeCredentials, parse_certificate
 from tanpo.node.findings import Finding, warning
+from tanpo.node.operator_files import GENESIS_BYTES_MAX, read_operator_file
 from tanpo.node.peer_link import PeerAddress
 from tanpo.node.roster import compute_name
 from tanpo.node.tls import load_channel_credentials, read_pem
@@ -24,7 +25,7 @@ _REMEDY: Final = "correct the key `genesis`, or copy the file from another membe
 def load_genesis(path: Path) -> Genesis:
     """Return the genesis in a file. Raises `UsageError` when there is none."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_operator_file(path, GENESIS_BYTES_MAX).decode()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UsageError(

@@ -6,6 +6,7 @@ trusts the CA of the one member it dials, under the host name that only that mem
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -13,12 +14,16 @@ from typing import Final
 import grpc
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.types import MemberId
+from tanpo.node.operator_files import read_operator_file
 from tanpo.node.pki import compute_host_name
 
 ChannelOptions = tuple[tuple[str, int | str], ...]
 
 PEER_MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 CLIENT_MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+
+_MARKER: Final = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+_ENCRYPTED: Final = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
 _KEEPALIVE_CLIENT: Final[ChannelOptions] = (
     ("grpc.keepalive_time_ms", 20_000),
@@ -106,7 +111,7 @@ def read_pem(path: Path, key: str, markers: Iterable[str]) -> bytes:
         UsageError: the file cannot be read or holds none of the PEM blocks in `markers`.
     """
     try:
-        data = path.read_bytes()
+        data = read_operator_file(path)
     except OSError as error:
         raise UsageError(
             Reason.CONFIGURATION,
@@ -118,12 +123,21 @@ def read_pem(path: Path, key: str, markers: Iterable[str]) -> bytes:
     if not any(f"-----BEGIN {marker}-----".encode() in data for marker in markers):
         raise UsageError(
             Reason.CONFIGURATION,
-            f"{key}: {path} holds no {' or '.join(markers)}",
+            f"{key}: {path} holds no {' or '.join(markers)}, but {_describe(data)}",
             value=path,
             limit="a PEM file",
-            remedy=f"let {key} name the right file",
+            remedy="the node has no passphrase: write the key without one (`openssl pkey -in FILE -out FILE`)"
+            if _ENCRYPTED in data
+            else f"let {key} name the right file",
         )
     return data
+
+
+def _describe(data: bytes) -> str:
+    """Return what a file holds that should have been another, by the names of its PEM blocks alone."""
+    if not data:
+        return "nothing at all"
+    return " and ".join(sorted({name.decode() for name in _MARKER.findall(data)})) or "no PEM block"
 
 
 def _compute_common_options(message_bytes_max: int) -> ChannelOptions:

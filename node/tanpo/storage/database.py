@@ -16,11 +16,12 @@ from zlib import crc32
 
 import plyvel
 from tanpo.ledger.errors import LedgerError, Reason, UsageError
-from tanpo.storage.files import corrupt, disk_full, guarded_io, sync_folder
+from tanpo.storage.files import corrupt, disk_full, guarded_io, refused, sync_folder
 
 CHECKSUM_BYTES: Final = 4
 
 _DISK_FULL_TEXTS: Final = ("No space left on device", "Disk quota exceeded", "File too large")
+_REFUSED_TEXTS: Final = ("Permission denied", "Operation not permitted", "Read-only file system")
 
 
 class Database:
@@ -210,4 +211,6 @@ def _translate(error: plyvel.Error, path: Path, remedy: str) -> LedgerError:
     message = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     if any(part in message for part in _DISK_FULL_TEXTS):
         return disk_full(path)
+    if any(part in message for part in _REFUSED_TEXTS):
+        return refused(path, message)
     return corrupt(path, f"LevelDB reports: {message}", remedy=remedy)

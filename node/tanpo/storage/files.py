@@ -1,8 +1,8 @@
 """Folders, locks and synced writes: the few operating system calls that durability rests on.
 
 Rule: an error of the operating system leaves this layer only as one of ours. A full disk is
-`Unavailable(DISK_FULL)`, anything else `CorruptState(DATA_CORRUPT)`; after either, the process must stop,
-because the kernel may have marked pages clean that never reached the disk.
+`Unavailable(DISK_FULL)`, a refusal `CorruptState(DATA_UNWRITABLE)`, all else `CorruptState(DATA_CORRUPT)`;
+after each the process must stop, because the kernel may have marked pages clean that never reached the disk.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from tanpo.ledger.errors import CorruptState, LedgerError, Reason, Unavailable, 
 
 DISK_FULL_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """No space, quota used up, or a file above the process's size limit: the operator frees or grants room."""
+
+_REFUSALS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 _FILES_USED_UP_ERRORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -42,6 +44,18 @@ def disk_full(path: Path) -> Unavailable:
     )
 
 
+def refused(path: Path, why: str) -> CorruptState:
+    """Return the error for what this user may not read or write: nothing says that it is damaged."""
+    return CorruptState(
+        Reason.DATA_UNWRITABLE,
+        f"{path}: the operating system refused: {why}",
+        value=path,
+        limit="files that the node's user may read and write",
+        remedy=f"let user {os.geteuid()} read and write all that lies there (another may have run a command "
+        "on it), or mount the volume for writing; if its file system failed, see the kernel's log first",
+    )
+
+
 def corrupt(path: Path, what: str, *, value: object = "", limit: object = "", remedy: str) -> CorruptState:
     """Return the error for a file or database that contradicts itself."""
     return CorruptState(
@@ -57,6 +71,8 @@ def system_error(error: OSError, path: Path) -> LedgerError:
     """Return our error for an operating system error met while reading or writing `path`."""
     if error.errno in DISK_FULL_ERRORS:
         return disk_full(path)
+    if error.errno in _REFUSALS:
+        return refused(path, error.strerror or str(error))
     if error.errno in _FILES_USED_UP_ERRORS:
         return corrupt(
             path,

@@ -57,7 +57,9 @@ class NodeLog:
         """
         log = cls(folder, remedy, file_bytes)
         with guarded_io(folder):
-            paths = sorted(folder.glob(f"*{LOG_SUFFIX}"))
+            # Not by `Path.glob`, for which a folder that may not be read is empty.
+            found = folder.iterdir() if folder.exists() else ()
+            paths = sorted(path for path in found if path.name.endswith(LOG_SUFFIX))
             while len(paths) > 1 and (_parse_start(paths[1]) or end) <= low:
                 paths.pop(0).unlink()
             for path in paths:

@@ -68,7 +68,14 @@ def read_first(folder: Path) -> Height:
         CorruptState: a file has a name that no segment has, or the disk refuses.
     """
     with guarded_io(folder):
-        return Height(min((_first_height(path) for path in folder.glob(f"*{SUFFIX}")), default=1))
+        return Height(min((_first_height(path) for path in _list_files(folder)), default=1))
+
+
+def _list_files(folder: Path) -> list[Path]:
+    """Return the files of blocks. One that may not be read is not empty, as `Path.glob` would have it."""
+    if not folder.exists():
+        return []
+    return [path for path in folder.iterdir() if path.name.endswith(SUFFIX)]
 
 
 class Segment:
@@ -150,7 +157,7 @@ class BlockSegments:
             if not folder.exists() and not is_read_only:
                 folder.mkdir()
                 sync_folder(folder.parent)
-            segments._firsts = sorted(_first_height(path) for path in folder.glob(f"*{SUFFIX}"))
+            segments._firsts = sorted(_first_height(path) for path in _list_files(folder))
         segments._recover(synced)
         return segments
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from tanpo.api.v1 import ledger_pb2, ledger_pb2_grpc
 from tanpo.cli.backup import create_backup
 from tanpo.node.backup_record import RECORD_NAME, BackupRecord, save_record
@@ -30,6 +32,8 @@ from tanpo.node.identity import Role
 from tanpo.node.pki import issue_certificate
 from tanpo.testing.chaos.damage import mount_small_disk, unmount
 from tanpo.testing.site import START_TIMEOUT_S, Site
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -120,6 +124,116 @@ def test_missing_secret(site: Site) -> None:
         assert found.error.value == str(site.folder / name)
 
     refuse(site, ExitCode.CONFIGURATION, "tls.certificate", "node.pem", "No such file", "and 2 more")
+
+
+def encrypt(key: bytes) -> bytes:
+    loaded = serialization.load_pem_private_key(key, password=None)
+    form = serialization.BestAvailableEncryption(b"secret")
+    return loaded.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, form)
+
+
+def make_other_curve() -> bytes:
+    return ec.generate_private_key(ec.SECP384R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        (
+            "signing.key",
+            lambda _: make_other_curve(),
+            "signing.key: the private key is not an unencrypted PKCS#8",
+        ),
+        (
+            "signing.key",
+            lambda _: b"",
+            "signing.key holds no PRIVATE KEY or EC PRIVATE KEY, but nothing at all",
+        ),
+        ("signing.key", encrypt, "but ENCRYPTED PRIVATE KEY"),
+        ("node.key", lambda _: make_other_curve(), "tls.key does not belong to tls.certificate"),
+        ("node.key", encrypt, "but ENCRYPTED PRIVATE KEY"),
+        ("node.key", lambda _: b"\xff\xfe\x00", "but no PEM block"),
+        ("node.pem", lambda _: make_other_curve(), "holds no CERTIFICATE, but PRIVATE KEY"),
+        ("genesis.json", lambda _: b"[" * 100_000, "it is no JSON"),
+    ],
+)
+def test_a_file_that_is_another_than_it_should_be_is_named(
+    site: Site, file: str, change: Callable[[bytes], bytes], said: str
+) -> None:
+    path = site.folder / file
+    path.write_bytes(change(path.read_bytes()))
+
+    first = check(site).faults[0].error
+
+    assert said in first.message
+    assert first.value == str(path)
+    assert first.remedy
+
+
+@pytest.mark.parametrize("file", ["signing.key", "node.key", "node.pem", "genesis.json"])
+def test_what_is_no_file_is_refused_and_not_waited_for(site: Site, file: str) -> None:
+    path = site.folder / file
+    path.unlink()
+    os.mkfifo(path)
+    assert "it is no regular file" in check(site).faults[0].error.message
+    path.unlink()
+    path.symlink_to(path)
+    assert "Too many levels of symbolic links" in check(site).faults[0].error.message
+
+
+def test_data_behind_a_link_that_leads_nowhere(site: Site) -> None:
+    data = site.folder / "data"
+    shutil.rmtree(data)
+    data.symlink_to(data)
+    refuse(site, ExitCode.CONFIGURATION, "is a link that leads nowhere")
+    data.unlink()
+    data.symlink_to(site.folder / "not-mounted")
+    refuse(site, ExitCode.CONFIGURATION, "is a link that leads nowhere")
+
+
+@pytest.fixture
+def confined() -> tuple[str, ...]:
+    """What a command begins with so that it may open no more than the owner of its files may."""
+    if os.geteuid() != 0:
+        return ()
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("root may open everything, and setpriv is not installed (Debian: util-linux)")
+    return (setpriv, "--bounding-set=-all", "--inh-caps=-all")
+
+
+@pytest.mark.parametrize("name", ["", "lock", "blocks", "state", "consensus/live"])
+def test_data_that_belongs_to_another_user_is_not_taken_for_damaged(
+    site: Site, confined: tuple[str, ...], name: str
+) -> None:
+    """As after a command that an operator ran as root: to move such data aside would be wrong."""
+    path, config = site.folder / "data" / name, site.write_config()
+    mode = path.stat().st_mode
+    before = digest(site.folder)
+    if os.geteuid() == 0:
+        os.chown(path, NOBODY, NOBODY)
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    else:
+        path.chmod(0)
+    command = (*confined, sys.executable, "-m")
+    node = subprocess.run(
+        [*command, "tanpo.node", config], capture_output=True, check=False, timeout=START_TIMEOUT_S
+    )
+    checked = subprocess.run(
+        [*command, "tanpo.cli", "node", "config", "check", config],
+        capture_output=True,
+        check=False,
+        timeout=START_TIMEOUT_S,
+    )
+    path.chmod(mode)
+
+    (line,) = map(json.loads, node.stderr.splitlines())
+    assert (node.returncode, line["reason"]) == (ExitCode.DATA_UNWRITABLE, "DATA_UNWRITABLE")
+    assert line["value"] == str(path).rstrip("/")
+    assert checked.returncode == ExitCode.DATA_UNWRITABLE
+    assert digest(site.folder) == before
 
 
 def test_wrong_value_and_everything_else_that_is_wrong(site: Site) -> None:
@@ -283,11 +397,12 @@ async def test_a_check_beside_a_running_node_finds_no_fault_and_disturbs_nothing
         assert (code, line["reason"]) == (ExitCode.DATA_LOCKED, "DATA_LOCKED")
 
 
-def test_a_record_of_a_backup_that_is_damaged_is_as_good_as_none(site: Site) -> None:
+def test_a_record_of_a_backup_that_is_damaged_is_as_good_as_none_and_warned_of(site: Site) -> None:
     path = site.folder / "data" / RECORD_NAME
     save_record(path, BackupRecord(height=9, block_hash="00", created_ms=1))
     path.write_bytes(path.read_bytes()[:-8])
 
-    report = check(site)
+    (found,) = check(site).findings
 
-    assert report.findings == ()
+    assert (found.key, found.is_fault) == ("backup_record", False)
+    assert found.error.value == str(path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tanpo.node.config import (
     PeerConfig,
     TlsConfig,
     load_config,
+    read_config,
     render_config,
     split_address,
 )
@@ -162,6 +164,63 @@ def test_file_that_is_not_toml_is_refused(tmp_path: Path, text: str) -> None:
         load_config(write(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'member = "\xff"', "the file is no text in UTF-8, for the byte at position 10"),
+        (BASE.encode("utf-16"), "the file is no text in UTF-8, for the byte at position 0"),
+        (b"a = " + b"[" * 20_000 + b"]" * 20_000, "it is nested too deep"),
+        (b"# " + b"x" * (1 << 20), "the file cannot be read: it is longer than 1048576 bytes"),
+    ],
+)
+def test_a_file_that_can_be_no_configuration_is_refused_in_words(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    (tmp_path / "node.toml").write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        load_config(tmp_path / "node.toml")
+    assert said in caught.value.message
+    assert caught.value.remedy
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe, loop = tmp_path / "pipe", tmp_path / "loop"
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    for path, said in (
+        (pipe, "it is no regular file"),
+        (Path("/dev/zero"), "it is no regular file"),
+        (tmp_path, "Is a directory"),
+        (loop, "Too many levels of symbolic links"),
+    ):
+        with pytest.raises(UsageError, match=f"cannot be read: {said}"):
+            load_config(path)
+
+
+def test_a_mark_of_the_encoding_before_the_text_is_no_fault(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load_config(path).member == "alpha"
+
+
+def test_a_variable_is_named_by_which_something_is_overridden_wrongly_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANPO_LISTEN__PORT", "7001")
+    monkeypatch.setenv("TANPO_LISTN", "127.0.0.1:7001")
+    found = read_config(write(tmp_path)).findings
+    assert [one.key for one in found] == ["TANPO_LISTEN__PORT", "TANPO_LISTN"]
+    assert not any(one.is_fault for one in found)
+
+    monkeypatch.setenv("TANPO_PEERS", "[nonsense")
+    with pytest.raises(UsageError, match=r"TANPO_PEERS in the environment is no JSON, got '\[nonsense'"):
+        load_config(write(tmp_path))
+    monkeypatch.setenv("TANPO_PEERS", "[]")
+    monkeypatch.setenv("TANPO_LOG_LEVEL", "loud")
+    with pytest.raises(UsageError, match=r"log_level: expected 'debug', 'info', .* got 'loud'"):
+        load_config(write(tmp_path))
+
+
 def test_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot be read: No such file"):
         load_config(tmp_path / "none.toml")
@@ -169,7 +228,7 @@ def test_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 def test_override_that_is_not_json_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TANPO_CLIENTS", "alpha,beta")
-    with pytest.raises(UsageError, match="clients"):
+    with pytest.raises(UsageError, match="TANPO_CLIENTS"):
         load_config(write(tmp_path))
 
 
