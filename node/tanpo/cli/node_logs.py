@@ -11,11 +11,9 @@ from typing import Any, Final
 from tanpo.cli.logs import follow_lines, tail_lines
 from tanpo.cli.output import print_text
 from tanpo.ledger.errors import Reason, UsageError
+from tanpo.node import last_end
 from tanpo.node.config import NodeConfig
 from tanpo.node.logs import LogLevel, parse_level
-
-LOG_NAME: Final = "node.log"
-"""Beside the configuration, where `tanpo net` lets its nodes write."""
 
 SEARCHED_LINES_MAX: Final = 200_000
 """How far back lines are searched for those that fit."""
@@ -26,16 +24,14 @@ _HEAD: Final = ("time", "level", "component", "event")
 
 def find_log(path: Path, config: NodeConfig) -> Path:
     """Return where a node's log is. Raises `UsageError` if it goes to no file that this command can know."""
-    beside = path.parent / LOG_NAME
-    if config.log_file is not None:
-        return config.log_file
-    if beside.exists():
-        return beside
+    log = last_end.find_log(path, config)
+    if log is not None:
+        return log
     raise UsageError(
         Reason.NOT_FOUND,
         "the node writes its log to stderr, and only what started it knows where that goes",
         value=path,
-        limit=f"log_file in the configuration, or {LOG_NAME} beside it",
+        limit=f"log_file in the configuration, or {last_end.LOG_NAME} beside it",
         remedy="set log_file, or ask what started it: `journalctl -u UNIT`, `docker logs CONTAINER`",
     )
 

@@ -32,6 +32,7 @@ from tanpo.node.exits import ExitCode, compute_exit_code
 from tanpo.node.identity import CallerVerifier
 from tanpo.node.join_app import join_if_behind
 from tanpo.node.lagging import REST_S, FarBehind, open_watch
+from tanpo.node.last_end import END_EVENT, explain_remedy
 from tanpo.node.logs import LogControl, LogLevel, get_logger, start_logging
 from tanpo.node.mempool import MempoolLimits
 from tanpo.node.metrics import Metrics
@@ -351,7 +352,7 @@ def _log_start(parts: Parts, servers: Servers, core: Core) -> None:
 def _log_end(error: BaseException, code: ExitCode) -> None:
     if isinstance(error, LedgerError):
         _LOG.error(
-            "cannot go on",
+            END_EVENT,
             reason=error.reason,
             why=error.message,
             value=error.value,
@@ -360,4 +361,5 @@ def _log_end(error: BaseException, code: ExitCode) -> None:
             exit_code=int(code),
         )
     else:
-        _LOG.error("cannot go on", why=str(error), exit_code=int(code), exc_info=error)
+        remedy = explain_remedy(code)
+        _LOG.error(END_EVENT, why=str(error), remedy=remedy, exit_code=int(code), exc_info=error)

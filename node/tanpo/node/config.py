@@ -25,6 +25,9 @@ from tanpo.node.operator_files import read_operator_file
 
 ENVIRONMENT_PREFIX: Final = "TANPO_"
 
+_REMEDY: Final = f"correct the file, or the {ENVIRONMENT_PREFIX}* variable that overrides it"
+_KEYS_LIMIT: Final = "the keys that deploy/README.md lists"
+
 _OTHER_VARIABLES: Final = frozenset({"profile"})
 """What the command line reads from the environment beside a node's configuration."""
 
@@ -55,7 +58,6 @@ _STRUCTURED: Final = frozenset({"tls", "peers", "clients", "timing", "mempool", 
 
 _BOUNDS: Final = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
 _SAYINGS: Final = {
-    "extra_forbidden": ("is no key of the configuration", "the keys that deploy/README.md lists"),
     "missing": ("is missing", "a value"),
     "int_parsing": ("is no whole number", "a whole number"),
     "int_type": ("is no whole number", "a whole number"),
@@ -309,7 +311,8 @@ def _validate(document: dict[str, Any]) -> tuple[NodeConfig | None, list[Finding
     try:
         return NodeConfig.model_validate(document), [], frozenset()
     except ValidationError as error:
-        problems = error.errors(include_url=False)
+        # A key that is misspelt says more than that the one meant is missing.
+        problems = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     findings = [_explain(problem) for problem in problems]
     pruned = _merge(document, {})
     doubtful: set[str] = set()
@@ -435,6 +438,9 @@ def _explain(problem: ErrorDetails) -> Finding:
     bounds = [words.format(context[name]) for name, words in _BOUNDS.items() if name in context]
     if bounds:
         return _wrong(f"{key}:", f"expected {bounds[0]}", problem["input"], bounds[0])
+    if problem["type"] == "extra_forbidden":
+        # What is given for it is not shown: somebody may believe that there is a key for a passphrase.
+        return fault(key, "is no key of the configuration", value=key, limit=_KEYS_LIMIT, remedy=_REMEDY)
     value = "" if problem["type"] == "missing" else problem["input"]
     if problem["type"] in _SAYINGS:
         why, allowed = _SAYINGS[problem["type"]]
@@ -451,7 +457,7 @@ def _wrong(key: str, why: str, value: object, limit: object) -> Finding:
             f"{why}{shown}",
             value=value,
             limit=limit,
-            remedy=f"correct the file, or the {ENVIRONMENT_PREFIX}* variable that overrides it",
+            remedy=_REMEDY,
         ),
         key=key.rstrip(":"),
     )

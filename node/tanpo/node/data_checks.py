@@ -41,7 +41,13 @@ def check_folder(config: NodeConfig) -> Iterator[Finding]:
     path = config.data_dir
     try:
         if not path.exists() and path.is_symlink():
-            yield fault("data_dir", f"is a link that leads nowhere: {path}", value=path, limit="a folder")
+            yield fault(
+                "data_dir",
+                f"is a link that leads nowhere: {path}",
+                value=path,
+                limit="a folder",
+                remedy="mount what it leads to, or correct data_dir",
+            )
             return
         if path.exists() and not path.is_dir():
             yield fault("data_dir", f"is no folder: {path}", value=path, limit="a folder")

@@ -25,6 +25,8 @@ from tanpo.node.config import NodeConfig
 from tanpo.node.credentials import EXPIRY_WARNING, load_credentials, load_signing_key, read_valid_until
 from tanpo.node.data_checks import ROOM_BYTES_LOW, ROOM_BYTES_MIN, find_record_path
 from tanpo.node.dialling import find_peers
+from tanpo.node.exits import ExitCode
+from tanpo.node.last_end import LastEnd, find_last_end
 from tanpo.node.ops_client import NodeReading, find_reading
 from tanpo.node.promises import AMNESIA_REMEDY, CONSENSUS_NAME, is_marked_forgotten
 from tanpo.node.survey import SKEW_MAX_MS, PeerVitals, compute_skew, describe_side, survey_peers
@@ -35,6 +37,10 @@ EXPIRY_URGENT: Final = timedelta(days=7)
 BACKUP_AGE_MAX: Final = timedelta(days=7)
 BEHIND_MAX: Final = 100
 """Blocks that a node may be behind the furthest peer without being ill: a second or two under load."""
+
+
+_GRAVE_ENDS: Final = frozenset({ExitCode.INTERNAL, ExitCode.DATA_CORRUPT, ExitCode.HALTED})
+"""Ends that a start does not remedy, nor a change of the configuration."""
 
 
 class Health(StrEnum):
@@ -63,6 +69,7 @@ class Patient:
     genesis: Genesis
     now: datetime
     reading: NodeReading | None
+    last_end: LastEnd | None
     vitals: Sequence[PeerVitals]
 
 
@@ -78,6 +85,7 @@ async def examine(path: Path, clock: Clock) -> list[Symptom]:
         genesis=report.genesis,
         now=datetime.fromtimestamp(clock.wall_ms() / 1000, UTC),
         reading=reading,
+        last_end=find_last_end(path, report.config) if reading is None else None,
         vitals=await _survey(report.config, report.genesis, reading, clock),
     )
     for judge in _JUDGES:
@@ -148,14 +156,26 @@ def _judge_disk(patient: Patient) -> Iterator[Symptom]:
 def _judge_node(patient: Patient) -> Iterator[Symptom]:
     reading = patient.reading
     if reading is None:
-        where = patient.config.ops_listen
-        yield Symptom(
-            what="node", health=Health.WARN, detail=f"nothing answers at {where}", remedy="start it"
-        )
+        yield _judge_absence(patient.config.ops_listen, patient.last_end)
         return
     yield from (Symptom(what="node", health=Health.FAIL, detail=why) for why in reading.obstacles)
     if not reading.obstacles:
         yield Symptom(what="node", health=Health.OK, detail="runs and is ready")
+
+
+def _judge_absence(where: str, end: LastEnd | None) -> Symptom:
+    """Judge a node that does not answer: one that ended by itself is not simply to be started again."""
+    if end is None:
+        return Symptom(
+            what="node", health=Health.WARN, detail=f"nothing answers at {where}", remedy="start it"
+        )
+    return Symptom(
+        what="node",
+        health=Health.FAIL if end.code in _GRAVE_ENDS else Health.WARN,
+        detail=f"nothing answers at {where}: it ended at {end.time} with exit code {int(end.code)} "
+        f"({end.code.name}): {end.why}",
+        remedy=end.remedy,
+    )
 
 
 def _judge_versions(patient: Patient) -> Iterator[Symptom]:

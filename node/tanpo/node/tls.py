@@ -126,7 +126,7 @@ def read_pem(path: Path, key: str, markers: Iterable[str]) -> bytes:
             f"{key}: {path} holds no {' or '.join(markers)}, but {_describe(data)}",
             value=path,
             limit="a PEM file",
-            remedy="the node has no passphrase: write the key without one (`openssl pkey -in FILE -out FILE`)"
+            remedy="the node has no passphrase: write the key without one (`openssl pkey -in FILE -out NEW`)"
             if _ENCRYPTED in data
             else f"let {key} name the right file",
         )

@@ -27,6 +27,7 @@ from tanpo.cli.backup import create_backup
 from tanpo.node.backup_record import RECORD_NAME, BackupRecord, save_record
 from tanpo.node.checking import Report, check_node
 from tanpo.node.clock import Clock
+from tanpo.node.doctor import Health, examine_here
 from tanpo.node.exits import ExitCode
 from tanpo.node.identity import Role
 from tanpo.node.pki import issue_certificate
@@ -406,3 +407,32 @@ def test_a_record_of_a_backup_that_is_damaged_is_as_good_as_none_and_warned_of(s
 
     assert (found.key, found.is_fault) == ("backup_record", False)
     assert found.error.value == str(path)
+
+
+def test_the_doctor_says_how_a_node_ended_and_does_not_have_a_halted_one_started(site: Site) -> None:
+    genesis = (site.folder / "genesis.json").read_bytes()
+    (site.folder / "genesis.json").write_bytes(genesis.replace(b"testnet", b"another"))
+    log = site.folder / "node.log"
+    with log.open("wb") as file:
+        command = [sys.executable, "-m", "tanpo.node", str(site.write_config())]
+        subprocess.run(command, stderr=file, check=False, timeout=START_TIMEOUT_S)
+    (site.folder / "genesis.json").write_bytes(genesis)
+
+    (found,) = (one for one in examine_here(site.folder / "node.toml") if one.what == "node")
+    assert found.health is Health.WARN
+    assert "with exit code 6 (GENESIS_MISMATCH)" in found.detail
+    assert found.remedy.startswith("give the node the genesis file of that network")
+
+    halted = {**json.loads(log.read_text().splitlines()[-1]), "exit_code": 8, "why": "roots differ"}
+    del halted["remedy"]
+    with log.open("a") as text:
+        text.write(json.dumps(halted) + "\n")
+    (found,) = (one for one in examine_here(site.folder / "node.toml") if one.what == "node")
+    assert found.health is Health.FAIL
+    assert "with exit code 8 (HALTED): roots differ" in found.detail
+    assert found.remedy.startswith("do not start it in a loop")
+
+    with log.open("a") as text:
+        text.write(json.dumps(halted | {"event": "stopped"}) + "\n")
+    (found,) = (one for one in examine_here(site.folder / "node.toml") if one.what == "node")
+    assert (found.health, found.remedy) == (Health.WARN, "start it")

@@ -225,4 +225,10 @@ def drain(profile: ProfileOption, output: OutputOption = Format.TABLE) -> None:
         pending = client.admin.drain()
     print_fields(output, {"drained": pending == 0, "pending": pending})
     if pending:
+        typer.echo(
+            f"tanpo: the node leads no more and admits nothing, but {pending} of its transactions still wait "
+            "for a block; `tanpo node why-stalled` says what for. If it is stopped now, the others may still "
+            "commit them",
+            err=True,
+        )
         raise typer.Exit(1)
