@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import stat
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -378,6 +379,18 @@ def test_no_node_is_configured_with_papers_that_are_not_complete(lost: str, word
 
     assert words in refuse(*configure(ring, "dealer-a"))
     assert not (ring / "dealer-a" / "node" / "node.toml").exists()
+
+
+def test_the_card_of_whom_the_members_admitted_later_is_no_obstacle(ring: Path) -> None:
+    for member, lei in (("later", "3538TANPOFUJIFUND055"), ("latest", "3538TANPODEALERC0010")):
+        read_json_here(*init(ring / member, member, lei=lei))
+        shutil.copy(ring / member / f"{member}.card", ring)
+
+    for member in ("dealer-a", "latest"):
+        told = read_json_here(*configure(ring, member))
+        assert told["signed_by"] == list(MEMBERS)
+        peers = tomllib.loads((ring / member / "node" / "node.toml").read_text())["peers"]
+        assert {one["member"] for one in peers} == set(MEMBERS) - {member}
 
 
 def test_a_foreign_file_among_the_papers_is_named(ring: Path) -> None:
