@@ -19,7 +19,8 @@ command -v docker >/dev/null || fail "there is no docker command; on Debian: apt
 docker version >/dev/null 2>&1 || fail "the container engine does not answer; start it, as root: dockerd"
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
 name=${1:-tanpo:$version}
-base=${BASE_IMAGE:-$(sh deploy/base-image.sh)}
+base=${BASE_IMAGE:-$(sh deploy/base-image.sh)} ||
+    fail "there is no base to build on; where an image registry is reached: BASE_IMAGE=python:3.12-slim deploy/build-image.sh"
 
 # A context of its own: nothing is written into the checkout, and only what the image is made of is sent.
 context=$(mktemp -d)

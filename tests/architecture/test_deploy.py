@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -41,3 +43,25 @@ def test_the_builder_is_sent_what_the_image_is_made_of_and_nothing_else(root: Pa
     assert {word.replace("authorities.cr[t]", "authorities.crt") for word in copied} == allowed - {
         "deploy/Dockerfile"
     }
+
+
+def test_where_no_base_can_be_made_the_other_way_to_one_is_named(root: Path, tmp_path: Path) -> None:
+    """Neither root nor debootstrap is there for everybody, nor an image registry."""
+    for name in ("dirname", "sed", "sha256sum", "uname", "cut", "id", "sh"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    engine = tmp_path / "docker"
+    engine.write_text('#!/bin/sh\n[ "$1" = version ]\n')
+    engine.chmod(0o755)
+
+    done = subprocess.run(
+        ["/bin/sh", root / "deploy/build-image.sh"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    *_, why, remedy = done.stderr.splitlines()
+    assert why.startswith("base-image.sh: ")
+    assert "BASE_IMAGE=python:3.12-slim deploy/build-image.sh" in remedy
