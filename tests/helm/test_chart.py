@@ -41,6 +41,7 @@ VALUES = {
     "secret": {"existing": "dealer-a-keys"},
     "genesis": '{"network": "of \\"quotes\\""}',
 }
+AUTHORITY = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 FOREIGN = "monitoring.coreos.com/v1"
 """A definition of the Prometheus operator, of which Kubernetes has no schema."""
 
@@ -167,6 +168,15 @@ def test_the_node_finds_every_file_that_its_configuration_names(tmp_path: Path) 
             *([config["signing_key"]] if is_validator else []),
         }
         assert files == wanted
+
+
+def test_a_peer_that_came_after_the_genesis_is_known_by_its_ca(tmp_path: Path) -> None:
+    newcomer = {"member": "insurer", "node": "node-1", "address": "192.0.2.9:7052", "ca": AUTHORITY}
+    node = {**VALUES["node"], "peers": [newcomer]}  # type: ignore[dict-item]  # one of several values
+    data = render(tmp_path, node=node)["ConfigMap", "dealer-a-config"]["data"]
+    (peer,) = tomllib.loads(data["node.toml"])["peers"]
+
+    assert data[peer["ca"]] == AUTHORITY
 
 
 def test_no_second_process_may_use_the_key(tmp_path: Path) -> None:
