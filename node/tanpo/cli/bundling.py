@@ -19,5 +19,5 @@ def write_bundle_here(target: Path, config_path: Path) -> Bundle:
         log = find_log(config_path, load_config(config_path))
     except LedgerError:
         beside = config_path.parent / "node.log"
-        log = beside if beside.exists() else None
+        log = beside if beside.is_file() else None
     return asyncio.run(write_bundle(target, config_path, log, Clock.system()))

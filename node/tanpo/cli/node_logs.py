@@ -29,7 +29,7 @@ def find_log(path: Path, config: NodeConfig) -> Path:
         return log
     raise UsageError(
         Reason.NOT_FOUND,
-        "the node writes its log to stderr, and only what started it knows where that goes",
+        "the node writes its log to stderr or a pipe, and only what started it knows where that goes",
         value=path,
         limit=f"log_file in the configuration, or {last_end.LOG_NAME} beside it",
         remedy="set log_file, or ask what started it: `journalctl -u UNIT`, `docker logs CONTAINER`",

@@ -26,6 +26,7 @@ from tanpo.node.checking import Report, check_node
 from tanpo.node.clock import Clock
 from tanpo.node.config import NodeConfig, read_config, render_config
 from tanpo.node.doctor import examine
+from tanpo.node.operator_files import read_operator_file
 from tanpo.node.ops_client import NodeReading, find_reading
 from tanpo.node.promises import CONSENSUS_NAME
 from tanpo.node.redaction import Redactor
@@ -105,7 +106,7 @@ def _describe_configuration(report: Report) -> Iterator[tuple[str, str]]:
 def _describe_certificates(config: NodeConfig) -> Iterator[dict[str, Any]]:
     for key, path in (("tls.certificate", config.tls.certificate), ("tls.ca", config.tls.ca)):
         try:
-            leaf = x509.load_pem_x509_certificate(path.read_bytes())
+            leaf = x509.load_pem_x509_certificate(read_operator_file(path))
         except (OSError, ValueError) as error:
             yield {"key": key, "problem": type(error).__name__}
             continue
@@ -197,6 +198,8 @@ def _list_files(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_end(path: Path) -> str:
+    if not path.is_file():
+        return "cannot be read: it is no regular file\n"
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

@@ -42,7 +42,10 @@ class LastEnd:
 def find_log(path: Path, config: NodeConfig) -> Path | None:
     """Return the file that a node logs to, None if the log goes where only what started it knows."""
     beside = path.parent / LOG_NAME
-    return config.log_file or (beside if beside.exists() else None)
+    log = config.log_file or beside
+    if log.exists() and not log.is_file():
+        return None  # What went into a pipe is with whoever reads it.
+    return log if config.log_file is not None or log.exists() else None
 
 
 def find_last_end(path: Path, config: NodeConfig) -> LastEnd | None:

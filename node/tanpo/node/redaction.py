@@ -22,12 +22,16 @@ _PEM: Final = re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+--
 _STRAY_PEM: Final = re.compile(r"-----(?:BEGIN|END) [A-Z0-9 ]+-----")
 _NAMED: Final = re.compile(
     r"""(?ix)
-    (["']? [\w.-]* (?:pass(?:word|phrase|wd)?|secret|token|credential|authorization|api[_-]?key) [\w.-]* ["']?
+    ((?:pass(?:word|phrase|wd)?|secret|token|credential|authorization|api[_-]?key) [\w.-]{0,64} ["']?
     \s* [:=] \s*)
     (?:"(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | [^\s,;}\]]+ (?:[ ]+[^\s,;}\]]+)*)
     """
 )
-"""`password = "x"`, `"token": "x"`, `passphrase: x y`: the name stays, what follows it goes."""
+"""`password = "x"`, `"token": "x"`, `passphrase: x y`: the name stays, what follows it goes.
+
+It begins with the word itself, and what follows that is bounded: a megabyte without a space would be read
+again from each of its characters.
+"""
 
 _URL: Final = re.compile(r"(://)[^/\s:@]+:[^/\s@]+@")
 """User and password in an address."""
@@ -61,6 +65,8 @@ class Redactor:
 
 def _spell_secret(path: Path) -> Iterator[str]:
     """Yield how a secret file's content may be written: its lines, and its number in hex, base64, decimal."""
+    if not path.is_file():
+        return  # Nobody may ever write to a pipe.
     try:
         with path.open("rb") as file:
             content = file.read(SECRET_BYTES_MAX)

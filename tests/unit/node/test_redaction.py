@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -50,6 +52,18 @@ def test_secrets_are_taken_out_however_they_are_written(redactor: Redactor, spel
     shown = redactor.redact(text)
     assert secret not in shown
     assert REDACTED in shown
+
+
+def test_a_text_without_a_space_is_read_in_a_time_in_its_length(redactor: Redactor) -> None:
+    """Else the run of this file would not end within a test's time."""
+    text = "x" * 2_000_000
+    assert redactor.redact(text) == text
+    assert redactor.redact("pass" * 50_000).startswith("pass")
+
+
+def test_a_pipe_in_the_place_of_a_secret_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key")
+    assert Redactor.of_files([tmp_path / "key"]).redact("plain") == "plain"
 
 
 def test_what_is_no_secret_stays(redactor: Redactor) -> None:
