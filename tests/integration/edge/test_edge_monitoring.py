@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
+from tanpo.cli.root import app
 from tanpo.node.metrics import Metrics
 from tanpo.node.ops_client import find_reading
 from tanpo.testing.site import Site
@@ -149,6 +151,28 @@ def test_every_alert_is_explained_with_what_to_do() -> None:
 
     assert len(list_alerts()) > 20
     assert explained == list(list_alerts())
+
+
+def test_every_command_that_alerts_and_runbooks_name_is_there() -> None:
+    guide = (ROOT / "deploy" / "README.md").read_text()
+    texts = ((MONITORING / "alerts.yml").read_text(), guide)
+    named = {tuple(words.split()) for text in texts for words in re.findall(r"`tanpo ((?:[a-z-]+ ?)+)", text)}
+
+    assert len(named) > 20
+    assert {" ".join(words) for words in named if not is_command(words)} == set()
+
+
+def is_command(words: tuple[str, ...]) -> bool:
+    """Whether the words of a command line, up to its first argument, name a command."""
+    command: Any = typer.main.get_command(app)
+    for word in words:
+        below = getattr(command, "commands", None)
+        if below is None:
+            return True  # The rest are its arguments.
+        if word not in below:
+            return False
+        command = below[word]
+    return True
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
