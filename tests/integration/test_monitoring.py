@@ -19,7 +19,7 @@ from urllib.request import urlopen
 
 import pytest
 from tanpo.cli.bench.book import SwapPress, open_book
-from tanpo.cli.compose.rendering import OPS_PORT, render_prometheus
+from tanpo.cli.compose.rendering import OPS_PORT, render_beside, render_prometheus
 from tanpo.cli.demo.desk import Desk
 from tanpo.cli.network import LocalNetwork
 from tanpo.cli.provision import plan_network
@@ -51,9 +51,10 @@ pytestmark = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prometheus:
-    """A Prometheus that runs: its address, and what is asked of it."""
+    """A Prometheus that runs: its address, where it looks for further nodes, and what is asked of it."""
 
     address: str
+    beside: Path
 
     def ask(self, path: str, **arguments: str) -> Any:
         """Return the data of an answer. Fails with what Prometheus says is wrong."""
@@ -105,6 +106,9 @@ def prometheus(network: LocalNetwork, tmp_path_factory: pytest.TempPathFactory) 
     """Prometheus as `tanpo net up --compose --profile monitoring` configures it, but for where things are."""
     folder = tmp_path_factory.mktemp("prometheus")
     config = render_prometheus(network.nodes).replace("/etc/prometheus/tanpo/", f"{MONITORING}/")
+    beside = folder / "beside"
+    beside.mkdir()
+    config = config.replace("/etc/prometheus/beside/", f"{beside}/")
     for node in network.nodes:
         config = config.replace(f"{node.member}:{OPS_PORT}", node.ops_address)
     (folder / "prometheus.yml").write_text(config)
@@ -124,7 +128,7 @@ def prometheus(network: LocalNetwork, tmp_path_factory: pytest.TempPathFactory) 
         poll_until(lambda: process.poll() is not None or LISTENING.search(log.read_text()) is not None)
         listening = LISTENING.search(log.read_text())
         assert listening is not None, log.read_text()
-        running = Prometheus(address=listening[1])
+        running = Prometheus(address=listening[1], beside=beside)
         poll_until(partial(_is_loaded, running))
         yield running
     finally:
@@ -174,6 +178,19 @@ def test_every_node_is_asked_and_answers(network: LocalNetwork, observed: Promet
         for one in observed.ask("query", query='tanpo_height{job="tanpo"}')["result"]
     }
     assert labels == {(node.ops_address, node.member, node.node) for node in network.nodes}
+
+
+def test_the_observer_is_asked_as_long_as_it_should_be_up(
+    network: LocalNetwork, observed: Prometheus
+) -> None:
+    """Another node answers for it here: what counts is who is asked, under which names."""
+    note, place = observed.beside / "observer.yml", network.get_node("dealer-b").ops_address
+    note.write_text(render_beside("trust-bank").replace(f"observer:{OPS_PORT}", place))
+    asked = 'count(up{job="tanpo", member="trust-bank", node="observer"} == 1)'
+    poll_until(lambda: bool(observed.ask("query", query=asked)["result"]))
+
+    note.unlink()
+    poll_until(lambda: not observed.ask("query", query=asked)["result"])
 
 
 def test_every_rule_is_evaluated_without_an_error(observed: Prometheus) -> None:
