@@ -15,9 +15,10 @@ CATCHING_UP: Final = "catching up"
 
 _STARTING: Final = "starting: this validator signs nothing new"
 _AMNESIA: Final = "amnesia: what this validator signed is forgotten: it follows, and must not sign"
-_REJOINED: Final = "rejoined: silent"
+REJOINED: Final = "rejoined: silent"
+"""How the reason begins while a validator that has rejoined waits for terms in which it may sign (D8)."""
 
-OWN_REASONS: Final = (CATCHING_UP, _STARTING, _AMNESIA, _REJOINED)
+OWN_REASONS: Final = (CATCHING_UP, _STARTING, _AMNESIA, REJOINED)
 """How the reason begins while only this node is held up: the others need not have said anything."""
 
 
@@ -68,7 +69,7 @@ def _explain_memory(core: Core, names: Sequence[str]) -> str:
 def _explain_timeout(core: Core, names: Sequence[str]) -> str:
     if core.term <= core.record.floor:
         return (
-            f"{_REJOINED} up to term {core.record.floor}, now {core.term}; "
+            f"{REJOINED} up to term {core.record.floor}, now {core.term}; "
             "each drain or restart of a leader ends a term"
         )
     missing = [name for index, name in enumerate(names) if index not in core.current.timeouts]

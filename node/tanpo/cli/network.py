@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, Final
 from tanpo.cli.layout import MemberFiles, NetworkFolder, NodePlace, select_node
 from tanpo.cli.ports import PortSlot
 from tanpo.cli.processes import ProcessRecord, load_record, save_record, start_detached
-from tanpo.cli.readiness import ALIVE_PATH, READY_PATH, READY_SECONDS, explain_end, wait_nodes
+from tanpo.cli.quorum import find_shortage
+from tanpo.cli.readiness import (
+    READY_SECONDS,
+    Forgetful,
+    Goal,
+    LacksQuorum,
+    Shortage,
+    explain_end,
+    wait_nodes,
+)
 from tanpo.client.keyfile import save_key
 from tanpo.ledger.errors import Reason, UsageError
 from tanpo.ledger.keys import PrivateKey, PublicKey
@@ -91,12 +100,14 @@ class LocalNetwork:
         ready_seconds: float = READY_SECONDS,
         program: Sequence[str] = NODE_PROGRAM,
     ) -> None:
-        """Start nodes, all by default, at the same time, and wait until each is ready.
+        """Start nodes, all by default, at the same time, and wait until each is ready, or silent (D8).
 
         Nodes that run already are left alone. If one does not come up, those started here are stopped.
         `program` is what runs the configuration given to it: a bench may start nodes of its own making.
 
         Raises:
+            Forgetful: validators lost what they signed. Their nodes are stopped again, the others run.
+            LacksQuorum: there can be no quorum yet. What was started runs on, and waits for it.
             Unavailable: a node ended, or was not ready in time.
         """
         wanted = [self.get_node(name).member for name in (self.members if names is None else names)]
@@ -105,14 +116,18 @@ class LocalNetwork:
             with _hold_interrupts():
                 for member in started:
                     self.spawn(member, program)
-            self.wait_ready(wanted, ready_seconds=ready_seconds)
+            self.wait_ready(wanted, ready_seconds=ready_seconds, goal=Goal.SETTLED)
+        except Forgetful as error:
+            self.stop([member for member in started if member in error.members], grace_seconds=1.0)
+            raise
+        except LacksQuorum:
+            self._release()
+            raise
         except BaseException:
             # Interrupted or refused: what we started must not stay behind.
             self.stop(started, grace_seconds=1.0)
             raise
-        if self._slot is not None:
-            self._slot.release()
-            self._slot = None
+        self._release()
 
     def spawn(self, name: str, program: Sequence[str] = NODE_PROGRAM, *, may_rejoin: bool = False) -> None:
         """Start one node that does not run, and return at once, whatever becomes of it."""
@@ -125,21 +140,23 @@ class LocalNetwork:
         names: Iterable[str] | None = None,
         *,
         ready_seconds: float = READY_SECONDS,
-        path: str = READY_PATH,
+        goal: Goal = Goal.READY,
     ) -> None:
-        """Wait until each of the nodes, all by default, says that it is ready, or with `ALIVE_PATH` alive.
+        """Wait until each of the nodes, all by default, is ready, or as far as `goal` says.
 
         Raises:
+            Forgetful: validators lost what they signed. LacksQuorum: it is to settle, and cannot.
             Unavailable: a node ended, or was not ready in time.
         """
-        nodes = [self.get_node(name) for name in (self.members if names is None else names)]
         wait_nodes(
-            nodes,
+            [self.get_node(name) for name in (self.members if names is None else names)],
             directory=self.folder.root,
-            is_running=lambda node: self.find_process(node.member) is not None,
+            is_running=self._is_running,
             explain=self._explain_end,
             ready_seconds=ready_seconds,
-            path=path,
+            goal=goal,
+            # Whoever waits for no more than this may start the others meanwhile.
+            find_shortage=self._find_shortage if goal is Goal.SETTLED else None,
         )
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> bool:
@@ -172,9 +189,7 @@ class LocalNetwork:
         for name in records:
             if self.find_process(name) is None:
                 self._files(name).process.unlink(missing_ok=True)
-        if self._slot is not None:
-            self._slot.release()
-            self._slot = None
+        self._release()
         return killed
 
     def delete(self) -> None:
@@ -183,6 +198,17 @@ class LocalNetwork:
         if running:
             raise _running(self.folder, running)
         shutil.rmtree(self.folder.root)
+
+    def _is_running(self, node: NodePlace) -> bool:
+        return self.find_process(node.member) is not None
+
+    def _find_shortage(self, waiting: Sequence[str], forgetful: Sequence[str]) -> Shortage | None:
+        return find_shortage(self.folder, self.nodes, self._is_running, waiting, forgetful)
+
+    def _release(self) -> None:
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
 
     def _files(self, name: str) -> MemberFiles:
         return self.folder.get_member(self.get_node(name).member)
@@ -243,7 +269,7 @@ def launch(network: LocalNetwork, name: str, *, may_rejoin: bool = False) -> Non
         raise _running(network.folder, [member])
     try:
         network.spawn(member, may_rejoin=may_rejoin)
-        network.wait_ready([member], path=ALIVE_PATH)
+        network.wait_ready([member], goal=Goal.ALIVE)
     except BaseException:
         network.stop([member], grace_seconds=1.0)
         raise
@@ -270,9 +296,9 @@ def rekey(network: LocalNetwork, name: str) -> PublicKey:
     return key.public_key
 
 
-def check_stopped(network: LocalNetwork) -> None:
-    """Raise `UsageError` when a node of the network runs."""
-    running = [name for name in network.members if network.find_process(name) is not None]
+def check_stopped(network: LocalNetwork, names: Iterable[str]) -> None:
+    """Raise `UsageError` when one of these nodes runs."""
+    running = [name for name in names if network.find_process(name) is not None]
     if running:
         raise _running(network.folder, running)
 

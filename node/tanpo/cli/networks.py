@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from tanpo.cli.compose.network import ComposeNetwork
+from tanpo.cli.compose.network import ComposeNetwork, take_down
 from tanpo.cli.compose.network import delete as delete_containers
 from tanpo.cli.layout import NetworkFolder, NodePlace
 from tanpo.cli.logs import follow_lines, tail_lines
 from tanpo.cli.network import LocalNetwork, launch
+from tanpo.cli.readiness import Forgetful, Goal, LacksQuorum
+from tanpo.ledger.errors import LedgerError, Reason, UsageError
 
 
 class Network(Protocol):
@@ -32,6 +34,10 @@ class Network(Protocol):
 
     def start(self, names: Iterable[str] | None = None) -> None:
         """Start nodes, all by default, and wait until each is ready."""
+        ...
+
+    def wait_ready(self, names: Iterable[str] | None = None, *, goal: Goal = Goal.READY) -> None:
+        """Wait until nodes, all by default, are ready, or as far as `goal` says."""
         ...
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> bool:
@@ -65,11 +71,44 @@ def find_run(network: AnyNetwork, name: str) -> int | str | None:
     return record.pid if record is not None else None
 
 
+def bring_up(network: AnyNetwork, rejoining: Sequence[str] = ()) -> None:
+    """Start all nodes; those of the members that are rejoining last, and one after the other (D8).
+
+    They may vote again though they lost what they signed, in later terms: they are waited for until they have
+    rejoined, not until they are ready. Who has forgotten and may not rejoin is stopped again: the others run,
+    without it. In all other cases everything comes up, or nothing that was started is left.
+
+    Raises:
+        Forgetful: validators lost what they signed.
+        UsageError: there is no such node, or too many are to rejoin.
+        Unavailable: a node ended, or was not ready in time.
+    """
+    late = list(dict.fromkeys(network.get_node(name).member for name in rejoining))
+    started = [member for member in network.members if find_run(network, member) is None]
+    forgetful: Forgetful | None = None
+    try:
+        try:
+            network.start([member for member in network.members if member not in late])
+        except Forgetful as error:
+            forgetful = error
+        for member in late:
+            restart(network, member, may_rejoin=True)
+            network.wait_ready([member], goal=Goal.SETTLED)
+    except BaseException as error:
+        network.stop(started)
+        if late and isinstance(error, LacksQuorum):
+            raise _too_many(late, error) from None
+        raise
+    if forgetful is not None:
+        raise forgetful.retell(f"{forgetful.message}; its node is stopped again, and the others go on")
+
+
 def restart(network: AnyNetwork, name: str, *, may_rejoin: bool) -> None:
     """Start one node again and wait until it is ready, or with `may_rejoin` only until it serves.
 
     Raises:
-        Unavailable: it ended, or was not ready in time. UsageError: it runs, and should rejoin.
+        Unavailable: it ended, or was not ready in time. LacksQuorum: it runs, and too few others do.
+        UsageError: it runs, and should rejoin.
     """
     if isinstance(network, ComposeNetwork):
         network.start([name], may_rejoin=may_rejoin)
@@ -86,7 +125,7 @@ def end(network: AnyNetwork, *, is_deleting: bool) -> list[str]:
         if is_deleting:
             delete_containers(network)
         else:
-            network.take_down()
+            take_down(network)
     elif is_deleting:
         network.delete()
     return killed
@@ -103,3 +142,16 @@ def read_log(network: AnyNetwork, name: str, lines: int, *, is_following: bool) 
     path = network.folder.get_member(network.get_node(name).member).log
     last, offset = tail_lines(path, lines)
     return chain(last, follow_lines(path, offset) if is_following else ())
+
+
+def _too_many(late: Sequence[str], error: LacksQuorum) -> LedgerError:
+    """Say that the validators that are not to rejoin are no quorum, on which each that does depends."""
+    forgetful = () if error.shortage is None else error.shortage.forgetful
+    return UsageError(
+        Reason.NO_QUORUM,
+        "too many validators are to rejoin: each needs a quorum of others that remember what they signed",
+        value=", ".join(dict.fromkeys((*late, *forgetful))),
+        limit=error.limit,
+        remedy="name only those that have forgotten; if too many have, put consensus/ of one back if it was "
+        "only moved, or begin a new network, in another --dir",
+    )

@@ -36,6 +36,13 @@ DirOption: TypeAlias = Annotated[Path, typer.Option("--dir", help="Where the net
 NodeArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="NODE", help="The member whose node is meant.")
 ]
+RejoinOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MEMBER",
+        help="Its validator lost its votes: let it vote again, in later terms. Repeat for each.",
+    ),
+]
 
 _COLUMNS: Final = (
     Column(heading="Node", key="node"),
@@ -70,6 +77,7 @@ class _Wish:
     base_port: int | None
     is_compose: bool
     image: str | None
+    rejoining: tuple[str, ...]
 
 
 @app.command()
@@ -106,10 +114,12 @@ def up(
         list[Beside] | None,
         typer.Option(metavar="observer|monitoring", help="With --compose: start this too. Repeat for each."),
     ] = None,
+    rejoin: RejoinOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Start a network; make it first if the folder is new. Its data stays when it is stopped."""
     from tanpo.cli.network import hold_lock
+    from tanpo.cli.networks import bring_up
     from tanpo.cli.status import read_reports
 
     wish = _Wish(
@@ -118,11 +128,12 @@ def up(
         base_port=_parse_base_port(base_port),
         is_compose=compose,
         image=image,
+        rejoining=tuple(rejoin or ()),
     )
     with hold_lock(directory):
         network = _open_or_create(directory, wish)
         _check_kind(network, directory, wish, profile)
-        network.start()
+        bring_up(network, wish.rejoining)
         _start_beside(network, profile)
     rows = [report.to_row() for report in read_reports(network)]
     print_rows(output, rows, _choose_columns(rows))
@@ -209,20 +220,23 @@ def start(
     ] = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Start one node again and wait until it is ready."""
+    """Start one node again and wait until it is ready, or say that too few others run for that."""
     from tanpo.cli.network import hold_lock
     from tanpo.cli.networks import find_run, open_network, restart
+    from tanpo.cli.readiness import find_obstacles
 
     network = open_network(directory)
     with hold_lock(directory):
         restart(network, node, may_rejoin=rejoin)
-    run = find_run(network, node)
+    run, place = find_run(network, node), network.get_node(node)
+    obstacles = find_obstacles(place.ops_address)
     print_fields(
         output,
         {
-            "node": network.get_node(node).member,
+            "node": place.member,
             "container" if isinstance(run, str) else "pid": run,
-            "ready": not rejoin,
+            "ready": obstacles == "",
+            "problem": obstacles or "",
         },
     )
 
@@ -279,11 +293,12 @@ def _open_or_create(directory: Path, wish: _Wish) -> AnyNetwork:
     from tanpo.cli.networks import open_network
     from tanpo.ledger.errors import Reason, UsageError
 
-    if not NetworkFolder(root=directory.absolute()).manifest.exists():
+    if not NetworkFolder(root=directory.absolute()).manifest.exists() and not wish.rejoining:
         return _create(directory, wish)
     network = open_network(directory)
     if isinstance(network, LocalNetwork):
-        check_stopped(network)
+        # To those that run, who rejoins comes back.
+        check_stopped(network, wish.rejoining or network.members)
     if (
         wish.base_port is not None
         or wish.validators is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +18,8 @@ from tanpo.cli.compose.site import ContainerSite, note_observer, open_project, s
 from tanpo.cli.layout import NetworkFolder, NodePlace, select_node
 from tanpo.cli.network import check_unused, clear
 from tanpo.cli.ports import PortSlot, is_free
-from tanpo.cli.readiness import ALIVE_PATH, READY_PATH, explain_end, wait_nodes
+from tanpo.cli.quorum import find_shortage
+from tanpo.cli.readiness import Forgetful, Goal, LacksQuorum, Shortage, explain_end, wait_nodes
 from tanpo.ledger.errors import Reason, UsageError
 
 if TYPE_CHECKING:
@@ -103,13 +104,16 @@ class ComposeNetwork:
         may_rejoin: bool = False,
         image: str | None = None,
     ) -> None:
-        """Start nodes, all by default, and wait until each is ready; with `may_rejoin`, until it serves.
+        """Start nodes, all by default, and wait until each is ready, or silent (D8); with `may_rejoin`, until
+        it serves.
 
         Nodes that run already as they should are left alone; one that should run from another image is
         stopped and started anew. If one does not come up, those started here are stopped.
 
         Raises:
             UsageError: a port is in use, or the image is missing.
+            Forgetful: validators lost what they signed. Their nodes are stopped again, the others run.
+            LacksQuorum: there can be no quorum yet. What was started runs on, and waits for it.
             Unavailable: a node ended, or was not ready in time.
         """
         wanted = [self.get_node(name).member for name in (self.members if names is None else names)]
@@ -125,19 +129,42 @@ class ComposeNetwork:
             self.engine.run_compose(
                 self.project, "up", "--detach", "--no-deps", *wanted, environment=environment
             )
-            wait_nodes(
-                [self.get_node(member) for member in wanted],
-                directory=self.folder.root,
-                is_running=lambda node: self.find_container(node.member) is not None,
-                explain=self._explain_end,
-                ready_seconds=ready_seconds,
-                path=ALIVE_PATH if may_rejoin else READY_PATH,
-                poll_seconds=_POLL_SECONDS,
+            self.wait_ready(
+                wanted, ready_seconds=ready_seconds, goal=Goal.ALIVE if may_rejoin else Goal.SETTLED
             )
+        except Forgetful as error:
+            self.stop([member for member in started if member in error.members], grace_seconds=1)
+            raise
+        except LacksQuorum:
+            self._release()
+            raise
         except BaseException:
             self.stop(started, grace_seconds=1)
             raise
         self._release()
+
+    def wait_ready(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        ready_seconds: float = READY_SECONDS,
+        goal: Goal = Goal.READY,
+    ) -> None:
+        """Wait until each of the nodes, all by default, is ready, or as far as `goal` says.
+
+        Raises:
+            Forgetful, LacksQuorum, Unavailable: as for `start`.
+        """
+        wait_nodes(
+            [self.get_node(name) for name in (self.members if names is None else names)],
+            directory=self.folder.root,
+            is_running=self._is_running,
+            explain=self._explain_end,
+            ready_seconds=ready_seconds,
+            goal=goal,
+            poll_seconds=_POLL_SECONDS,
+            find_shortage=self._find_shortage if goal is Goal.SETTLED else None,
+        )
 
     def start_beside(self, profiles: Iterable[str]) -> None:
         """Start what is not a member's node: the `observer`, or what belongs to `monitoring`.
@@ -184,12 +211,6 @@ class ComposeNetwork:
         ).split()
         return [name for name, code in zip(running, codes, strict=True) if int(code) == _KILLED]
 
-    def take_down(self, *, with_volumes: bool = False) -> None:
-        """Remove all containers of the project and their networks, and the volumes if told so."""
-        _take_down(self.engine, self.project, with_volumes=with_volumes)
-        # What is taken down is missed by nobody; Prometheus went with it, and finds no note when it returns.
-        note_observer(self.folder, self.nodes, is_wanted=False)
-
     def read_log(self, name: str, lines: int, *, is_following: bool = False) -> Iterator[str]:
         """Yield the last lines of a node's log since its container was made, and what is added if following.
 
@@ -210,6 +231,12 @@ class ComposeNetwork:
         else:
             yield from self.engine.read_log(container, lines).splitlines()
 
+    def _is_running(self, node: NodePlace) -> bool:
+        return self.find_container(node.member) is not None
+
+    def _find_shortage(self, waiting: Sequence[str], forgetful: Sequence[str]) -> Shortage | None:
+        return find_shortage(self.folder, self.nodes, self._is_running, waiting, forgetful)
+
     def _explain_end(self, node: NodePlace) -> str:
         container = self.find_container(node.member, is_running=False)
         return explain_end("" if container is None else self.engine.read_log(container, _LOG_LINES))
@@ -220,9 +247,16 @@ class ComposeNetwork:
             self._slot = None
 
 
+def take_down(network: ComposeNetwork) -> None:
+    """Remove all containers of a network, and the networks between them; volumes and folder stay."""
+    _take_down(network.engine, network.project, with_volumes=False)
+    # What is taken down is missed by nobody; Prometheus went with it, and finds no note when it returns.
+    note_observer(network.folder, network.nodes, is_wanted=False)
+
+
 def delete(network: ComposeNetwork) -> None:
     """Remove a network with its containers, volumes and folder."""
-    network.take_down(with_volumes=True)
+    _take_down(network.engine, network.project, with_volumes=True)
     shutil.rmtree(network.folder.root)
 
 
