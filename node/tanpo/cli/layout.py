@@ -97,6 +97,11 @@ class NetworkFolder:
         return self.root / "network.json"
 
     @property
+    def unfinished(self) -> Path:
+        """A mark that is there while the files are made: what lies beside it is half a network at most."""
+        return self.root / "unfinished"
+
+    @property
     def genesis(self) -> Path:
         """The genesis, the same for every node."""
         return self.root / "genesis.json"

@@ -320,8 +320,10 @@ def clear(folder: NetworkFolder) -> None:
     for path in folder.root.iterdir() if folder.root.is_dir() else ():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path != folder.lock:
+        elif path not in (folder.lock, folder.unfinished):
             path.unlink()
+    # Last: interrupted, it goes on when it is asked again.
+    folder.unfinished.unlink(missing_ok=True)
 
 
 def _running(folder: NetworkFolder, running: list[str]) -> UsageError:

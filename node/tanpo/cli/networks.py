@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from tanpo.cli.compose.network import ComposeNetwork, take_down
+from tanpo.cli.compose.network import ComposeNetwork, take_down, undo
 from tanpo.cli.compose.network import delete as delete_containers
 from tanpo.cli.layout import NetworkFolder, NodePlace
 from tanpo.cli.logs import follow_lines, tail_lines
@@ -63,6 +63,19 @@ def open_network(directory: Path) -> AnyNetwork:
     return LocalNetwork.open(directory)
 
 
+def undo_half(directory: Path) -> bool:
+    """Remove what is there of a network whose making was broken off; return whether there was any.
+
+    Raises:
+        Unavailable: there are containers, and the engine does not answer.
+    """
+    folder = NetworkFolder(root=directory.absolute())
+    if not folder.unfinished.exists():
+        return False
+    undo(folder)
+    return True
+
+
 def find_run(network: AnyNetwork, name: str) -> int | str | None:
     """Return what runs a node: its process' id or its container's, None when it does not run."""
     if isinstance(network, ComposeNetwork):
@@ -95,7 +108,9 @@ def bring_up(network: AnyNetwork, rejoining: Sequence[str] = ()) -> None:
             restart(network, member, may_rejoin=True)
             network.wait_ready([member], goal=Goal.SETTLED)
     except BaseException as error:
-        network.stop(started)
+        # Once more than the start itself: an engine may just have been about to start one. A container that
+        # is told to stop before its node listens to signals does not hear it, so it is not waited for.
+        network.stop(started, grace_seconds=1)
         if late and isinstance(error, LacksQuorum):
             raise _too_many(late, error) from None
         raise

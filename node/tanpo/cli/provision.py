@@ -176,6 +176,7 @@ def _write_network(
 ) -> None:
     secrets = {one.member: create_secrets(MemberId(one.member), NETWORK_NAME) for one in plan.members}
     folder.root.mkdir(parents=True, exist_ok=True)
+    folder.unfinished.touch()
     genesis = _build_genesis(plan, nodes, secrets)
     folder.genesis.write_text(genesis_to_json(genesis))
     folder.authorities.write_bytes(b"".join(one.ca_certificate for one in genesis.members))
@@ -197,6 +198,7 @@ def _write_network(
         )
     site.prepare(folder, genesis, nodes)
     folder.save_manifest(nodes)
+    folder.unfinished.unlink()
 
 
 def _build_genesis(

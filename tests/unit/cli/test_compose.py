@@ -20,6 +20,7 @@ from tanpo.cli.compose.rendering import (
 )
 from tanpo.cli.compose.site import note_observer
 from tanpo.cli.layout import NetworkFolder, NodePlace
+from tanpo.cli.networks import undo_half
 from tanpo.cli.ports import is_free
 from tanpo.cli.provision import plan_network
 from tanpo.ledger.errors import LedgerError, Reason, Unavailable, UsageError
@@ -176,6 +177,21 @@ def test_what_a_removed_folder_left_behind_is_named_and_not_removed(
     assert f"label=com.docker.compose.project={error.value}" in error.remedy
     assert list((tmp_path / "net").iterdir()) == []
     assert not (tmp_path / "asked").exists()
+
+
+def test_half_a_network_is_removed_with_its_containers_and_volumes(tmp_path: Path, fake: Fake) -> None:
+    fake("docker", ANSWERS)
+    fake(
+        "docker-compose", f'case "$*" in version*) echo 1.29.2 ;; *down*) echo "$@" > {tmp_path}/down ;; esac'
+    )
+    network = ComposeNetwork.create(tmp_path / "net", plan_network(4), image="tanpo:test")
+    network.stop()  # It holds its ports.
+    network.folder.unfinished.touch()  # As if it had been killed in the midst of it.
+
+    assert undo_half(tmp_path / "net")
+    assert list((tmp_path / "net").iterdir()) == []
+    assert f"--project-name {network.project.name} " in (tmp_path / "down").read_text()
+    assert "--volumes" in (tmp_path / "down").read_text()
 
 
 def test_a_node_sees_no_key_that_is_its_members_alone(tmp_path: Path, fake: Fake) -> None:

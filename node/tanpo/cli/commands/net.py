@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -119,7 +120,7 @@ def up(
 ) -> None:
     """Start a network; make it first if the folder is new. Its data stays when it is stopped."""
     from tanpo.cli.network import hold_lock
-    from tanpo.cli.networks import bring_up
+    from tanpo.cli.networks import bring_up, undo_half
     from tanpo.cli.status import read_reports
 
     wish = _Wish(
@@ -131,6 +132,7 @@ def up(
         rejoining=tuple(rejoin or ()),
     )
     with hold_lock(directory):
+        undo_half(directory)
         network = _open_or_create(directory, wish)
         _check_kind(network, directory, wish, profile)
         bring_up(network, wish.rejoining)
@@ -148,14 +150,21 @@ def down(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Stop a network: each node finishes its block and closes its stores."""
+    from tanpo.cli.layout import NetworkFolder
     from tanpo.cli.network import hold_lock
-    from tanpo.cli.networks import end, find_run, open_network
+    from tanpo.cli.networks import end, find_run, open_network, undo_half
 
-    network = open_network(directory)
-    with hold_lock(directory):
-        running = [name for name in network.members if find_run(network, name) is not None]
-        killed = end(network, is_deleting=delete)
-    stopped = [name for name in running if name not in killed]
+    stopped, killed = list[str](), list[str]()
+    if delete and NetworkFolder(root=directory.absolute()).unfinished.exists():
+        with hold_lock(directory):
+            undo_half(directory)
+            shutil.rmtree(directory)
+    else:
+        network = open_network(directory)
+        with hold_lock(directory):
+            running = [name for name in network.members if find_run(network, name) is not None]
+            killed = end(network, is_deleting=delete)
+        stopped = [name for name in running if name not in killed]
     print_fields(output, {"stopped": stopped, "killed": killed, "deleted": delete})
 
 

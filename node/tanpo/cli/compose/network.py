@@ -70,7 +70,7 @@ class ComposeNetwork:
         try:
             slot, nodes = provision(folder, plan, base_port, ContainerSite(engine=engine, image=image))
         except BaseException:
-            _undo(folder, engine)
+            undo(folder, engine)
             raise
         return cls(folder, nodes, engine, open_project(folder), slot)
 
@@ -260,6 +260,17 @@ def delete(network: ComposeNetwork) -> None:
     shutil.rmtree(network.folder.root)
 
 
+def undo(folder: NetworkFolder, engine: Engine | None = None) -> None:
+    """Remove what was made of a network that did not come to be; the folder was ours alone.
+
+    Raises:
+        Unavailable: there are containers, and the engine does not answer.
+    """
+    if folder.compose.exists():
+        _take_down(engine or Engine.find(), open_project(folder), with_volumes=True)
+    clear(folder)
+
+
 def upgrade(network: ComposeNetwork, image: str) -> Generator[str, None, None]:
     """Have one node after the other run from another image; yield each member when its node is ready again.
 
@@ -299,13 +310,6 @@ def _check_ports(node: NodePlace) -> None:
                 limit=f"a free port for the node of {node.member}",
                 remedy="stop what listens there, or make another network with --dir",
             )
-
-
-def _undo(folder: NetworkFolder, engine: Engine) -> None:
-    """Remove what was made of a network that did not come to be; the folder was ours alone."""
-    if folder.compose.exists():
-        _take_down(engine, open_project(folder), with_volumes=True)
-    clear(folder)
 
 
 def _take_down(engine: Engine, project: Project, *, with_volumes: bool) -> None:

@@ -82,11 +82,12 @@ class ContainerSite:
             node_files = self.get_node_files(folder.get_member(service))
             shutil.copyfile(folder.genesis, node_files.root / folder.genesis.name)
             _give_to_node(node_files.root)
-        folder.compose.write_text(rendering.render_compose(services[:-1]))
         settings = self._list_settings(
             folder, dict(zip(services, (*nodes, observer), strict=True)), first_beside
         )
         (folder.root / SETTINGS_FILE).write_text(rendering.render_settings(settings))
+        # After the settings: where it is, the project can be taken down again.
+        folder.compose.write_text(rendering.render_compose(services[:-1]))
         _write_monitoring(folder, nodes)
         self._prepare_data(open_project(folder), services[:-1])
 
