@@ -51,6 +51,8 @@ async def test_nodes_are_upgraded_one_by_one_under_load_and_no_swap_is_lost_or_d
                 done = [await asyncio.to_thread(next, steps)]
                 steps.close()
                 first = network.find_container(done[0])
+                with pytest.raises(UsageError, match="upgrade of this network was broken off"):
+                    network.start()
                 await asyncio.to_thread(lambda: list(upgrade(network, newer)))
             finally:
                 is_over.set()

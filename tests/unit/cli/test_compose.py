@@ -18,7 +18,7 @@ from tanpo.cli.compose.rendering import (
     render_prometheus,
     render_settings,
 )
-from tanpo.cli.compose.site import note_observer
+from tanpo.cli.compose.site import UPGRADE, note_observer, save_settings
 from tanpo.cli.layout import NetworkFolder, NodePlace
 from tanpo.cli.networks import undo_half
 from tanpo.cli.ports import is_free
@@ -177,6 +177,58 @@ def test_what_a_removed_folder_left_behind_is_named_and_not_removed(
     assert f"label=com.docker.compose.project={error.value}" in error.remedy
     assert list((tmp_path / "net").iterdir()) == []
     assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "docker.errors.DockerException: Error while fetching server API version: (2, No such file)",
+        "Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?",
+        "Couldn't connect to Docker daemon at http+unix://x.sock - is it running?",
+        "error during connect: Get http://x.sock/v1.24/containers/json: EOF",
+    ],
+)
+def test_an_engine_that_goes_away_is_told_apart_from_one_that_refuses(
+    tmp_path: Path, fake: Fake, said: str
+) -> None:
+    fake("docker", ANSWERS)
+    fake(
+        "docker-compose",
+        f'[ "$1" = version ] && echo 1.29.2 && exit; echo "ERROR: {said}" >&2; '
+        "echo 'If it is at a non-standard location, say so.' >&2; exit 1",
+    )
+    with pytest.raises(LedgerError) as refused:
+        Engine.find().run_compose(Project(name="x", file=tmp_path / "compose.yaml", settings={}), "up")
+
+    assert refused.value.message == f"the container engine does not answer: ERROR: {said}"
+    assert "start it" in refused.value.remedy
+
+
+def test_what_an_upgrade_left_is_not_taken_back_by_a_start(tmp_path: Path, fake: Fake) -> None:
+    fake("docker", ANSWERS)
+    fake("docker-compose", "[ $1 != version ] || echo 1.29.2")
+    network = ComposeNetwork.create(tmp_path / "my net", plan_network(4), image="tanpo:1")
+    network.stop()  # It holds its ports.
+    save_settings(network.folder, network.project, {UPGRADE: "tanpo:2"})
+
+    with pytest.raises(UsageError, match="an upgrade of this network was broken off") as refused:
+        ComposeNetwork.open(tmp_path / "my net").start()
+    folder = f"--dir '{tmp_path}/my net'"
+    assert f"`tanpo net upgrade tanpo:2 {folder}` goes on" in refused.value.remedy
+    assert f"`tanpo net upgrade tanpo:1 {folder}` goes back" in refused.value.remedy
+
+
+def test_to_start_none_is_not_to_start_all(tmp_path: Path, fake: Fake) -> None:
+    fake("docker", ANSWERS)
+    fake(
+        "docker-compose",
+        f'case "$*" in version*) echo 1.29.2 ;; *--detach*) echo "$@" > {tmp_path}/up ;; esac',
+    )
+    network = ComposeNetwork.create(tmp_path / "net", plan_network(4), image="tanpo:test")
+    network.stop()  # It holds its ports.
+
+    network.start([])
+    assert not (tmp_path / "up").exists()
 
 
 def test_half_a_network_is_removed_with_its_containers_and_volumes(tmp_path: Path, fake: Fake) -> None:

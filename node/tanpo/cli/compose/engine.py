@@ -20,6 +20,13 @@ _COMMAND_SECONDS: Final = 180.0
 _INSTALL: Final = (
     "install Docker (on Debian: apt-get install docker.io docker-compose), or leave out --compose"
 )
+_LINE_MAX: Final = 300
+_GONE: Final = re.compile(
+    "(Cannot|Couldn't) connect to (the )?Docker daemon|error during connect"
+    "|Connection aborted|error while fetching server API version",
+    re.IGNORECASE,
+)
+"""How the docker command and either Compose say that the engine is not there, or no more."""
 _NOISE: Final = re.compile(
     r"^(time=|level=|\s*(Network|Container|Volume|Creating|Starting|Recreating|Stopping|Removing)\b)"
 )
@@ -58,14 +65,7 @@ class Engine:
             raise _missing("there is no docker command", "docker", "a docker command", _INSTALL)
         asked = _call([docker, "version", "--format", "{{.Server.Version}}"], {})
         if asked.returncode != 0:
-            raise Unavailable(
-                Reason.UNREACHABLE,
-                f"the container engine does not answer: {_explain(asked.stderr)}",
-                value=os.environ.get("DOCKER_HOST", "the default socket"),
-                limit="a running engine that you may use",
-                remedy="start it (as root: systemctl start docker), join the group docker, or leave out "
-                "--compose",
-            )
+            raise _unanswered(_explain(asked.stderr))
         return cls(docker=docker, compose=_find_compose(docker))
 
     def run_docker(self, *arguments: str) -> str:
@@ -168,6 +168,9 @@ def _check(done: subprocess.CompletedProcess[str], arguments: Sequence[str]) -> 
 
 
 def _classify(line: str, text: str, command: str) -> LedgerError:
+    gone = [one.strip() for one in text.splitlines() if _GONE.search(one)]
+    if gone:
+        return _unanswered(gone[0][:_LINE_MAX])
     if "already allocated" in text or "address already in use" in text:
         return UsageError(
             Reason.PORT_IN_USE,
@@ -203,12 +206,24 @@ def _classify(line: str, text: str, command: str) -> LedgerError:
     )
 
 
+def _unanswered(line: str) -> Unavailable:
+    return Unavailable(
+        Reason.UNREACHABLE,
+        f"the container engine does not answer: {line}",
+        value=os.environ.get("DOCKER_HOST", "the default socket"),
+        limit="a running engine that you may use",
+        remedy="start it (as root: systemctl start docker) or join the group docker, and repeat this; "
+        "containers end with their engine, and `tanpo net up` starts them again. A new network does without "
+        "if you leave out --compose",
+    )
+
+
 def _explain(text: str) -> str:
     """Return the line of an engine's output that says what went wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _NOISE.match(line)]
     own = [line for line in lines if line.startswith("tanpo: ")]
     telling = own or [line for line in lines if "rror" in line or "annot" in line or "denied" in line]
-    return (telling or lines or ["it says nothing"])[-1][:300]
+    return (telling or lines or ["it says nothing"])[-1][:_LINE_MAX]
 
 
 def _missing(what: str, value: str, limit: str, remedy: str) -> UsageError:

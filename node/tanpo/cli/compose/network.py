@@ -6,6 +6,7 @@ or removed here is found by the project's own name and by nothing else.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -14,7 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 from tanpo.cli.compose.engine import Engine, Project
 from tanpo.cli.compose.rendering import OBSERVER, PROFILES
-from tanpo.cli.compose.site import ContainerSite, note_observer, open_project, save_image
+from tanpo.cli.compose.site import (
+    IMAGE,
+    UPGRADE,
+    ContainerSite,
+    note_observer,
+    open_project,
+    save_settings,
+)
 from tanpo.cli.layout import NetworkFolder, NodePlace, select_node
 from tanpo.cli.network import check_unused, clear
 from tanpo.cli.ports import PortSlot, is_free
@@ -117,13 +125,17 @@ class ComposeNetwork:
             Unavailable: a node ended, or was not ready in time.
         """
         wanted = [self.get_node(name).member for name in (self.members if names is None else names)]
-        _check_image(self.engine, image or self.project.settings["TANPO_IMAGE"])
+        if not wanted:
+            return  # Compose would take it for all.
+        if image is None:
+            _check_upgraded(self)
+        _check_image(self.engine, image or self.project.settings[IMAGE])
         started = [member for member in wanted if self.find_container(member) is None]
         for member in started:
             _check_ports(self.get_node(member))
         environment = {"TANPO_MAY_REJOIN": "true"} if may_rejoin else {}
         if image is not None:
-            environment["TANPO_IMAGE"] = image
+            environment[IMAGE] = image
         try:
             # "--no-deps" stands for: these and no others.
             self.engine.run_compose(
@@ -274,18 +286,30 @@ def undo(folder: NetworkFolder, engine: Engine | None = None) -> None:
 def upgrade(network: ComposeNetwork, image: str) -> Generator[str, None, None]:
     """Have one node after the other run from another image; yield each member when its node is ready again.
 
-    Each is told to stop, so that it gives its term away, and the next one only follows when it is back.
-    Interrupted, it goes on when it is asked again: who runs from the image already is left alone.
+    Each is told to stop, so that it gives its term away, and the next one only follows when it is back. Nodes
+    that do not run come first and all at once: they interrupt nobody, and a quorum may need them. Broken off,
+    by whatever, it goes on when it is asked again: who runs from the image already is left alone. Until then
+    nothing else starts a node, which would take it back to the image of before.
 
     Raises:
         UsageError: there is no such image.
+        Forgetful: all others run from the image; these validators lost what they signed.
         Unavailable: a node did not come back; the others are as they were.
     """
     _check_image(network.engine, image)
-    for member in network.members:
-        network.start([member], image=image)
-        yield member
-    network.project = save_image(network.folder, network.project, image)
+    network.project = save_settings(network.folder, network.project, {UPGRADE: image})
+    idle = [member for member in network.members if network.find_container(member) is None]
+    forgetful: Forgetful | None = None
+    for names in (idle, *([member] for member in network.members if member not in idle)):
+        try:
+            network.start(names, image=image)
+            yield from names
+        except Forgetful as error:
+            forgetful = error
+            yield from (member for member in names if member not in error.members)
+    network.project = save_settings(network.folder, network.project, {IMAGE: image, UPGRADE: ""})
+    if forgetful is not None:
+        raise forgetful
 
 
 def _check_image(engine: Engine, image: str) -> None:
@@ -297,6 +321,21 @@ def _check_image(engine: Engine, image: str) -> None:
             limit="an image of a node",
             remedy="build it: docker build -f deploy/Dockerfile -t NAME . (where no image registry is "
             "reached: deploy/build-image.sh NAME), or name another with --image",
+        )
+
+
+def _check_upgraded(network: ComposeNetwork) -> None:
+    """Raise `UsageError` while an upgrade is not done: the newer version may have written a node's data."""
+    begun = network.project.settings.get(UPGRADE)
+    if begun is not None:
+        command = "tanpo net upgrade {} --dir " + shlex.quote(str(network.folder.root))
+        raise UsageError(
+            Reason.CONFIGURATION,
+            "an upgrade of this network was broken off",
+            value=begun,
+            limit="nodes of one image",
+            remedy=f"`{command.format(begun)}` goes on with it, and starts what does not run; "
+            f"`{command.format(network.project.settings[IMAGE])}` goes back",
         )
 
 

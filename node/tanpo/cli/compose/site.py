@@ -28,6 +28,9 @@ from tanpo.node.pki import Authority
 NODE_DIR: Final = "etc"
 """What of a member's folder the node's container sees."""
 SETTINGS_FILE: Final = ".env"
+IMAGE: Final = "TANPO_IMAGE"
+UPGRADE: Final = "TANPO_UPGRADE"
+"""The image of an upgrade that is under way: its nodes may have written what those of before cannot read."""
 MONITORING_SOURCES: Final = Path("deploy/monitoring")
 """Where a checkout keeps its alert rules and dashboards."""
 
@@ -123,7 +126,7 @@ class ContainerSite:
         sources = MONITORING_SOURCES.absolute()
         settings = {
             "COMPOSE_PROJECT_NAME": _name_project(folder),
-            "TANPO_IMAGE": self.image,
+            IMAGE: self.image,
             "TANPO_USER": f"{owner}:{group}",
             "TANPO_NET": ".",
             "TANPO_MONITORING": str(sources) if sources.is_dir() else "./monitoring",
@@ -157,9 +160,9 @@ def open_project(folder: NetworkFolder) -> Project:
     return Project(name=settings["COMPOSE_PROJECT_NAME"], file=folder.compose, settings=settings)
 
 
-def save_image(folder: NetworkFolder, project: Project, image: str) -> Project:
-    """Have the nodes of a folder run from another image from their next start on."""
-    settings = {**project.settings, "TANPO_IMAGE": image}
+def save_settings(folder: NetworkFolder, project: Project, changes: Mapping[str, str]) -> Project:
+    """Change settings of a folder, from its nodes' next start on; one that is empty goes."""
+    settings = {name: value for name, value in {**project.settings, **changes}.items() if value}
     path = folder.root / SETTINGS_FILE
     scratch = path.with_suffix(".new")
     scratch.write_text(rendering.render_settings(settings))
