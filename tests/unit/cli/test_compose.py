@@ -114,7 +114,8 @@ def test_a_port_in_use_is_refused_before_anything_is_made(tmp_path: Path, fake: 
     ("said", "reason"),
     [
         (
-            "ERROR: for dealer-a  driver failed: Bind for 127.0.0.1:1 failed: port is already allocated",
+            "ERROR: for dealer-a  driver failed: Bind for 127.0.0.1:1 failed: port is already allocated\n"
+            "Encountered errors while bringing up the project.",
             "PORT_IN_USE",
         ),
         ("Error response from daemon: pull access denied for tanpo", "NOT_FOUND"),
@@ -229,6 +230,18 @@ def test_to_start_none_is_not_to_start_all(tmp_path: Path, fake: Fake) -> None:
 
     network.start([])
     assert not (tmp_path / "up").exists()
+
+
+def test_of_two_containers_of_a_service_one_is_kept_that_runs_or_else_the_newest(fake: Fake) -> None:
+    listed = """\
+n1 dealer-a Created
+n2 dealer-b Exited (137) 2 seconds ago
+n3 custody-bank Up 3 minutes (healthy)
+o1 dealer-a Exited (0) 3 minutes ago
+o2 dealer-b Up 3 minutes (healthy)"""
+    fake("docker", f"case \"$1\" in ps) echo '{listed}' ;; *) exit 1 ;; esac")
+
+    assert Engine(docker="docker", compose=("docker-compose",)).find_doubles("net") == ["o1", "n2"]
 
 
 def test_half_a_network_is_removed_with_its_containers_and_volumes(tmp_path: Path, fake: Fake) -> None:

@@ -28,7 +28,8 @@ _GONE: Final = re.compile(
 )
 """How the docker command and either Compose say that the engine is not there, or no more."""
 _NOISE: Final = re.compile(
-    r"^(time=|level=|\s*(Network|Container|Volume|Creating|Starting|Recreating|Stopping|Removing)\b)"
+    r"^(time=|level=|\s*(Network|Container|Volume|Creating|Starting|Recreating|Stopping|Removing)\b"
+    r"|(ERROR: )?Encountered errors while)"
 )
 _UNFETCHED: Final = ("pull access denied", "no such host", "manifest unknown", "Head ", 'Get "https://')
 """What engines say where an image is not there and its registry has none, or is not reached."""
@@ -109,7 +110,7 @@ class Engine:
         self, project: str, service: str | None = None, *, is_running: bool = False
     ) -> list[str]:
         """Return the ids of a project's containers, of one service or of all."""
-        filters = [f"label=com.docker.compose.project={project}", "label=com.docker.compose.oneoff=False"]
+        filters = _select(project)
         if service is not None:
             filters.append(f"label=com.docker.compose.service={service}")
         if is_running:
@@ -121,6 +122,30 @@ class Engine:
         """Return the names of a project's volumes."""
         named = f"label=com.docker.compose.project={project}"
         return self.run_docker("volume", "ls", "--quiet", "--filter", named).split()
+
+    def find_doubles(self, project: str) -> list[str]:
+        """Return the ids of containers in whose place another one is: none of them runs.
+
+        Compose leaves the old one when it is killed, or its engine ends, while it replaces a container. Then
+        it starts both, and they want the same ports.
+        """
+        named = [word for one in _select(project) for word in ("--filter", one)]
+        form = '{{.ID}} {{.Label "com.docker.compose.service"}} {{.Status}}'
+        seen: dict[str, list[tuple[str, bool]]] = {}
+        # The newest comes first.
+        for line in self.run_docker("ps", "--all", "--format", form, *named).splitlines():
+            container, service, status = line.split(" ", 2)
+            seen.setdefault(service, []).append((container, status.startswith("Up")))
+        doubles = []
+        for containers in seen.values():
+            kept = next((one for one, is_up in containers if is_up), containers[0][0])
+            doubles += [one for one, is_up in containers if one != kept and not is_up]
+        return doubles
+
+
+def _select(project: str) -> list[str]:
+    """Return the filters for the containers of a project's services."""
+    return [f"label=com.docker.compose.project={project}", "label=com.docker.compose.oneoff=False"]
 
 
 def _find_compose(docker: str) -> tuple[str, ...]:
@@ -177,7 +202,9 @@ def _classify(line: str, text: str, command: str) -> LedgerError:
             f"a port is in use: {line}",
             value=command,
             limit="free ports",
-            remedy="stop what listens there, or make another network with --dir and --base-port",
+            remedy="stop what listens there (`ss -ltnp` names it); if nothing does, the engine remembers one "
+            "that is no more, as after it was killed: restart it; or make another network with --dir and "
+            "--base-port",
         )
     if any(sign in text for sign in _UNFETCHED):
         named = _PULLED.findall(text)

@@ -136,6 +136,9 @@ class ComposeNetwork:
         environment = {"TANPO_MAY_REJOIN": "true"} if may_rejoin else {}
         if image is not None:
             environment[IMAGE] = image
+        doubles = self.engine.find_doubles(self.project.name)
+        if doubles:
+            self.engine.run_docker("rm", *doubles)
         try:
             # "--no-deps" stands for: these and no others.
             self.engine.run_compose(
@@ -347,7 +350,8 @@ def _check_ports(node: NodePlace) -> None:
                 "a port is in use",
                 value=address,
                 limit=f"a free port for the node of {node.member}",
-                remedy="stop what listens there, or make another network with --dir",
+                remedy="stop what listens there (`ss -ltnp` names it: maybe a docker-proxy of an engine that "
+                "was killed), or make another network with --dir",
             )
 
 
