@@ -13,6 +13,7 @@ from tanpo.cli.compose import ComposeNetwork
 from tanpo.cli.compose.engine import Engine
 from tanpo.cli.demo.desk import Desk
 from tanpo.cli.demo.stream import wait_agreed
+from tanpo.cli.status import read_reports
 from tanpo.testing.commands import read_json, run_tanpo
 from tanpo.testing.waiting import poll_until
 
@@ -40,6 +41,7 @@ async def test_volumes_survive_that_the_containers_are_removed(
         before = (await wait_agreed(desk))[network.members[0]]
     down = read_json("net", "down", "--dir", str(network.folder.root))
     assert (down["killed"], set(down["stopped"])) == ([], set(network.members))
+    assert [report.to_row()["container"] for report in read_reports(network)] == [None] * 4
     assert network.engine.list_containers(network.project.name) == []
 
     up = read_json("net", "up", "--dir", str(network.folder.root), "--profile", "observer")
@@ -67,8 +69,10 @@ def test_the_observer_follows_and_never_votes(network: ComposeNetwork) -> None:
     assert set(roles) == {"observer"}
 
 
-def test_logs_are_read_by_the_command(network: ComposeNetwork) -> None:
-    lines = read_json("net", "logs", "dealer-a", "-n", "3", "--dir", str(network.folder.root))
+@pytest.mark.parametrize("node", ["dealer-a", "observer"])
+def test_logs_are_read_by_the_command(network: ComposeNetwork, node: str) -> None:
+    network.start_beside(["observer"])
+    lines = read_json("net", "logs", node, "-n", "3", "--dir", str(network.folder.root))
 
     assert 0 < len(lines) <= 3
     assert all(line.startswith("{") for line in lines)

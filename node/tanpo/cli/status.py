@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from tanpo.cli.compose.network import ComposeNetwork
 from tanpo.cli.networks import AnyNetwork, find_run
 from tanpo.client import Client, NodeStatus, load_profile
 from tanpo.ledger.errors import LedgerError
@@ -19,6 +20,7 @@ class NodeReport:
 
     member: str
     address: str
+    is_container: bool
     run: int | str | None
     status: NodeStatus | None
     problem: str
@@ -32,7 +34,7 @@ class NodeReport:
         """Return the node as commands print it."""
         row: dict[str, Any] = {
             "node": self.member,
-            "container" if isinstance(self.run, str) else "pid": self.run,
+            "container" if self.is_container else "pid": self.run,
             "address": self.address,
             "ready": self.ready,
             "problem": self.problem or self._explain_silence(),
@@ -104,6 +106,7 @@ def _read_report(network: AnyNetwork, member: str) -> NodeReport:
     return NodeReport(
         member=member,
         address=node.address,
+        is_container=isinstance(network, ComposeNetwork),
         run=run,
         status=status,
         problem=problem,

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from tanpo.cli.layout import NetworkFolder
 from tanpo.cli.root import app
 from tanpo.node.protocol import PROTOCOL_VERSION
 from tanpo.testing.commands import run_tanpo_here
@@ -98,6 +99,16 @@ def test_a_wrong_option_is_misuse() -> None:
     assert done.returncode == 2
     assert "--members" in done.stderr
     assert done.stderr.endswith("; value: 3\n")
+
+
+@pytest.mark.parametrize("option", [("--profile", "observer"), ("--image", "tanpo:test")])
+def test_what_containers_alone_have_makes_no_network_of_processes(
+    tmp_path: Path, option: tuple[str, str]
+) -> None:
+    done = run_tanpo_here("net", "up", *option, "--dir", str(tmp_path / "net"))
+    assert done.returncode == 2
+    assert "add --compose" in done.stderr
+    assert not NetworkFolder(root=tmp_path / "net").manifest.exists()
 
 
 @pytest.mark.parametrize(

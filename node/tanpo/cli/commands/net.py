@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -79,6 +80,7 @@ class _Wish:
     is_compose: bool
     image: str | None
     rejoining: tuple[str, ...]
+    beside: tuple[Beside, ...]
 
 
 @app.command()
@@ -130,13 +132,14 @@ def up(
         is_compose=compose,
         image=image,
         rejoining=tuple(rejoin or ()),
+        beside=tuple(profile or ()),
     )
     with hold_lock(directory):
         undo_half(directory)
         network = _open_or_create(directory, wish)
-        _check_kind(network, directory, wish, profile)
+        _check_kind(network, directory, wish)
         bring_up(network, wish.rejoining)
-        _start_beside(network, profile)
+        _start_beside(network, wish.beside)
     rows = [report.to_row() for report in read_reports(network)]
     print_rows(output, rows, _choose_columns(rows))
 
@@ -338,28 +341,28 @@ def _create(directory: Path, wish: _Wish) -> AnyNetwork:
     if not wish.is_compose:
         if wish.image is not None:
             raise typer.BadParameter("processes run from no image: add --compose", param_hint="--image")
+        if wish.beside:
+            raise typer.BadParameter(
+                "only a network of containers has one: add --compose", param_hint="--profile"
+            )
         return LocalNetwork.create(directory, plan, base_port=wish.base_port)
     image = wish.image or get_default_image()
     return ComposeNetwork.create(directory, plan, image=image, base_port=wish.base_port)
 
 
-def _check_kind(network: AnyNetwork, directory: Path, wish: _Wish, profiles: list[Beside] | None) -> None:
+def _check_kind(network: AnyNetwork, directory: Path, wish: _Wish) -> None:
     """Refuse to start a network as what it is not. One of containers is started without `--compose` too."""
     from tanpo.cli.network import LocalNetwork
 
-    if isinstance(network, LocalNetwork) and wish.is_compose:
+    if isinstance(network, LocalNetwork) and (wish.is_compose or wish.beside):
         raise _wrong_kind(directory, "its nodes are processes", "a network of containers")
-    if isinstance(network, LocalNetwork) and profiles:
-        raise typer.BadParameter(
-            "only a network of containers has one: add --compose", param_hint="--profile"
-        )
 
 
-def _start_beside(network: AnyNetwork, profiles: list[Beside] | None) -> None:
+def _start_beside(network: AnyNetwork, profiles: Iterable[Beside]) -> None:
     from tanpo.cli.compose.network import ComposeNetwork
 
     if isinstance(network, ComposeNetwork):
-        network.start_beside(one.value for one in profiles or ())
+        network.start_beside(one.value for one in profiles)
 
 
 def _wrong_kind(directory: Path, what: str, limit: str) -> Exception:

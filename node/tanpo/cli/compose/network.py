@@ -74,7 +74,7 @@ class ComposeNetwork:
         folder = NetworkFolder(root=directory.absolute())
         check_unused(folder)
         engine = Engine.find()
-        _check_image(engine, image)
+        _check_image(engine, image, "name another with --image")
         try:
             slot, nodes = provision(folder, plan, base_port, ContainerSite(engine=engine, image=image))
         except BaseException:
@@ -99,8 +99,11 @@ class ComposeNetwork:
         return select_node(self.nodes, name)
 
     def find_container(self, name: str, *, is_running: bool = True) -> str | None:
-        """Return the container of a node that runs, or with `is_running=False` of any; None without one."""
-        service = self.get_node(name).member
+        """Return the container of a node that runs, or with `is_running=False` of any; None without one.
+
+        `name` is a member's, or "observer".
+        """
+        service = OBSERVER if name == OBSERVER else self.get_node(name).member
         found = self.engine.list_containers(self.project.name, service, is_running=is_running)
         return found[0] if found else None
 
@@ -129,7 +132,11 @@ class ComposeNetwork:
             return  # Compose would take it for all.
         if image is None:
             _check_upgraded(self)
-        _check_image(self.engine, image or self.project.settings[IMAGE])
+        _check_image(
+            self.engine,
+            image or self.project.settings[IMAGE],
+            f"run another with `tanpo net upgrade IMAGE --dir {shlex.quote(str(self.folder.root))}`",
+        )
         started = [member for member in wanted if self.find_container(member) is None]
         for member in started:
             _check_ports(self.get_node(member))
@@ -299,7 +306,7 @@ def upgrade(network: ComposeNetwork, image: str) -> Generator[str, None, None]:
         Forgetful: all others run from the image; these validators lost what they signed.
         Unavailable: a node did not come back; the others are as they were.
     """
-    _check_image(network.engine, image)
+    _check_image(network.engine, image, "name another")
     network.project = save_settings(network.folder, network.project, {UPGRADE: image})
     idle = [member for member in network.members if network.find_container(member) is None]
     forgetful: Forgetful | None = None
@@ -315,7 +322,7 @@ def upgrade(network: ComposeNetwork, image: str) -> Generator[str, None, None]:
         raise forgetful
 
 
-def _check_image(engine: Engine, image: str) -> None:
+def _check_image(engine: Engine, image: str, otherwise: str) -> None:
     if not engine.has_image(image):
         raise UsageError(
             Reason.NOT_FOUND,
@@ -323,7 +330,7 @@ def _check_image(engine: Engine, image: str) -> None:
             value=image,
             limit="an image of a node",
             remedy="build it: docker build -f deploy/Dockerfile -t NAME . (where no image registry is "
-            "reached: deploy/build-image.sh NAME), or name another with --image",
+            f"reached: deploy/build-image.sh NAME), or {otherwise}",
         )
 
 
