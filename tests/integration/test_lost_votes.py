@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tanpo.testing.commands import read_json_here, run_tanpo_here
+from tanpo.testing.waiting import poll_until
 
 MEMBERS = ("trust-bank", "dealer-a", "dealer-b", "custody-bank")
 LOST = "dealer-a"
@@ -71,7 +72,7 @@ def test_a_network_of_which_one_forgot_its_votes_comes_up_by_the_command_that_up
     assert found.stderr.startswith(f"tanpo: DATA_CORRUPT: the validator of {LOST} must not vote: amnesia: ")
     # The others are a quorum, and go on.
     assert find_running(folder) == {*MEMBERS} - {LOST}
-    assert [row["ready"] for row in read_status(folder)] == [True, False, True, True]
+    poll_until(lambda: [row["ready"] for row in read_status(folder)] == [True, False, True, True])
     # One that is started alone says the same, and leaves them alone.
     alone = run_tanpo_here("net", "start", LOST, "--dir", str(folder))
     assert read_command(alone) == remedy
@@ -90,6 +91,7 @@ def test_a_network_of_which_one_forgot_its_votes_comes_up_by_the_command_that_up
 
 
 def test_a_network_of_which_too_many_forgot_says_so_and_leaves_nothing_running(folder: Path) -> None:
+    run_tanpo_here("net", "down", "--dir", str(folder))
     for member in MEMBERS[2:]:
         shutil.rmtree(folder / member / "data" / "consensus")
 

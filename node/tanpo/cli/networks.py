@@ -97,13 +97,16 @@ def bring_up(network: AnyNetwork, rejoining: Sequence[str] = ()) -> None:
         Unavailable: a node ended, or was not ready in time.
     """
     late = list(dict.fromkeys(network.get_node(name).member for name in rejoining))
+    early = [member for member in network.members if member not in late]
     started = [member for member in network.members if find_run(network, member) is None]
     forgetful: Forgetful | None = None
     try:
         try:
-            network.start([member for member in network.members if member not in late])
+            network.start(early)
         except Forgetful as error:
             forgetful = error
+            # They may have been ready by a link to the node that is stopped again.
+            network.wait_ready([one for one in early if one not in error.members], goal=Goal.SETTLED)
         for member in late:
             restart(network, member, may_rejoin=True)
             network.wait_ready([member], goal=Goal.SETTLED)
