@@ -198,9 +198,9 @@ def _list_files(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _read_end(path: Path) -> str:
-    if not path.is_file():
-        return "cannot be read: it is no regular file\n"
     try:
+        if not path.is_file():
+            return "cannot be read: it is no regular file\n"
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - LOG_BYTES_MAX))

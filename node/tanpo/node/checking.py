@@ -19,6 +19,7 @@ from tanpo.node.data_checks import check_content, check_folder, check_ports, is_
 from tanpo.node.dialling import check_peers, load_genesis
 from tanpo.node.exits import ExitCode, compute_exit_code
 from tanpo.node.findings import Finding, warning
+from tanpo.node.logs import find_log_error
 from tanpo.node.survey import check_genesis_time
 
 PORT_KEYS: Final = ("listen", "peer_listen", "ops_listen")
@@ -123,6 +124,9 @@ def _check(draft: ConfigDraft, config: NodeConfig, genesis: Genesis | None) -> I
         yield from check_peers(config, genesis)
     if genesis is not None and knows("clients", "member"):
         yield from _check_clients(config, genesis)
+    unwritable = None if config.log_file is None else find_log_error(config.log_file)
+    if unwritable is not None:
+        yield Finding(key="log_file", error=unwritable)
     unusable = list(check_folder(config)) if knows("data_dir") else []
     yield from unusable
     if any(found.is_fault for found in unusable):

@@ -43,9 +43,13 @@ def find_log(path: Path, config: NodeConfig) -> Path | None:
     """Return the file that a node logs to, None if the log goes where only what started it knows."""
     beside = path.parent / LOG_NAME
     log = config.log_file or beside
-    if log.exists() and not log.is_file():
-        return None  # What went into a pipe is with whoever reads it.
-    return log if config.log_file is not None or log.exists() else None
+    try:
+        is_there = log.exists()
+        if is_there and not log.is_file():
+            return None  # What went into a pipe is with whoever reads it.
+    except OSError:
+        return log  # In a folder that may not be entered: whoever reads it is told so.
+    return log if config.log_file is not None or is_there else None
 
 
 def find_last_end(path: Path, config: NodeConfig) -> LastEnd | None:

@@ -6,6 +6,7 @@ Never log keys, payloads or bytes of a peer. The level can be changed while the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -118,13 +119,7 @@ class LogControl:
         try:
             self._stream.open_file(path)
         except OSError as error:
-            raise UsageError(
-                Reason.CONFIGURATION,
-                f"log_file: cannot write {path}: {error.strerror}",
-                value=path,
-                limit="a file in a folder that this user may write to",
-                remedy="correct log_file, or leave it out: the log goes to stderr",
-            ) from None
+            raise _unwritable(path, error.strerror) from None
 
     def close(self) -> None:
         """Close the file; lines go on to the stream."""
@@ -179,6 +174,32 @@ def start_logging(level: LogLevel, stream: TextIO | None = None) -> LogControl:
     root.handlers[:] = [handler]
     control.set_level(level)
     return control
+
+
+def find_log_error(path: Path) -> UsageError | None:
+    """Return the error that `LogControl.log_to` would raise for a file, which is neither made nor changed."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK))
+    except FileNotFoundError as error:
+        if not path.parent.is_dir():
+            return _unwritable(path, error.strerror)
+        if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
+            return _unwritable(path, os.strerror(errno.EACCES))
+    except OSError as error:
+        # A pipe that nobody reads yet is waited for.
+        if error.errno != errno.ENXIO:
+            return _unwritable(path, error.strerror)
+    return None
+
+
+def _unwritable(path: Path, why: str | None) -> UsageError:
+    return UsageError(
+        Reason.CONFIGURATION,
+        f"log_file: cannot write {path}: {why}",
+        value=path,
+        limit="a file in a folder that this user may write to",
+        remedy="correct log_file, or leave it out: the log goes to stderr",
+    )
 
 
 def _open_log(path: Path) -> TextIO:

@@ -184,6 +184,15 @@ def test_what_is_no_file_is_refused_and_not_waited_for(site: Site, file: str) ->
     assert "Too many levels of symbolic links" in check(site).faults[0].error.message
 
 
+def test_a_log_that_cannot_be_written(site: Site) -> None:
+    site.config = f'log_file = "node.log"\n{site.config}'
+    assert check(site).faults == ()
+    (site.folder / "node.log").mkdir()
+    refuse(site, ExitCode.CONFIGURATION, "log_file: cannot write", "Is a directory")
+    site.change('"node.log"', '"none/node.log"')
+    refuse(site, ExitCode.CONFIGURATION, "log_file: cannot write", "No such file or directory")
+
+
 def test_data_behind_a_link_that_leads_nowhere(site: Site) -> None:
     data = site.folder / "data"
     shutil.rmtree(data)
@@ -407,6 +416,31 @@ def test_a_record_of_a_backup_that_is_damaged_is_as_good_as_none_and_warned_of(s
 
     assert (found.key, found.is_fault) == ("backup_record", False)
     assert found.error.value == str(path)
+
+
+@pytest.mark.parametrize("command", [("node", "doctor"), ("debug", "bundle", "--out", "bundle.tar.gz")])
+def test_a_log_in_a_folder_that_may_not_be_entered_is_no_hindrance_to_whoever_looks_a_node_over(
+    site: Site, tmp_path: Path, confined: tuple[str, ...], command: tuple[str, ...]
+) -> None:
+    closed = site.folder / "closed"
+    closed.mkdir()
+    (closed / "node.log").touch()
+    if os.geteuid() == 0:
+        os.chown(closed, NOBODY, NOBODY)
+    closed.chmod(0o700 if os.geteuid() == 0 else 0)
+    site.config = f'log_file = "closed/node.log"\n{site.config}'
+    done = subprocess.run(
+        [*confined, sys.executable, "-m", "tanpo.cli", *command, site.write_config(), "-o", "json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_TIMEOUT_S,
+    )
+    closed.chmod(0o700)
+
+    assert done.stderr == ""
+    assert json.loads(done.stdout)
 
 
 def test_the_doctor_says_how_a_node_ended_and_does_not_have_a_halted_one_started(site: Site) -> None:
