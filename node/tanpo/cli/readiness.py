@@ -129,7 +129,7 @@ def wait_nodes(
         while waiting := _sift(pool.map(look, nodes), forgetful):
             now = time.monotonic()
             if now >= deadline:
-                raise _late(waiting[0], explain, directory)
+                raise _late(waiting[0], forgetful, explain, directory)
             if now >= asking and all(sight.words for sight in waiting):
                 _check_quorum(waiting, forgetful, directory, find_shortage)
                 asking = time.monotonic() + _SHORTAGE_SECONDS
@@ -231,8 +231,13 @@ def _lacks_quorum(waiting: Sequence[str], shortage: Shortage, directory: Path) -
     return error
 
 
-def _late(sight: _Sight, explain: Callable[[NodePlace], str], directory: Path) -> Unavailable:
+def _late(
+    sight: _Sight, forgetful: Sequence[_Sight], explain: Callable[[NodePlace], str], directory: Path
+) -> Unavailable:
     why = f"is not ready: {sight.words or explain(sight.node)}"
+    if forgetful:
+        # This may be all that is in the way, and what the one that waits knows of it is silence.
+        why += f"; {' and '.join(one.node.member for one in forgetful)} forgot what they signed"
     return _unavailable(Reason.DEADLINE, sight.node, why, "a ready node in time", directory)
 
 

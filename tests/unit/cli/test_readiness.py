@@ -159,6 +159,22 @@ def test_a_validator_that_forgot_is_not_waited_for_and_the_others_are(starting: 
     assert Starting.asked == 3
 
 
+def test_who_forgot_is_named_where_the_others_do_not_get_ready_in_time() -> None:
+    with (
+        saying(NO_QUORUM) as waiting,
+        saying(AMNESIA) as lost,
+        pytest.raises(Unavailable, match=r"not ready: no quorum: .*; dealer-b forgot what they signed"),
+    ):
+        wait_nodes(
+            [place(waiting), place(lost, member="dealer-b")],
+            directory=Path("net"),
+            is_running=lambda _: True,
+            explain=str,
+            ready_seconds=0.01,
+            poll_seconds=0.001,
+        )
+
+
 @pytest.mark.timeout(60)
 def test_a_node_that_ended_for_what_its_validator_lost_may_rejoin_too() -> None:
     entry = {"event": "cannot go on", "why": "the consensus store is damaged", "remedy": DAMAGED_REMEDY}
