@@ -59,7 +59,6 @@ _COLUMNS: Final = (
     Column(heading="Leader", key="leader"),
     Column(heading="Pending", key="pending", is_number=True),
     Column(heading="Ready", key="ready"),
-    Column(heading="", key="problem"),
 )
 
 
@@ -141,7 +140,7 @@ def up(
         bring_up(network, wish.rejoining)
         _start_beside(network, wish.beside)
     rows = [report.to_row() for report in read_reports(network)]
-    print_rows(output, rows, _choose_columns(rows))
+    _print_nodes(output, rows)
 
 
 @app.command()
@@ -179,7 +178,7 @@ def status(directory: DirOption = Path(".net"), output: OutputOption = Format.TA
 
     reports = read_reports(open_network(directory))
     rows = [report.to_row() for report in reports]
-    print_rows(output, rows, _choose_columns(rows))
+    _print_nodes(output, rows)
     if not all(report.ready for report in reports):
         raise typer.Exit(1)
 
@@ -377,10 +376,17 @@ def _wrong_kind(directory: Path, what: str, limit: str) -> Exception:
     )
 
 
-def _choose_columns(rows: list[dict[str, Any]]) -> tuple[Column, ...]:
-    """Return the columns of a table of nodes: what runs them is a process or a container."""
+def _print_nodes(output: Format, rows: list[dict[str, Any]]) -> None:
+    """Print nodes, which processes or containers run. Under a table stands why one is not ready, in whole.
+
+    In a column of it a reason would leave no room for the others, and be read a word a line.
+    """
     absent = "pid" if any("container" in row for row in rows) else "container"
-    return tuple(column for column in _COLUMNS if column.key != absent)
+    print_rows(output, rows, [column for column in _COLUMNS if column.key != absent])
+    if output is Format.TABLE:
+        for row in rows:
+            if row["problem"]:
+                print_text(f" {row['node']}: {row['problem']}")
 
 
 def _parse_base_port(text: str) -> int | None:
