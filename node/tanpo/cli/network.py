@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import shlex
 import shutil
 import signal
 import sys
@@ -266,7 +267,13 @@ def launch(network: LocalNetwork, name: str, *, may_rejoin: bool = False) -> Non
     """
     member = network.get_node(name).member
     if network.find_process(member) is not None:
-        raise _running(network.folder, [member])
+        raise UsageError(
+            Reason.DATA_LOCKED,
+            "the node runs already",
+            value=member,
+            limit="a node that does not run",
+            remedy=f"stop it with `tanpo net kill {member} --dir {shlex.quote(str(network.folder.root))}`",
+        )
     try:
         network.spawn(member, may_rejoin=may_rejoin)
         network.wait_ready([member], goal=Goal.ALIVE)
@@ -332,5 +339,6 @@ def _running(folder: NetworkFolder, running: list[str]) -> UsageError:
         f"the network is running: {', '.join(running)}",
         value=folder.root,
         limit="one running network a folder",
-        remedy=f"stop it with `tanpo net down --dir {folder.root}`, or choose another folder with --dir",
+        remedy=f"stop it with `tanpo net down --dir {shlex.quote(str(folder.root))}`, or choose another "
+        "folder with --dir",
     )

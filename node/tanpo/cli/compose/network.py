@@ -246,7 +246,7 @@ class ComposeNetwork:
                 "the node has no container, and so no log",
                 value=name,
                 limit="a node that was started",
-                remedy=f"start it with `tanpo net up --dir {self.folder.root}`",
+                remedy=f"start it with `tanpo net up --dir {shlex.quote(str(self.folder.root))}`",
             )
         if is_following:
             yield from self.engine.follow_log(container, lines)
