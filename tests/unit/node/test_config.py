@@ -221,6 +221,16 @@ def test_a_variable_is_named_by_which_something_is_overridden_wrongly_or_not_at_
         load_config(write(tmp_path))
 
 
+@pytest.mark.parametrize("key", sorted(NodeConfig.model_fields))
+def test_whatever_a_variable_holds_is_taken_or_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """A section that the check of variables did not know would be refused without a word."""
+    monkeypatch.setenv(f"TANPO_{key.upper()}", "[nonsense")
+    draft = read_config(write(tmp_path))
+    assert draft.findings or draft.config is not None
+
+
 def test_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot be read: No such file"):
         load_config(tmp_path / "none.toml")
