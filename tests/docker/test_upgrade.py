@@ -14,7 +14,7 @@ from tanpo.cli.compose import ComposeNetwork
 from tanpo.cli.compose.network import upgrade
 from tanpo.cli.demo.desk import Desk
 from tanpo.cli.demo.stream import wait_agreed
-from tanpo.ledger.errors import UsageError
+from tanpo.ledger.errors import Unavailable, UsageError
 from tanpo.testing.paced_load import PacedLoad, count_settled, is_conserved
 
 OpenDesk = Callable[[], AbstractAsyncContextManager[Desk]]
@@ -34,6 +34,23 @@ def newer(engine: docker.DockerClient, image: str) -> Iterator[str]:
     yield name
     # Its containers may still be there: the name goes, and the image with the last of them.
     engine.images.remove(name, force=True)
+
+
+def test_an_image_that_does_not_start_stops_the_upgrade_which_names_the_way_back(
+    engine: docker.DockerClient, network: ComposeNetwork, image: str
+) -> None:
+    broken, running = f"{image}-broken", [network.find_container(member) for member in network.members]
+    engine.images.build(
+        fileobj=io.BytesIO(f'FROM {image}\nENTRYPOINT ["/bin/false"]\n'.encode()), tag=broken, rm=True
+    )
+    try:
+        with pytest.raises(Unavailable, match=f"`tanpo net upgrade {image} --dir .*` goes back"):
+            list(upgrade(network, broken))
+        assert [network.find_container(member) for member in network.members] == [None, *running[1:]]
+        assert list(upgrade(network, image)) == list(network.members)
+    finally:
+        engine.images.remove(broken, force=True)
+    assert [network.find_container(member) for member in network.members][1:] == running[1:]
 
 
 async def test_nodes_are_upgraded_one_by_one_under_load_and_no_swap_is_lost_or_doubled(

@@ -126,7 +126,11 @@ def wait_nodes(
     deadline, asking = now + ready_seconds, now + _SHORTAGE_SECONDS
     forgetful: list[_Sight] = []
     with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
-        while waiting := _sift(pool.map(look, nodes), forgetful):
+        while True:
+            waiting, lost = _sift(pool.map(look, nodes))
+            forgetful += lost
+            if not waiting:
+                break
             now = time.monotonic()
             if now >= deadline:
                 raise _late(waiting[0], forgetful, explain, directory)
@@ -166,11 +170,11 @@ def explain_end(log: str) -> str:
     return "; ".join(one[:_LOG_LINE_MAX] for one in told if one)
 
 
-def _sift(sights: Iterable[_Sight], forgetful: list[_Sight]) -> list[_Sight]:
-    """Return those who are still waited for, and add those for whom it is no use to the forgetful."""
-    seen = list(sights)
-    forgetful += [sight for sight in seen if sight.is_forgetful]
-    return [sight for sight in seen if not (sight.is_there or sight.is_forgetful)]
+def _sift(sights: Iterable[_Sight]) -> tuple[list[_Sight], list[_Sight]]:
+    """Return those who are still waited for, and the forgetful, for whom it is no use."""
+    short = [sight for sight in sights if not sight.is_there]
+    waiting = [sight for sight in short if not sight.is_forgetful]
+    return waiting, [sight for sight in short if sight.is_forgetful]
 
 
 def _check_quorum(

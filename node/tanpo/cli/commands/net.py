@@ -159,15 +159,16 @@ def down(
     stopped, killed = list[str](), list[str]()
     if delete and NetworkFolder(root=directory.absolute()).unfinished.exists():
         with hold_lock(directory):
-            undo_half(directory)
-            shutil.rmtree(directory)
+            # It may have been finished while we waited for the lock.
+            if undo_half(directory):
+                shutil.rmtree(directory)
     else:
         network = open_network(directory)
         with hold_lock(directory):
             running = [name for name in network.members if find_run(network, name) is not None]
             killed = end(network, is_deleting=delete)
         stopped = [name for name in running if name not in killed]
-    print_fields(output, {"stopped": stopped, "killed": killed, "deleted": delete})
+    print_fields(output, {"stopped": stopped, "killed": killed, "deleted": not directory.exists()})
 
 
 @app.command()

@@ -28,7 +28,7 @@ from tanpo.cli.network import check_unused, clear
 from tanpo.cli.ports import PortSlot, is_free
 from tanpo.cli.quorum import find_shortage
 from tanpo.cli.readiness import Forgetful, Goal, LacksQuorum, Shortage, explain_end, wait_nodes
-from tanpo.ledger.errors import Reason, UsageError
+from tanpo.ledger.errors import Reason, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from tanpo.cli.provision import NetworkPlan
@@ -317,6 +317,9 @@ def upgrade(network: ComposeNetwork, image: str) -> Generator[str, None, None]:
         except Forgetful as error:
             forgetful = error
             yield from (member for member in names if member not in error.members)
+        except Unavailable as error:
+            back = _spell_upgrade(network, network.project.settings[IMAGE])
+            raise error.retell(f"{error.message}; `{back}` goes back") from None
     network.project = save_settings(network.folder, network.project, {IMAGE: image, UPGRADE: ""})
     if forgetful is not None:
         raise forgetful
@@ -338,15 +341,18 @@ def _check_upgraded(network: ComposeNetwork) -> None:
     """Raise `UsageError` while an upgrade is not done: the newer version may have written a node's data."""
     begun = network.project.settings.get(UPGRADE)
     if begun is not None:
-        command = "tanpo net upgrade {} --dir " + shlex.quote(str(network.folder.root))
         raise UsageError(
             Reason.CONFIGURATION,
             "an upgrade of this network was broken off",
             value=begun,
             limit="nodes of one image",
-            remedy=f"`{command.format(begun)}` goes on with it, and starts what does not run; "
-            f"`{command.format(network.project.settings[IMAGE])}` goes back",
+            remedy=f"`{_spell_upgrade(network, begun)}` goes on with it, and starts what does not run; "
+            f"`{_spell_upgrade(network, network.project.settings[IMAGE])}` goes back",
         )
+
+
+def _spell_upgrade(network: ComposeNetwork, image: str) -> str:
+    return f"tanpo net upgrade {image} --dir {shlex.quote(str(network.folder.root))}"
 
 
 def _check_ports(node: NodePlace) -> None:
