@@ -174,6 +174,9 @@ def test_a_stopped_network_starts_again_with_its_data(folder: Path) -> None:
 
     fixed = run_tanpo("net", "up", "--dir", str(folder), "--members", "5")
     assert fixed.stderr.startswith("tanpo: CONFIGURATION: the network exists already")
+    contained = run_tanpo("net", "up", "--dir", str(folder), "--compose")
+    assert contained.stderr.startswith("tanpo: MISUSE: this cannot be done with the network of this folder")
+    assert f"`tanpo net down --delete --dir {folder}`" in contained.stderr
 
     rows = read_json("net", "up", "--dir", str(folder))
     assert all(row["height"] >= 1 for row in rows)

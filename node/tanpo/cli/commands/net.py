@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -355,7 +356,9 @@ def _check_kind(network: AnyNetwork, directory: Path, wish: _Wish) -> None:
     from tanpo.cli.network import LocalNetwork
 
     if isinstance(network, LocalNetwork) and (wish.is_compose or wish.beside):
-        raise _wrong_kind(directory, "its nodes are processes", "a network of containers")
+        delete = f"tanpo net down --delete --dir {shlex.quote(str(directory))}"
+        otherwise = f", or remove this network with `{delete}`"
+        raise _wrong_kind(directory, "its nodes are processes", "a network of containers", otherwise)
 
 
 def _start_beside(network: AnyNetwork, profiles: Iterable[Beside]) -> None:
@@ -365,7 +368,7 @@ def _start_beside(network: AnyNetwork, profiles: Iterable[Beside]) -> None:
         network.start_beside(one.value for one in profiles)
 
 
-def _wrong_kind(directory: Path, what: str, limit: str) -> Exception:
+def _wrong_kind(directory: Path, what: str, limit: str, otherwise: str = "") -> Exception:
     from tanpo.ledger.errors import Reason, UsageError
 
     return UsageError(
@@ -373,7 +376,7 @@ def _wrong_kind(directory: Path, what: str, limit: str) -> Exception:
         f"this cannot be done with the network of this folder: {what}",
         value=directory,
         limit=limit,
-        remedy="name another folder with --dir",
+        remedy=f"name another folder with --dir{otherwise}",
     )
 
 
