@@ -236,20 +236,22 @@ def start(
     """Start one node again and wait until it is ready, or say that too few others run for that."""
     from tanpo.cli.network import hold_lock
     from tanpo.cli.networks import find_run, open_network, restart
-    from tanpo.cli.readiness import find_obstacles
+    from tanpo.cli.readiness import SILENT, find_obstacles
 
     network = open_network(directory)
     with hold_lock(directory):
         restart(network, node, may_rejoin=rejoin)
     run, place = find_run(network, node), network.get_node(node)
-    obstacles = find_obstacles(place.ops_address)
+    words = find_obstacles(place.ops_address)
+    # It was waited for until it was ready, or silent since it rejoined; with --rejoin only until it served.
+    is_ready = words == "" if rejoin else not (words or "").startswith(SILENT)
     print_fields(
         output,
         {
             "node": place.member,
             "container" if isinstance(run, str) else "pid": run,
-            "ready": obstacles == "",
-            "problem": obstacles or "",
+            "ready": is_ready,
+            "problem": "" if is_ready else words or "",
         },
     )
 
