@@ -17,18 +17,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tanpo.cli.layout import MemberFiles, NetworkFolder, NodePlace, select_node
-from tanpo.cli.ports import PortSlot
+from tanpo.cli.layout import MemberFiles, NetworkFolder, NodePlace
+from tanpo.cli.node_group import NodeGroup
 from tanpo.cli.processes import ProcessRecord, load_record, save_record, start_detached
-from tanpo.cli.quorum import find_shortage
 from tanpo.cli.readiness import (
     READY_SECONDS,
     Forgetful,
     Goal,
     LacksQuorum,
-    Shortage,
     explain_end,
-    wait_nodes,
 )
 from tanpo.client.keyfile import save_key
 from tanpo.ledger.errors import Reason, UsageError
@@ -44,15 +41,8 @@ STOP_SECONDS: Final = 30.0
 _LOG_TAIL_BYTES: Final = 8192
 
 
-class LocalNetwork:
+class LocalNetwork(NodeGroup):
     """The nodes of one folder. Methods that start or stop nodes are for one caller at a time."""
-
-    def __init__(
-        self, folder: NetworkFolder, nodes: tuple[NodePlace, ...], slot: PortSlot | None = None
-    ) -> None:
-        self.folder = folder
-        self.nodes = nodes
-        self._slot = slot
 
     @classmethod
     def create(cls, directory: Path, plan: NetworkPlan, *, base_port: int | None = None) -> LocalNetwork:
@@ -79,15 +69,6 @@ class LocalNetwork:
         """Return the network of a folder. Raises `UsageError` when it holds none."""
         folder = NetworkFolder(root=directory.absolute())
         return cls(folder, folder.load_manifest())
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        """The members, in the order of their validators."""
-        return tuple(node.member for node in self.nodes)
-
-    def get_node(self, name: str) -> NodePlace:
-        """Return the node of a member. Raises `UsageError` when there is none."""
-        return select_node(self.nodes, name)
 
     def find_process(self, name: str) -> ProcessRecord | None:
         """Return the process of a node, None when it does not run."""
@@ -136,30 +117,6 @@ class LocalNetwork:
         options = ("--rejoin",) if may_rejoin else ()
         save_record(files.process, start_detached((*program, str(files.config), *options), log=files.log))
 
-    def wait_ready(
-        self,
-        names: Iterable[str] | None = None,
-        *,
-        ready_seconds: float = READY_SECONDS,
-        goal: Goal = Goal.READY,
-    ) -> None:
-        """Wait until each of the nodes, all by default, is ready, or as far as `goal` says.
-
-        Raises:
-            Forgetful: validators lost what they signed. LacksQuorum: it is to settle, and cannot.
-            Unavailable: a node ended, or was not ready in time.
-        """
-        wait_nodes(
-            [self.get_node(name) for name in (self.members if names is None else names)],
-            directory=self.folder.root,
-            is_running=self._is_running,
-            explain=self._explain_end,
-            ready_seconds=ready_seconds,
-            goal=goal,
-            # Whoever waits for no more than this may start the others meanwhile.
-            find_shortage=self._find_shortage if goal is Goal.SETTLED else None,
-        )
-
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> bool:
         """Send a node a signal; with SIGKILL, wait until it is gone. Return False when it did not run."""
         record = self.find_process(name)
@@ -202,14 +159,6 @@ class LocalNetwork:
 
     def _is_running(self, node: NodePlace) -> bool:
         return self.find_process(node.member) is not None
-
-    def _find_shortage(self, waiting: Sequence[str], forgetful: Sequence[str]) -> Shortage | None:
-        return find_shortage(self.folder, self.nodes, self._is_running, waiting, forgetful)
-
-    def _release(self) -> None:
-        if self._slot is not None:
-            self._slot.release()
-            self._slot = None
 
     def _files(self, name: str) -> MemberFiles:
         return self.folder.get_member(self.get_node(name).member)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import signal
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,27 +23,26 @@ from tanpo.cli.compose.site import (
     open_project,
     save_settings,
 )
-from tanpo.cli.layout import NetworkFolder, NodePlace, select_node
+from tanpo.cli.layout import NetworkFolder, NodePlace
 from tanpo.cli.network import check_unused, clear
+from tanpo.cli.node_group import NodeGroup
 from tanpo.cli.ports import PortSlot, is_free
-from tanpo.cli.quorum import find_shortage
-from tanpo.cli.readiness import Forgetful, Goal, LacksQuorum, Shortage, explain_end, wait_nodes
+from tanpo.cli.readiness import READY_SECONDS, Forgetful, Goal, LacksQuorum, explain_end
 from tanpo.ledger.errors import Reason, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from tanpo.cli.provision import NetworkPlan
 
-READY_SECONDS: Final = 90.0
-"""How long a start may take; on an idle machine it takes five."""
 STOP_SECONDS: Final = 30
 """How long a node has to finish its block and close its stores before the engine kills it."""
-_POLL_SECONDS: Final = 0.5
 _LOG_LINES: Final = 20
 _KILLED: Final = 128 + signal.SIGKILL
 
 
-class ComposeNetwork:
+class ComposeNetwork(NodeGroup):
     """The containers of one folder. Methods that start or stop nodes are for one caller at a time."""
+
+    poll_seconds = 0.5
 
     def __init__(
         self,
@@ -53,11 +52,9 @@ class ComposeNetwork:
         project: Project,
         slot: PortSlot | None = None,
     ) -> None:
-        self.folder = folder
-        self.nodes = nodes
+        super().__init__(folder, nodes, slot)
         self.engine = engine
         self.project = project
-        self._slot = slot
 
     @classmethod
     def create(
@@ -88,15 +85,6 @@ class ComposeNetwork:
         folder = NetworkFolder(root=directory.absolute())
         nodes = folder.load_manifest()
         return cls(folder, nodes, Engine.find(), open_project(folder))
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        """The members, in the order of their validators."""
-        return tuple(node.member for node in self.nodes)
-
-    def get_node(self, name: str) -> NodePlace:
-        """Return the node of a member. Raises `UsageError` when there is none."""
-        return select_node(self.nodes, name)
 
     def find_container(self, name: str, *, is_running: bool = True) -> str | None:
         """Return the container of a node that runs, or with `is_running=False` of any; None without one.
@@ -164,29 +152,6 @@ class ComposeNetwork:
             self.stop(started, grace_seconds=1)
             raise
         self._release()
-
-    def wait_ready(
-        self,
-        names: Iterable[str] | None = None,
-        *,
-        ready_seconds: float = READY_SECONDS,
-        goal: Goal = Goal.READY,
-    ) -> None:
-        """Wait until each of the nodes, all by default, is ready, or as far as `goal` says.
-
-        Raises:
-            Forgetful, LacksQuorum, Unavailable: as for `start`.
-        """
-        wait_nodes(
-            [self.get_node(name) for name in (self.members if names is None else names)],
-            directory=self.folder.root,
-            is_running=self._is_running,
-            explain=self._explain_end,
-            ready_seconds=ready_seconds,
-            goal=goal,
-            poll_seconds=_POLL_SECONDS,
-            find_shortage=self._find_shortage if goal is Goal.SETTLED else None,
-        )
 
     def start_beside(self, profiles: Iterable[str]) -> None:
         """Start what is not a member's node: the `observer`, or what belongs to `monitoring`.
@@ -256,17 +221,9 @@ class ComposeNetwork:
     def _is_running(self, node: NodePlace) -> bool:
         return self.find_container(node.member) is not None
 
-    def _find_shortage(self, waiting: Sequence[str], forgetful: Sequence[str]) -> Shortage | None:
-        return find_shortage(self.folder, self.nodes, self._is_running, waiting, forgetful)
-
     def _explain_end(self, node: NodePlace) -> str:
         container = self.find_container(node.member, is_running=False)
         return explain_end("" if container is None else self.engine.read_log(container, _LOG_LINES))
-
-    def _release(self) -> None:
-        if self._slot is not None:
-            self._slot.release()
-            self._slot = None
 
 
 def take_down(network: ComposeNetwork) -> None:
